@@ -1,0 +1,121 @@
+"""What an environment promises: named options, named signals, and a Gymnasium environment that measures them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from manyheads.errors import ManyheadsError, unknown
+
+if TYPE_CHECKING:
+    import gymnasium
+
+Unit = Literal[
+    "1", "m", "m/s", "m/s^2", "rad", "rad/s", "rad/s^2", "N", "N*m", "kg*m/s", "s", "steps", "count", "byte", "points"
+]
+Kind = Literal["continuous", "angle", "boolean", "discrete"]
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A named scalar that an environment measures at every reset and step.
+
+    `low` and `high` are the hard range (None: unbounded); `says` is one sentence with frame and sign.
+    """
+
+    name: str
+    unit: Unit = "1"
+    kind: Kind = "continuous"
+    low: float | None = None
+    high: float | None = None
+    says: str = ""
+
+
+REWARD = Signal("reward", says="the simulator's own reward, summed over repeated actions")
+
+
+class Options(BaseModel):
+    """The base of every environment's options: extras are refused, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A simulator under a name `plugin/thing`; every plugin registers some.
+
+    `factory(options)` builds a Gymnasium environment and may import heavy packages. `signals` declares what it
+    measures; `measure(env, observation)` returns a value for each of them, and without it the environment itself
+    puts them into `info["signals"]`. The signal `reward` is always there and needs no declaration. `starts_only`
+    names the options that only change where episodes start: instances that differ in those alone share experience.
+    `requires` names the importable modules without which `factory` fails, `extra` the extra that installs them.
+    """
+
+    name: str
+    factory: Callable[[Any], gymnasium.Env[Any, Any]]
+    signals: Sequence[Signal] | Callable[[Any], Sequence[Signal]] = ()
+    measure: Callable[[gymnasium.Env[Any, Any], Any], Mapping[str, float]] | None = None
+    options: type[Options] = Options
+    starts_only: frozenset[str] = field(default=frozenset())
+    requires: tuple[str, ...] = ()
+    extra: str = ""
+    says: str = ""
+    goals_need: str = ""
+    """How to name this environment's signals, shown when a goal needs one and only `reward` is declared."""
+
+    def instance(self, options: Mapping[str, Any] | None = None) -> Instance:
+        """This environment with checked options; raises ManyheadsError that names the wrong one."""
+        given = dict(options or {})
+        for name in given:
+            if name not in self.options.model_fields:
+                raise unknown(f"option of {self.name}", name, self.options.model_fields)
+        try:
+            return Instance(self, self.options(**given))
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(str(part) for part in problem["loc"])
+            raise ManyheadsError(f"{self.name}: option {where}={problem['input']!r}: {problem['msg']}.") from None
+
+    def missing(self) -> list[str]:
+        """The modules in `requires` that this Python can't import."""
+        return [module for module in self.requires if find_spec(module) is None]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """An environment with its options in canonical form: the unit that replay rows and signals are keyed by."""
+
+    environment: Environment
+    options: Options
+
+    @property
+    def key(self) -> str:
+        """`dmc/finger {"action_repeat": 2, "task": "turn_easy"}`: equal keys are equal simulators."""
+        return self._key(frozenset())
+
+    @property
+    def experience(self) -> str:
+        """The key without the options that only change where episodes start."""
+        return self._key(self.environment.starts_only)
+
+    def _key(self, leave_out: frozenset[str]) -> str:
+        values = {k: v for k, v in self.options.model_dump(mode="json").items() if k not in leave_out}
+        return f"{self.environment.name} {json.dumps(values, sort_keys=True)}"
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        """Everything measured, in a fixed order, `reward` first."""
+        declared = self.environment.signals
+        own = declared(self.options) if callable(declared) else declared
+        return (REWARD, *own)
+
+    def make(self) -> gymnasium.Env[Any, Any]:
+        """Builds the environment: native spaces, `info["signals"]` at every reset and step."""
+        from manyheads.environment.measure import build
+
+        return build(self)

@@ -1,0 +1,60 @@
+"""What a head promises: it acts on a world's latent state and learns one task there."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from manyheads.environment.places import Mask, Places
+    from manyheads.world.model import Latent, World
+
+
+class HeadBatch(NamedTuple):
+    """What one head learns from: B sequences of T posterior states and their labels."""
+
+    latents: Latent
+    """deter (B, T, D), stoch (B, T, G, C); attached to the world's graph in joint training"""
+    reward: Tensor
+    """(B, T) float32, 0 where first"""
+    terminal: Tensor
+    """(B, T) bool: the simulator's terminal or the task's own"""
+    last: Tensor
+    """(B, T) bool: the stored episode ends here"""
+    owned: Tensor
+    """(B, T) bool: rows on which the labels hold; other rows train nothing of this head"""
+
+
+class Head(nn.Module, ABC):
+    """One task's learner on the latent state. Subclasses are plugins' business; see `actor_critic` for the standard."""
+
+    @abstractmethod
+    def act(self, latent: Latent, generator: torch.Generator | None = None) -> Tensor:
+        """A sampled flat action (N, A) for N states; unclipped."""
+
+    @abstractmethod
+    def losses(self, batch: HeadBatch, world: World, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Scalar losses by name, already scaled; their sum is minimised."""
+
+    def after_update(self) -> None:
+        """Called once after each optimiser step (slow copies, schedules)."""
+
+    def metrics(self) -> dict[str, float | Tensor]:
+        """Numbers of the last `losses` call worth plotting."""
+        return {}
+
+
+@dataclass(frozen=True)
+class HeadKind:
+    """A kind of head under a name: `settings` is checked, `build(interface, mask, world, settings)` makes one."""
+
+    name: str
+    settings: type[BaseModel]
+    build: Callable[[Places, Mask, World, Any], Head]
+    says: str = ""

@@ -1,0 +1,54 @@
+"""The doors of the platform: what a plugin may register. Each hook is a signature and a sentence.
+
+A plugin is a module (named in a package's entry points, group `manyheads`) with functions decorated by
+`manyheads.hookimpl`. Names are `plugin/thing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    import click
+
+    from manyheads.environment.contract import Environment
+    from manyheads.heads.contract import HeadKind
+    from manyheads.models import LanguageModelKind
+    from manyheads.rewards.contract import RewardKind
+
+hookspec = pluggy.HookspecMarker("manyheads")
+hookimpl = pluggy.HookimplMarker("manyheads")
+
+
+@hookspec
+def register_environments(register: Callable[[Environment], None]) -> None:
+    """Register simulators: call `register(environment)` once for each."""
+
+
+@hookspec
+def register_heads(register: Callable[[HeadKind], None]) -> None:
+    """Register kinds of heads: what a task may learn on a world's latent state."""
+
+
+@hookspec
+def register_rewards(register: Callable[[RewardKind], None]) -> None:
+    """Register kinds of reward sources: what a task file may name under `reward.source`."""
+
+
+@hookspec
+def register_tasks(register: Callable[[Path], None]) -> None:
+    """Register task files: call `register(path)` with a YAML file, or with a folder of `plugin/thing-goal.yaml`."""
+
+
+@hookspec
+def register_models(register: Callable[[LanguageModelKind], None]) -> None:
+    """Register language models that can write reward specifications."""
+
+
+@hookspec
+def register_commands(commands: click.Group) -> None:
+    """Add commands to the `manyheads` command line: `commands.add_command(...)`."""
