@@ -1,10 +1,10 @@
-"""What an environment promises: named options, named signals, and a Gymnasium environment that measures them."""
+"""What an environment promises: named options, named signals, a Gymnasium environment that measures them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +16,21 @@ if TYPE_CHECKING:
     import gymnasium
 
 Unit = Literal[
-    "1", "m", "m/s", "m/s^2", "rad", "rad/s", "rad/s^2", "N", "N*m", "kg*m/s", "s", "steps", "count", "byte", "points"
+    "1",
+    "m",
+    "m/s",
+    "m/s^2",
+    "rad",
+    "rad/s",
+    "rad/s^2",
+    "N",
+    "N*m",
+    "kg*m/s",
+    "s",
+    "steps",
+    "count",
+    "byte",
+    "points",
 ]
 Kind = Literal["continuous", "angle", "boolean", "discrete"]
 
@@ -49,11 +63,13 @@ class Options(BaseModel):
 class Environment:
     """A simulator under a name `plugin/thing`; every plugin registers some.
 
-    `factory(options)` builds a Gymnasium environment and may import heavy packages. `signals` declares what it
-    measures; `measure(env, observation)` returns a value for each of them, and without it the environment itself
-    puts them into `info["signals"]`. The signal `reward` is always there and needs no declaration. `starts_only`
-    names the options that only change where episodes start: instances that differ in those alone share experience.
-    `requires` names the importable modules without which `factory` fails, `extra` the extra that installs them.
+    `factory(options)` builds a Gymnasium environment and may import heavy packages. `signals` declares what
+    it measures; `measure(env, observation)` returns a value for each of them, and without it the environment
+    itself puts them into `info["signals"]`. The signal `reward` is always there and needs no declaration.
+    `starts_only` names the options that change only where episodes start and what `reward` pays (it is valid
+    on rows of its own instance alone): instances that differ in those alone share experience. It may depend
+    on the options. `requires` names the importable modules without which `factory` fails, `extra` the extra
+    that installs them.
     """
 
     name: str
@@ -61,7 +77,7 @@ class Environment:
     signals: Sequence[Signal] | Callable[[Any], Sequence[Signal]] = ()
     measure: Callable[[gymnasium.Env[Any, Any], Any], Mapping[str, float]] | None = None
     options: type[Options] = Options
-    starts_only: frozenset[str] = field(default=frozenset())
+    starts_only: frozenset[str] | Callable[[Any], frozenset[str]] = frozenset()
     requires: tuple[str, ...] = ()
     extra: str = ""
     says: str = ""
@@ -79,7 +95,9 @@ class Environment:
         except ValidationError as error:
             problem = error.errors()[0]
             where = ".".join(str(part) for part in problem["loc"])
-            raise ManyheadsError(f"{self.name}: option {where}={problem['input']!r}: {problem['msg']}.") from None
+            raise ManyheadsError(
+                f"{self.name}: option {where}={problem['input']!r}: {problem['msg']}."
+            ) from None
 
     def missing(self) -> list[str]:
         """The modules in `requires` that this Python can't import."""
@@ -88,7 +106,7 @@ class Environment:
 
 @dataclass(frozen=True)
 class Instance:
-    """An environment with its options in canonical form: the unit that replay rows and signals are keyed by."""
+    """An environment with its options in canonical form: what replay rows and signals are keyed by."""
 
     environment: Environment
     options: Options
@@ -100,8 +118,9 @@ class Instance:
 
     @property
     def experience(self) -> str:
-        """The key without the options that only change where episodes start."""
-        return self._key(self.environment.starts_only)
+        """The key without the options that change neither dynamics nor observations nor measured signals."""
+        starts_only = self.environment.starts_only
+        return self._key(starts_only(self.options) if callable(starts_only) else starts_only)
 
     def _key(self, leave_out: frozenset[str]) -> str:
         values = {k: v for k, v in self.options.model_dump(mode="json").items() if k not in leave_out}

@@ -1,4 +1,4 @@
-"""Named places for observations and actions: what an instance has, and the interface that a world fits them to."""
+"""Named places for observations and actions: what an instance has, and the interface of a world."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class Places(BaseModel):
     vector: tuple[str, ...] = ()
     continuous: tuple[str, ...] = ()
     discrete: tuple[tuple[str, int], ...] = ()
+    """(name, choices); one name with two numbers of choices is two places"""
 
     @property
     def action_size(self) -> int:
@@ -47,10 +48,6 @@ class Places(BaseModel):
         image = self.image or other.image
         if self.image and other.image:
             image = (*self.image[:2], max(self.image[2], other.image[2]))
-        known = dict(self.discrete)
-        for name, size in other.discrete:
-            if known.get(name, size) != size:
-                raise ManyheadsError(f"Action {name!r} has {known[name]} choices in one environment, {size} in another.")
         return Places(
             image=image,
             vector=_append(self.vector, other.vector),
@@ -60,11 +57,13 @@ class Places(BaseModel):
 
     def mask(self, instance: Places) -> Mask:
         """Which places of this interface an instance has."""
-        blocks = [name in dict(instance.discrete) for name, _ in self.discrete]
+        blocks = [block in instance.discrete for block in self.discrete]
         return Mask(
             image=instance.image is not None,
             vector=np.isin(np.array(self.vector, dtype=object), np.array(instance.vector, dtype=object)),
-            continuous=np.isin(np.array(self.continuous, dtype=object), np.array(instance.continuous, dtype=object)),
+            continuous=np.isin(
+                np.array(self.continuous, dtype=object), np.array(instance.continuous, dtype=object)
+            ),
             blocks=np.array(blocks, dtype=bool),
         )
 

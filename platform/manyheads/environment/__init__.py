@@ -1,0 +1,1 @@
+"""Simulators under one contract: named options, signals and places."""

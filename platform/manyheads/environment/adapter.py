@@ -1,0 +1,132 @@
+"""Any Gymnasium environment as flat rows, and the fitting of its rows to a world's interface."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+
+from manyheads.environment.contract import Signal
+from manyheads.environment.places import Places
+from manyheads.environment.spaces import ActionRows, Floats, ObservationRows, Pixels
+from manyheads.errors import ManyheadsError
+
+Doubles = npt.NDArray[np.float64]
+
+
+class Observation(NamedTuple):
+    """What one reset or step shows."""
+
+    image: Pixels | None
+    """(H, W, C) uint8"""
+    vector: Floats
+    """(V,) float32"""
+    signals: Doubles
+    """(S,) float64 in the order of the catalogue, `reward` first"""
+
+
+class Adapted:
+    """A measured environment (from `Instance.make`) that takes flat actions and gives flat rows.
+
+    `signals` is the instance's catalogue; with `image_size` all pictures become squares of that side.
+    """
+
+    def __init__(
+        self, env: gymnasium.Env[Any, Any], signals: Sequence[Signal], image_size: int | None = None
+    ) -> None:
+        owner = env.spec.id if env.spec else type(env.unwrapped).__name__
+        self.env = env
+        self.signals = tuple(signal.name for signal in signals)
+        self.observe = ObservationRows(env.observation_space, owner, image_size)
+        self.act = ActionRows(env.action_space, owner)
+        self.places = Places(
+            image=self.observe.image,
+            vector=self.observe.names,
+            continuous=self.act.continuous,
+            discrete=self.act.discrete,
+        )
+
+    def reset(self, seed: int | None = None) -> Observation:
+        """Starts an episode, the same one for the same seed."""
+        observation, info = self.env.reset(seed=seed)
+        return self.row(observation, info)
+
+    def step(self, action: npt.ArrayLike) -> tuple[Observation, bool, bool]:
+        """One step of a flat action (A,): the row it led to, whether it is the last, whether terminal."""
+        observation, _, terminated, truncated, info = self.env.step(self.act(action))
+        return self.row(observation, info), terminated or truncated, terminated
+
+    def row(self, observation: Any, info: dict[str, Any]) -> Observation:
+        """A native observation and its `info` as flat numbers."""
+        image, vector = self.observe(observation)
+        values = info["signals"]
+        return Observation(image, vector, np.array([values[name] for name in self.signals], np.float64))
+
+    def render(self) -> Pixels:
+        """The environment's own picture (H, W, 3)."""
+        return np.asarray(self.env.render(), np.uint8)
+
+    def close(self) -> None:
+        self.env.close()
+
+
+class Fitting:
+    """How one instance's places lie in a world's interface; what the instance lacks is zero there."""
+
+    def __init__(self, interface: Places, own: Places) -> None:
+        if interface.union(own) != interface:
+            known = {*interface.vector, *interface.continuous, *interface.discrete}
+            new = [place for place in (*own.vector, *own.continuous, *own.discrete) if place not in known]
+            what = f"the place {new[0]!r}" if new else f"pictures of size {own.image}"
+            raise ManyheadsError(
+                f"The world's interface lacks {what}. Grow it with `interface.union(places)` first."
+            )
+        self.interface, self.own = interface, own
+        self._vector = np.array([interface.vector.index(name) for name in own.vector], np.intp)
+        starts = dict(zip(interface.discrete, _starts(interface), strict=True))
+        self._action = np.array(
+            [interface.continuous.index(name) for name in own.continuous]
+            + [starts[block] + k for block in own.discrete for k in range(block[1])],
+            np.intp,
+        )
+
+    def vector(self, own: npt.ArrayLike) -> Floats:
+        """Vectors (.., v) of the instance in the interface's places (.., V)."""
+        own = np.asarray(own, np.float32)
+        fitted = np.zeros((*own.shape[:-1], len(self.interface.vector)), np.float32)
+        fitted[..., self._vector] = own
+        return fitted
+
+    def own_vector(self, fitted: npt.ArrayLike) -> Floats:
+        """Vectors (.., V) of the interface (a decoded one, say) in the instance's places (.., v)."""
+        return np.asarray(fitted, np.float32)[..., self._vector]
+
+    def image(self, own: Pixels | None) -> Pixels | None:
+        """A picture in the interface's channels: black if the instance has none, None if the world has none."""
+        if self.interface.image is None or (own is not None and own.shape[-3:] == self.interface.image):
+            return own
+        fitted = np.zeros(
+            self.interface.image if own is None else (*own.shape[:-3], *self.interface.image), np.uint8
+        )
+        if own is not None:
+            fitted[..., : own.shape[-1]] = own
+        return fitted
+
+    def action(self, fitted: npt.ArrayLike) -> Floats:
+        """The instance's flat action (.., a) out of the interface's (.., A)."""
+        return np.asarray(fitted, np.float32)[..., self._action]
+
+    def fit_action(self, own: npt.ArrayLike) -> Floats:
+        """The instance's flat action (.., a) in the interface's places (.., A)."""
+        own = np.asarray(own, np.float32)
+        fitted = np.zeros((*own.shape[:-1], self.interface.action_size), np.float32)
+        fitted[..., self._action] = own
+        return fitted
+
+
+def _starts(interface: Places) -> list[int]:
+    sizes = interface.blocks
+    return [len(interface.continuous) + sum(sizes[:i]) for i in range(len(sizes))]
