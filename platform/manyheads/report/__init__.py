@@ -1,0 +1,1 @@
+"""What people look at: metrics, live progress, plots, videos and the report page."""

@@ -1,0 +1,169 @@
+"""Numbers over time: appended to `metrics.jsonl` and TensorBoard, read back as one series a name.
+
+Names are paths: `<task>/return` is an episode's return under the task's own reward, `<task>/loss/<term>` a
+loss of that task's head, `world/loss/<term>` one of the world model.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from manyheads.errors import ManyheadsError
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+FILE = "metrics.jsonl"
+
+
+@dataclass
+class Series:
+    """One named number over time; position i of each list belongs together."""
+
+    step: list[int] = field(default_factory=list)
+    updates: list[int] = field(default_factory=list)
+    time: list[float] = field(default_factory=list)
+    value: list[float] = field(default_factory=list)
+    nonfinite: int = 0
+    """how many values were NaN or infinite; they are left out of `value`"""
+
+    def rewind(self, step: int, updates: int) -> None:
+        """Forgets what lies after this point: a run that resumed from an older checkpoint writes it again."""
+        while self.step and (self.step[-1], self.updates[-1]) > (step, updates):
+            for values in (self.step, self.updates, self.time, self.value):
+                values.pop()
+
+
+class Metrics:
+    """Appends numbers to a world folder's `metrics.jsonl` and to TensorBoard.
+
+    `time` in the file counts seconds of work and goes on across restarts: pauses don't show in curves.
+    TensorBoard's step axis is updates: a head fine-tuned in imagination takes no environment steps.
+    """
+
+    def __init__(self, folder: Path | str, tensorboard: bool = True) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.path = self.folder / FILE
+        self.nonfinite: Counter[str] = Counter()
+        _cut_torn_tail(self.path)
+        self._worked = _last_time(self.path)
+        self._opened = time.monotonic()
+        self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._tensorboard = tensorboard
+        self._writer: SummaryWriter | None = None
+
+    def write(self, step: int, updates: int, numbers: Mapping[str, Any]) -> None:
+        """Appends one line; `numbers` are floats or one-element tensors.
+
+        NaN and infinity are written as null and counted in `nonfinite`.
+        """
+        values = {name: float(number) for name, number in numbers.items()}
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        self.nonfinite.update(bad)
+        seconds = round(self._worked + time.monotonic() - self._opened, 3)
+        finite: dict[str, float | None] = {**values, **dict.fromkeys(bad)}
+        line = {"step": int(step), "updates": int(updates), "time": seconds, "numbers": finite}
+        self._append(json.dumps(line, allow_nan=False).encode() + b"\n")
+        if self._tensorboard:
+            self._write_tensorboard(int(updates), values)
+
+    def close(self) -> None:
+        """Flushes and closes both files; safe to call twice."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> Metrics:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _append(self, line: bytes) -> None:
+        whole = os.fstat(self._file).st_size
+        try:
+            written = os.write(self._file, line)
+        except OSError as error:
+            raise ManyheadsError(f"Can't write {self.path}: {error.strerror}.") from error
+        if written != len(line):
+            os.ftruncate(self._file, whole)
+            raise ManyheadsError(
+                f"Can't write {self.path}: the disk is full. Free some space and start again."
+            )
+
+    def _write_tensorboard(self, updates: int, values: Mapping[str, float]) -> None:
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self.folder / "tensorboard"))
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, updates)
+
+
+def read(folder: Path | str) -> dict[str, Series]:
+    """All series of a world folder by name, in the order of first appearance; empty without a metrics file.
+
+    Where a resumed run wrote a stretch again, the later lines stand. A torn last line is passed over.
+    """
+    path = Path(folder) / FILE
+    series: dict[str, Series] = {}
+    if not path.exists():
+        return series
+    *lines, _torn = path.read_bytes().split(b"\n")
+    for number, text in enumerate(lines, start=1):
+        try:
+            line = json.loads(text)
+            step, updates, seconds, numbers = line["step"], line["updates"], line["time"], line["numbers"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise ManyheadsError(
+                f"{path}, line {number} is not a line of metrics: {error!r}. Delete it to go on."
+            ) from error
+        for name, value in numbers.items():
+            one = series.setdefault(name, Series())
+            one.rewind(step, updates)
+            if value is None:
+                one.nonfinite += 1
+                continue
+            one.step.append(step)
+            one.updates.append(updates)
+            one.time.append(seconds)
+            one.value.append(value)
+    return series
+
+
+def _cut_torn_tail(path: Path) -> None:
+    """Cuts a last line that a crash left without its end."""
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            file.truncate(whole)
+
+
+def _last_time(path: Path) -> float:
+    if not path.exists():
+        return 0.0
+    lines = path.read_bytes().splitlines()
+    try:
+        return float(json.loads(lines[-1])["time"]) if lines else 0.0
+    except (ValueError, TypeError, KeyError) as error:
+        raise ManyheadsError(
+            f"The last line of {path} is not a line of metrics: {error!r}. Delete that line."
+        ) from error

@@ -1,0 +1,143 @@
+"""Live progress of long work: a bar on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, SpinnerColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+WINDOW = 60.0
+"""seconds of the past that the rate is taken over, so that time left follows slow-downs and resumed work"""
+PLAIN_EVERY = 10.0
+"""seconds between lines where there is no terminal"""
+
+
+class Progress:
+    """`with Progress(1000, "training", unit="steps") as p: p.advance(10, numbers={"balance": 812.0})`.
+
+    Resumed work passes what is done already as `start`; rate and time left count this run's work alone.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        title: str,
+        unit: str = "steps",
+        start: int = 0,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.total = total
+        self.title = title
+        self.unit = unit
+        self.done = start
+        self.numbers: dict[str, float] = {}
+        self._console = console or Console(stderr=True)
+        self._clock = clock
+        self._marks: deque[tuple[float, int]] = deque([(clock(), start)])
+        self._spoke = clock()
+        self._bar: _Bar | None = None
+
+    def __enter__(self) -> Progress:
+        if self._console.is_terminal:
+            self._bar = _Bar(self, self._console)
+            self._bar.start()
+        else:
+            self._console.print(self._line(), highlight=False, soft_wrap=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.show()
+            self._bar.stop()
+        elif self._spoke != self._clock():
+            self._console.print(self._line(), highlight=False, soft_wrap=True)
+
+    def advance(self, n: int = 1, numbers: Mapping[str, float] | None = None) -> None:
+        """Counts `n` more units as done; `numbers` are the few latest values to show, kept until replaced."""
+        now = self._clock()
+        self.done += n
+        self.numbers.update(numbers or {})
+        self._marks.append((now, self.done))
+        while len(self._marks) > 2 and now - self._marks[1][0] >= WINDOW:
+            self._marks.popleft()
+        if self._bar is not None:
+            self._bar.show()
+        elif now - self._spoke >= PLAIN_EVERY:
+            self._spoke = now
+            self._console.print(self._line(), highlight=False, soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """Prints a line that stays, above the bar."""
+        (self._bar.console if self._bar is not None else self._console).print(text, highlight=False)
+
+    @property
+    def rate(self) -> float:
+        """Units a second over the last minute of this run; 0 while nothing is known."""
+        (then, before), now = self._marks[0], self._clock()
+        return (self.done - before) / (now - then) if now > then else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds to the end at the present rate, None while nothing is known."""
+        return max(self.total - self.done, 0) / self.rate if self.rate > 0 else None
+
+    def state(self) -> str:
+        """`1,200 / 5,000 steps  ·  84.1/s  ·  45 s left`"""
+        parts = [f"{self.done:,} / {self.total:,} {self.unit}"]
+        if self.rate > 0:
+            parts.append(f"{self.rate:,.0f}/s" if self.rate >= 100 else f"{self.rate:.3g}/s")
+        if self.seconds_left is not None and self.done < self.total:
+            parts.append(f"{duration(self.seconds_left)} left")
+        return "  ·  ".join(parts)
+
+    def latest(self) -> str:
+        """`dmc/cartpole-balance 812  ·  loss 3.21`"""
+        return "  ·  ".join(f"{name} {number:.4g}" for name, number in self.numbers.items())
+
+    def _line(self) -> str:
+        return f"{self.title}: {self.state()}" + (f"  ·  {self.latest()}" if self.numbers else "")
+
+
+class _Bar(Bar):
+    """rich's progress bar with a second, dim line for the live numbers."""
+
+    def __init__(self, progress: Progress, console: Console) -> None:
+        super().__init__(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=32),
+            TextColumn("{task.fields[state]}"),
+            console=console,
+            refresh_per_second=4,
+        )
+        self.progress = progress
+        self.job = self.add_task(
+            progress.title, total=progress.total, completed=progress.done, state=progress.state()
+        )
+
+    def show(self) -> None:
+        self.update(self.job, completed=self.progress.done, state=self.progress.state())
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        if self.tasks and self.progress.numbers:
+            yield Text(f"  {self.progress.latest()}", style="dim", no_wrap=True, overflow="ellipsis")
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `3 min 20 s`, `2 h 05 min`"""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,86 @@
+"""Progress says how far, how fast and how long still, also for resumed work and without a terminal."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from manyheads.report.progress import Progress, duration
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def plain():
+    return Console(file=io.StringIO(), force_terminal=False, width=200)
+
+
+def test_rate_and_time_left():
+    clock = Clock()
+    with Progress(1000, "training", console=plain(), clock=clock) as progress:
+        clock.now = 10.0
+        progress.advance(100)
+        assert progress.rate == pytest.approx(10.0)
+        assert progress.seconds_left == pytest.approx(90.0)
+        assert progress.state() == "100 / 1,000 steps  ·  10/s  ·  1 min 30 s left"
+
+
+def test_resumed_work_counts_only_its_own_speed():
+    clock = Clock()
+    with Progress(1000, "training", start=900, console=plain(), clock=clock) as progress:
+        assert progress.seconds_left is None
+        clock.now = 10.0
+        progress.advance(10)
+        assert progress.rate == pytest.approx(1.0)
+        assert progress.seconds_left == pytest.approx(90.0)
+
+
+def test_rate_follows_a_slow_down():
+    clock = Clock()
+    with Progress(10_000, "training", console=plain(), clock=clock) as progress:
+        for second in range(1, 101):
+            clock.now = float(second)
+            progress.advance(100)
+        for second in range(101, 301):
+            clock.now = float(second)
+            progress.advance(1)
+        assert progress.rate == pytest.approx(1.0, rel=0.05)
+
+
+def test_without_a_terminal_a_line_every_ten_seconds():
+    clock, console = Clock(), plain()
+    with Progress(100, "training", unit="updates", console=console, clock=clock) as progress:
+        for second in range(1, 26):
+            clock.now = float(second)
+            progress.advance(4, numbers={"balance": 8.125 * second})
+    lines = console.file.getvalue().splitlines()
+    assert len(lines) == 4  # the start, at 10 s, at 20 s, the end
+    assert lines[0].startswith("training: 0 / 100 updates")
+    assert "balance 81.25" in lines[1]
+    assert lines[-1].startswith("training: 100 / 100 updates")
+    assert "left" not in lines[-1]
+
+
+def test_on_a_terminal_a_bar_with_the_live_numbers():
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with Progress(100, "training", console=console) as progress:
+        progress.advance(50, numbers={"balance": 812.0})
+        progress.say("a line that stays")
+        progress.advance(50)
+    shown = console.file.getvalue()
+    assert "training" in shown
+    assert "100 / 100 steps" in shown
+    assert "balance 812" in shown
+    assert "a line that stays" in shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")],
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
