@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Labels(NamedTuple):
-    """`reward` earned on arriving at each row (0 where it starts an episode); whether the task itself ends there."""
+    """`reward` earned on arriving at each row (0 where it starts an episode); where the task itself ends."""
 
     reward: Any
     terminated: Any
@@ -25,9 +25,9 @@ class Labels(NamedTuple):
 class RewardSource(Protocol):
     """What a plugin's reward source must offer.
 
-    `reads` and `memory` say what it needs (latents and memories are room left for later kinds). `signals` are the
-    names that it reads. `own_rows_only` is true where labels hold only on rows of the task's very own instance
-    (the simulator's reward), false where any instance with the same signals will do.
+    `reads` and `memory` say what it needs (latents and memories are room left for later kinds). `signals` are
+    the names that it reads. `own_rows_only` is true where labels hold only on rows of the task's very own
+    instance (the simulator's reward), false where any instance with the same signals will do.
     """
 
     reads: Literal["signals"]
@@ -46,7 +46,7 @@ class RewardSource(Protocol):
 
 @dataclass(frozen=True)
 class RewardKind:
-    """A kind of reward source: `settings` checks what a task file says under `reward`, `build` makes the source."""
+    """A kind of reward source: `settings` checks what a task file says of it, `build` makes the source."""
 
     name: str
     settings: type[BaseModel]

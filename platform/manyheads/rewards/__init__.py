@@ -1,0 +1,1 @@
+"""Rewards as views over signals: the contract, the grammar, its checks and its compiler."""

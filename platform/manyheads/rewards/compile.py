@@ -1,0 +1,202 @@
+"""Evaluates a reward specification on tensors of any one shape, in float64; no string is evaluated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from manyheads.errors import ManyheadsError, unknown
+from manyheads.rewards.spec import (
+    Between,
+    Combine,
+    Constant,
+    Effort,
+    Expression,
+    Indicator,
+    Join,
+    Not,
+    Predicate,
+    Ramp,
+    RewardSpec,
+    SignalValue,
+    Success,
+    Term,
+    Tolerance,
+    Total,
+    Unary,
+    control_names,
+)
+
+Signals = Mapping[str, Tensor]
+_FAR = 1e30
+"""Signals are clipped here: squares and differences of them stay finite."""
+
+
+def reward(spec: RewardSpec, signals: Signals) -> Tensor:
+    """What each row earns, float64 in [0, 1], of the signals' shape; start rows are not yet zeroed.
+
+    A reading that is not finite makes the reward not-a-number: it must stop a run, not pass as a zero.
+    """
+    earned = total(spec.reward, signals)
+    if spec.effort is not None:
+        earned = earned * ease(spec.effort, signals)
+    for name in sorted(spec.signals):
+        earned = earned + 0.0 * read(name, signals)
+    return earned
+
+
+def ease(effort: Effort, signals: Signals) -> Tensor:
+    """The factor for small controls: 1 at rest, 1 - weight where every control is at its limit."""
+    controls = [read(name, signals) for name in control_names(signals)]
+    if not controls:
+        raise ManyheadsError("An effort reads the signals control[0], control[1], …; there are none.")
+    mean = torch.stack([1 - value.clamp(-1, 1) ** 2 for value in controls]).mean(0)
+    return 1 - effort.weight + effort.weight * mean
+
+
+def total(node: Total, signals: Signals) -> Tensor:
+    """A term or combination, in [0, 1]."""
+    value = term(node, signals) if isinstance(node, Term) else combination(node, signals)
+    return node.floor + (1 - node.floor) * value
+
+
+def combination(node: Combine, signals: Signals) -> Tensor:
+    """Several totals in one, in [0, 1]."""
+    values = _stack([total(child, signals) for child in node.of])
+    if node.combine == "product":
+        return values.prod(0)
+    if node.combine == "min":
+        return values.amin(0)
+    weights = torch.tensor([child.weight for child in node.of], dtype=values.dtype, device=values.device)
+    weights = (weights / weights.sum()).reshape(-1, *[1] * (values.dim() - 1))
+    if node.combine == "weighted_mean":
+        return (weights * values).sum(0).clamp(0, 1)
+    return (values**weights).prod(0)
+
+
+def term(node: Term, signals: Signals) -> Tensor:
+    """A term's shape, in [0, 1], before its floor."""
+    if isinstance(node.to, Indicator):
+        return holds(node.to.when, signals).double()
+    assert node.x is not None  # the grammar's own check
+    x = value(node.x, signals)
+    return tolerance(x, node.to) if isinstance(node.to, Tolerance) else ramp(x, node.to)
+
+
+def ramp(x: Tensor, shape: Ramp) -> Tensor:
+    """0 at `low`, 1 at `high`, clipped outside."""
+    return ((x - shape.low) / (shape.high - shape.low)).clamp(0, 1)
+
+
+def tolerance(x: Tensor, shape: Tolerance) -> Tensor:
+    """`dm_control.utils.rewards.tolerance`: 1 inside the bounds, a sigmoid of the distance outside."""
+    lower = -math.inf if shape.lower is None else shape.lower
+    upper = math.inf if shape.upper is None else shape.upper
+    if shape.margin == 0:
+        return ((lower <= x) & (x <= upper)).double()
+    distance = torch.maximum(lower - x, x - upper).clamp(min=0)
+    return SIGMOIDS[shape.sigmoid](distance / shape.margin, shape.value_at_margin)
+
+
+def _cosine(x: Tensor, at_one: float) -> Tensor:
+    return (1 + torch.cos((x * math.acos(2 * at_one - 1)).clamp(max=math.pi))) / 2
+
+
+SIGMOIDS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "gaussian": lambda x, at_one: torch.exp(math.log(at_one) * x**2),
+    "hyperbolic": lambda x, at_one: 1 / torch.cosh(x * math.acosh(1 / at_one)),
+    "long_tail": lambda x, at_one: 1 / (x**2 * (1 / at_one - 1) + 1),
+    "reciprocal": lambda x, at_one: 1 / (x * (1 / at_one - 1) + 1),
+    "cosine": _cosine,
+    "linear": lambda x, at_one: (1 - x * (1 - at_one)).clamp(min=0),
+    "quadratic": lambda x, at_one: (1 - x**2 * (1 - at_one)).clamp(min=0),
+    "tanh_squared": lambda x, at_one: 1 - torch.tanh(x * math.atanh(math.sqrt(1 - at_one))) ** 2,
+}
+"""Distance in margins -> value: 1 at 0, `at_one` at 1."""
+
+
+def holds(node: Predicate, signals: Signals) -> Tensor:
+    """Where a predicate holds, bool."""
+    if isinstance(node, Not):
+        return ~holds(node.of, signals)
+    if isinstance(node, Join):
+        each = _stack([holds(child, signals) for child in node.of])
+        return each.all(0) if node.op == "all" else each.any(0)
+    x = value(node.x, signals)
+    if isinstance(node, Between):
+        return (node.lower <= x) & (x <= node.upper)
+    return COMPARISONS[node.op](x, node.than)
+
+
+COMPARISONS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "lt": torch.lt,
+    "le": torch.le,
+    "gt": torch.gt,
+    "ge": torch.ge,
+}
+
+
+def value(node: Expression, signals: Signals) -> Tensor:
+    """An expression's number, float64; a constant alone has no dimensions."""
+    if isinstance(node, SignalValue):
+        return read(node.signal, signals).clamp(-_FAR, _FAR)
+    if isinstance(node, Constant):
+        device = next(iter(signals.values())).device
+        return torch.full((), node.constant, dtype=torch.float64, device=device)
+    if isinstance(node, Unary):
+        x = value(node.of, signals)
+        if node.op == "wrap_angle":
+            return math.pi - torch.remainder(math.pi - x, 2 * math.pi)
+        return x.abs() if node.op == "abs" else -x
+    operands = _stack([value(child, signals) for child in node.of])
+    if node.op == "diff":
+        return operands[0] - operands[1]
+    if node.op == "dist":
+        ours, theirs = operands.chunk(2)
+        return OPERATIONS["norm"](ours - theirs)
+    return OPERATIONS[node.op](operands)
+
+
+OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "norm": lambda x: torch.linalg.vector_norm(x, dim=0),
+    "min": lambda x: x.amin(0),
+    "max": lambda x: x.amax(0),
+    "mean": lambda x: x.mean(0),
+}
+
+
+def read(name: str, signals: Signals) -> Tensor:
+    """One signal as float64; raises ManyheadsError that names a near one."""
+    if name not in signals:
+        raise unknown("signal", name, signals)
+    return signals[name].double()
+
+
+def _stack(values: Sequence[Tensor]) -> Tensor:
+    """Several results along a new first dimension; constants are spread over the rows."""
+    shape = max((one.shape for one in values), key=len)
+    return torch.stack([one.expand(shape) for one in values])
+
+
+def started(shape: torch.Size, device: torch.device) -> Tensor:
+    """`first` where none is given: axis 0 is time and row 0 starts an episode; a scalar row starts none."""
+    first = torch.zeros(shape, dtype=torch.bool, device=device)
+    if first.dim():
+        first[0] = True
+    return first
+
+
+def success(node: Success, signals: Signals, first: Tensor | None = None, time: int = 0) -> Tensor:
+    """Where an episode has just been succeeding for `held_for` rows, bool; start rows themselves don't count.
+
+    `time` is the dimension along which rows follow one another; `first` marks the rows that start episodes.
+    """
+    good = holds(node.when, signals)
+    first = started(good.shape, good.device) if first is None else first.bool()
+    good = (good & ~first).movedim(time, 0)
+    rows = torch.arange(1, len(good) + 1, device=good.device).reshape(-1, *[1] * (good.dim() - 1))
+    last_bad = torch.where(good, 0, rows).cummax(0).values
+    return (rows - last_bad >= node.held_for).movedim(0, time)
