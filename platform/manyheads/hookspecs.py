@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    import click
-
+    from manyheads.cli.lazy import Commands
     from manyheads.environment.contract import Environment
-    from manyheads.heads.contract import HeadKind
+    from manyheads.heads.kind import HeadKind, LazyHeadKind
     from manyheads.models import LanguageModelKind
     from manyheads.rewards.contract import RewardKind
 
@@ -30,7 +29,7 @@ def register_environments(register: Callable[[Environment], None]) -> None:
 
 
 @hookspec
-def register_heads(register: Callable[[HeadKind], None]) -> None:
+def register_heads(register: Callable[[HeadKind | LazyHeadKind], None]) -> None:
     """Register kinds of heads: what a task may learn on a world's latent state."""
 
 
@@ -50,5 +49,5 @@ def register_models(register: Callable[[LanguageModelKind], None]) -> None:
 
 
 @hookspec
-def register_commands(commands: click.Group) -> None:
-    """Add commands to the `manyheads` command line: `commands.add_command(...)`."""
+def register_commands(commands: Commands) -> None:
+    """Add click commands: `commands.add_command(command)`, or `commands.add_lazy(name, "module:command", says)`."""

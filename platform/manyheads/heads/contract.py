@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from pydantic import BaseModel
 from torch import Tensor, nn
 
+from manyheads.heads.kind import HeadKind as HeadKind
+
 if TYPE_CHECKING:
-    from manyheads.environment.places import Mask, Places
     from manyheads.world.model import Latent, World
 
 
@@ -39,7 +37,9 @@ class Head(nn.Module, ABC):
         """A sampled flat action (N, A) for N states; unclipped."""
 
     @abstractmethod
-    def losses(self, batch: HeadBatch, world: World, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+    def losses(
+        self, batch: HeadBatch, world: World, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
         """Scalar losses by name, already scaled; their sum is minimised."""
 
     def after_update(self) -> None:
@@ -48,13 +48,3 @@ class Head(nn.Module, ABC):
     def metrics(self) -> dict[str, float | Tensor]:
         """Numbers of the last `losses` call worth plotting."""
         return {}
-
-
-@dataclass(frozen=True)
-class HeadKind:
-    """A kind of head under a name: `settings` is checked, `build(interface, mask, world, settings)` makes one."""
-
-    name: str
-    settings: type[BaseModel]
-    build: Callable[[Places, Mask, World, Any], Head]
-    says: str = ""

@@ -1,0 +1,85 @@
+"""One world model, many heads, goals in plain words: the public face, imported on use."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from manyheads.environment.contract import Environment, Instance, Options, Signal
+    from manyheads.errors import ManyheadsError
+    from manyheads.heads.contract import Head, HeadBatch
+    from manyheads.heads.kind import HeadKind, LazyHeadKind
+    from manyheads.hookspecs import hookimpl
+    from manyheads.models import LanguageModel, LanguageModelKind
+    from manyheads.registry import make
+    from manyheads.rewards.contract import Labels, RewardKind, RewardSource
+    from manyheads.rewards.sources import load_spec
+    from manyheads.rewards.spec import RewardSpec, Success
+    from manyheads.storage.folder import load
+    from manyheads.task import Task, TaskFile, load_task, tasks
+
+_MODULES = {
+    "Environment": "environment.contract",
+    "Head": "heads.contract",
+    "HeadBatch": "heads.contract",
+    "HeadKind": "heads.kind",
+    "Instance": "environment.contract",
+    "Labels": "rewards.contract",
+    "LanguageModel": "models",
+    "LanguageModelKind": "models",
+    "LazyHeadKind": "heads.kind",
+    "ManyheadsError": "errors",
+    "Options": "environment.contract",
+    "RewardKind": "rewards.contract",
+    "RewardSource": "rewards.contract",
+    "RewardSpec": "rewards.spec",
+    "Signal": "environment.contract",
+    "Success": "rewards.spec",
+    "Task": "task",
+    "TaskFile": "task",
+    "hookimpl": "hookspecs",
+    "load": "storage.folder",
+    "load_spec": "rewards.sources",
+    "load_task": "task",
+    "make": "registry",
+    "tasks": "task",
+}
+"""Where each public name lies; a test keeps this table, the imports above and `__all__` equal."""
+
+__all__ = [
+    "Environment",
+    "Head",
+    "HeadBatch",
+    "HeadKind",
+    "Instance",
+    "Labels",
+    "LanguageModel",
+    "LanguageModelKind",
+    "LazyHeadKind",
+    "ManyheadsError",
+    "Options",
+    "RewardKind",
+    "RewardSource",
+    "RewardSpec",
+    "Signal",
+    "Success",
+    "Task",
+    "TaskFile",
+    "hookimpl",
+    "load",
+    "load_spec",
+    "load_task",
+    "make",
+    "tasks",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'manyheads' has no attribute {name!r}")
+    value = getattr(import_module(f"manyheads.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

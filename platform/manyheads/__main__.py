@@ -1,0 +1,28 @@
+"""The command `manyheads`: a user's mistake is one message and exit code 1, Ctrl-C is exit code 130."""
+
+import sys
+
+import click
+
+from manyheads.cli import manyheads
+from manyheads.errors import ManyheadsError
+
+
+def main() -> None:
+    """Runs the command line and exits."""
+    try:
+        code = manyheads.main(prog_name="manyheads", standalone_mode=False)
+    except ManyheadsError as error:
+        click.echo(f"Error: {error}", err=True)
+        code = 1
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except click.Abort:
+        click.echo("Interrupted.", err=True)
+        code = 130
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

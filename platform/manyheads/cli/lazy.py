@@ -1,0 +1,30 @@
+"""Commands that are imported when they are run, so that `manyheads --help` and `list` import no torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from manyheads.imports import load_object
+
+
+class LazyCommand(click.Command):
+    """Stands for the command at `package.module:command` until it is run."""
+
+    def __init__(self, name: str, where: str, says: str) -> None:
+        super().__init__(name, help=says, short_help=says)
+        self.where = where
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """The real command's context: click goes on with the command that it finds there."""
+        command = load_object(self.where, click.Command, what=f"command {self.name!r}")
+        return command.make_context(*args, **kwargs)
+
+
+class Commands(click.Group):
+    """A group of commands, some of them lazy."""
+
+    def add_lazy(self, name: str, where: str, says: str) -> None:
+        """Adds the command at `package.module:command`; `says` is its line in the help."""
+        self.add_command(LazyCommand(name, where, says))

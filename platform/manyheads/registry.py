@@ -1,0 +1,264 @@
+"""Everything that plugins registered, by name.
+
+Plugins are entry points of the group `manyheads`; the core's own things come through the same table
+(`manyheads.builtins`). A plugin that fails is named once with its package, its error and the switch that leaves it
+out, and every other plugin works. Each table is filled on first use, and none imports torch.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import pluggy
+
+from manyheads import hookspecs
+from manyheads.environment.contract import Environment
+from manyheads.errors import ManyheadsError, unknown
+from manyheads.heads.kind import HeadKind, LazyHeadKind
+from manyheads.models import LanguageModelKind
+from manyheads.rewards.contract import RewardKind
+
+if TYPE_CHECKING:
+    import click
+    import gymnasium
+
+GROUP = "manyheads"
+CORE = "core"
+SWITCH = "MANYHEADS_DISABLE_PLUGINS"
+
+logger = logging.getLogger("manyheads")
+T = TypeVar("T")
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*(/[A-Za-z0-9][A-Za-z0-9_.+-]*)+")
+_PLAIN_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass
+class Plugin:
+    """One entry point: where it comes from and how it fared."""
+
+    name: str
+    package: str
+    """the distribution and its version"""
+    module: str
+    disabled: bool = False
+    problems: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"{self.name} (package {self.package})"
+
+
+class Table(dict[str, T], Generic[T]):
+    """Registered things by name, sorted; `table[name]` explains a name that is misspelt, contested or left out."""
+
+    def __init__(self, kind: str, listing: str, plugins: dict[str, Plugin]) -> None:
+        super().__init__()
+        self.kind = kind
+        self.listing = listing
+        self.owners: dict[str, str] = {}
+        """the plugin that registered each name"""
+        self.contested: dict[str, str] = {}
+        self._plugins = plugins
+
+    def __missing__(self, name: str) -> T:
+        if name in self.contested:
+            raise ManyheadsError(self.contested[name])
+        error = unknown(self.kind, name, self, self.listing)
+        failed = [plugin.name for plugin in self._plugins.values() if plugin.problems]
+        disabled = [plugin.name for plugin in self._plugins.values() if plugin.disabled]
+        absent = (
+            f" Plugins that failed: {', '.join(failed)} (`manyheads list plugins` says why)."
+            if failed
+            else ""
+        )
+        absent += f" Plugins left out by {SWITCH}: {', '.join(disabled)}." if disabled else ""
+        raise ManyheadsError(f"{error}{absent}")
+
+
+class Registry:
+    """What the given entry points register. `registry()` is the one of this Python's installed packages."""
+
+    def __init__(self, entries: Iterable[EntryPoint], disabled: Iterable[str] = ()) -> None:
+        self.plugins: dict[str, Plugin] = {}
+        self._disabled = sorted(set(disabled))
+        self._manager = pluggy.PluginManager(GROUP)
+        self._manager.add_hookspecs(hookspecs)
+        for entry in sorted(entries, key=lambda entry: (entry.name != CORE, entry.name, entry.value)):
+            self._load(entry)
+        for name in self._disabled:
+            if name not in self.plugins:
+                logger.warning(
+                    "%s: %s", SWITCH, unknown("plugin", name, self.plugins, "manyheads list plugins")
+                )
+
+    @cached_property
+    def environments(self) -> Table[Environment]:
+        return self._things("register_environments", "environment", Environment)
+
+    @cached_property
+    def heads(self) -> Table[HeadKind | LazyHeadKind]:
+        """Kinds of heads; `heads[name].load()` is the `HeadKind` and may import torch."""
+        return self._things("register_heads", "head", HeadKind, LazyHeadKind)
+
+    @cached_property
+    def rewards(self) -> Table[RewardKind]:
+        return self._things("register_rewards", "reward", RewardKind)
+
+    @cached_property
+    def models(self) -> Table[LanguageModelKind]:
+        return self._things("register_models", "model", LanguageModelKind)
+
+    @cached_property
+    def tasks(self) -> Table[Path]:
+        """Task files, found by name and not read."""
+        table: Table[Path] = self._table("task", "manyheads list tasks")
+        for plugin, paths in self._call("register_tasks", lambda staged: {"register": staged.append}):
+            try:
+                files = [named for path in paths for named in _task_files(Path(path))]
+            except (OSError, TypeError, ValueError) as error:
+                self.report(plugin, f"failed in register_tasks: {error}")
+                continue
+            self._add(table, plugin, files)
+        return table
+
+    @cached_property
+    def commands(self) -> Table[click.Command]:
+        """Commands of the command line; those added by their place are imported on use."""
+        from manyheads.cli.lazy import Commands
+
+        table: Table[click.Command] = self._table("command", "manyheads --help")
+
+        def group(staged: list[Any]) -> dict[str, Any]:
+            staged.append(Commands())
+            return {"commands": staged[0]}
+
+        for plugin, (commands,) in self._call("register_commands", group):
+            self._add(table, plugin, commands.commands.items())
+        return table
+
+    def load_all(self) -> dict[str, Table[Any]]:
+        """Fills every table, so that every plugin's problems are known; the tables by the name of their listing."""
+        names = ("environments", "tasks", "heads", "rewards", "models", "commands")
+        return {name: getattr(self, name) for name in names}
+
+    def report(self, plugin: Plugin, problem: str) -> None:
+        """Names a plugin that failed on stderr (through logging), with the switch that leaves it out."""
+        text = f"Plugin {plugin} {problem.rstrip('.')}. {self._switch(plugin)} leaves it out."
+        plugin.problems.append(text)
+        logger.warning("%s", text)
+
+    def _load(self, entry: EntryPoint) -> None:
+        package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown"
+        plugin = Plugin(entry.name, package, entry.value, disabled=entry.name in self._disabled)
+        if entry.name in self.plugins:
+            other = self.plugins[entry.name]
+            self.report(other, f"has a name that package {package} takes too, whose plugin is not loaded")
+            return
+        self.plugins[entry.name] = plugin
+        if plugin.disabled:
+            return
+        module = None
+        try:
+            module = entry.load()
+            self._manager.register(module, entry.name)
+            self._manager.check_pending()
+        except (Exception, SystemExit) as error:  # whatever a plugin raises, the others go on
+            if module is not None and self._manager.has_plugin(entry.name):
+                self._manager.unregister(name=entry.name)
+            self.report(plugin, f"did not load: {_brief(error)}")
+
+    def _call(
+        self, hook: str, arguments: Callable[[list[Any]], dict[str, Any]]
+    ) -> Iterator[tuple[Plugin, list[Any]]]:
+        """Calls each plugin's hook by itself; yields what it registered, and nothing of one that raised."""
+        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+            plugin = self.plugins[implementation.plugin_name]
+            staged: list[Any] = []
+            given = arguments(staged)
+            try:
+                implementation.function(*(given[name] for name in implementation.argnames))
+            except (Exception, SystemExit) as error:  # whatever a plugin raises, the others go on
+                self.report(plugin, f"failed in {hook}: {_brief(error)}")
+            else:
+                yield plugin, staged
+
+    def _things(self, hook: str, kind: str, *types: type[Any]) -> Table[Any]:
+        table: Table[Any] = self._table(kind, f"manyheads list {kind}s")
+        for plugin, things in self._call(hook, lambda staged: {"register": staged.append}):
+            wrong = [thing for thing in things if not isinstance(thing, types)]
+            if wrong:
+                self.report(plugin, f"failed in {hook}: {wrong[0]!r} is no {types[0].__name__}")
+                continue
+            self._add(table, plugin, [(thing.name, thing) for thing in things])
+        return table
+
+    def _table(self, kind: str, listing: str) -> Table[Any]:
+        return Table(kind, listing, self.plugins)
+
+    def _add(self, table: Table[T], plugin: Plugin, things: Iterable[tuple[str, T]]) -> None:
+        for name, thing in things:
+            plain = table.kind == "command" or (plugin.name == CORE and table.kind in ("head", "reward"))
+            if not (_NAME.fullmatch(name) or (plain and _PLAIN_NAME.fullmatch(name))):
+                self.report(
+                    plugin, f"registers the {table.kind} {name!r}; expected a name like {plugin.name}/thing"
+                )
+            elif name in table.owners:
+                self._contest(table, name, plugin)
+            else:
+                table[name] = thing
+                table.owners[name] = plugin.name
+        ordered = sorted(table.items())
+        table.clear()
+        table.update(ordered)
+
+    def _contest(self, table: Table[Any], name: str, plugin: Plugin) -> None:
+        """A name taken twice belongs to nobody until one of the two is left out."""
+        owner = self.plugins[table.owners[name]]
+        both = f"{owner} and {plugin} both register" if owner is not plugin else f"{plugin} registers twice"
+        text = f"Plugins {both} the {table.kind} {name!r}. {self._switch(plugin)} leaves out the second."
+        table.pop(name, None)
+        table.contested[name] = text
+        plugin.problems.append(text)
+        logger.warning("%s", text)
+
+    def _switch(self, plugin: Plugin) -> str:
+        return f"{SWITCH}={','.join([*self._disabled, plugin.name])}"
+
+
+@cache
+def registry() -> Registry:
+    """The registry of the installed packages, made once."""
+    disabled = (name.strip() for name in os.environ.get(SWITCH, "").split(","))
+    return Registry(entry_points(group=GROUP), [name for name in disabled if name])
+
+
+def make(name: str, /, **options: Any) -> gymnasium.Env[Any, Any]:
+    """A registered environment as a Gymnasium environment that measures its signals into `info["signals"]`."""
+    return registry().environments[name].instance(options).make()
+
+
+def _task_files(path: Path) -> Iterator[tuple[str, Path]]:
+    """A folder's task files under their places in it; a single file under its folder's name and its own."""
+    if path.is_dir():
+        for file in sorted(path.rglob("*.yaml")):
+            yield file.relative_to(path).with_suffix("").as_posix(), file
+    elif path.is_file():
+        yield f"{path.parent.name}/{path.stem}", path
+    else:
+        raise FileNotFoundError(f"there is no task file or folder {path}")
+
+
+def _brief(error: BaseException) -> str:
+    """The error in one line, with the place that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"

@@ -1,0 +1,168 @@
+"""A task file, read and checked: instance + reward source + success + head kind, as YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from manyheads import yamlfile
+from manyheads.environment.contract import Instance
+from manyheads.errors import ManyheadsError
+from manyheads.registry import registry
+from manyheads.rewards.spec import Success
+from manyheads.yamlfile import Document, Key
+
+if TYPE_CHECKING:
+    import gymnasium
+
+    from manyheads.rewards.contract import RewardSource
+
+T = TypeVar("T")
+
+
+class RewardSettings(BaseModel):
+    """`source` names a reward kind; the other keys are that kind's settings."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    source: str
+
+
+class TaskFile(BaseModel):
+    """What a task file says, and nothing else."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Literal[1]
+    environment: str
+    options: dict[str, Any] = {}
+    reward: RewardSettings
+    success: Success | None = None
+    head: str = "actor_critic"
+    episode_steps: Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+    """steps of the instance (after any action repeat) until an episode is truncated"""
+    goal: Annotated[str, Field(max_length=500)] = ""
+
+    def write(self, path: Path | str) -> Path:
+        """Writes the file atomically, as YAML that a person can read; `load_task(path)` reads it back."""
+        yamlfile.write(Path(path), self.model_dump(mode="json"))
+        return Path(path)
+
+    def resolve(self, name: str) -> Task:
+        """The task of that name, its names looked up and its settings checked."""
+        return _resolve(self, name, Document(Path(name), self.model_dump(), {}))
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A task whose names and settings are known to be right; simulator and reward source are built on use."""
+
+    name: str
+    """`plugin/thing-goal`"""
+    content: TaskFile
+    instance: Instance
+    settings: BaseModel
+    """the reward kind's checked settings"""
+    file: Path | None = None
+
+    @property
+    def slug(self) -> str:
+        """The name as a folder's name: `dmc__walker-walk`."""
+        return self.name.replace("/", "__")
+
+    @property
+    def environment(self) -> str:
+        return self.content.environment
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """All options of the instance, with those that the file leaves to their defaults."""
+        return self.instance.options.model_dump()
+
+    @cached_property
+    def reward(self) -> RewardSource:
+        """The reward source: `reward.label(signals, first=None) -> (reward, terminated)`."""
+        return registry().rewards[self.content.reward.source].build(self.settings, self.instance)
+
+    @property
+    def success(self) -> Success | None:
+        return self.content.success
+
+    @property
+    def head(self) -> str:
+        """The name of the head kind."""
+        return self.content.head
+
+    @property
+    def episode_steps(self) -> int:
+        return self.content.episode_steps
+
+    @property
+    def goal(self) -> str:
+        return self.content.goal
+
+    def make_environment(self, seed: int | None = None) -> gymnasium.Env[Any, Any]:
+        """The simulator with this task's time limit and `info["signals"]`; the first reset uses `seed`."""
+        from manyheads.environment.episode import episodes
+
+        return episodes(self.instance.make(), self.episode_steps, seed)
+
+    def write(self, path: Path | str) -> Path:
+        """Writes the task file atomically; `load_task(path)` gives an equal task."""
+        return self.content.write(path)
+
+
+def load_task(source: str | Path, name: str | None = None) -> Task:
+    """A registered task by its name, or the task in a YAML file.
+
+    A file that is not registered is called by its own name without `.yaml`, or by `name`. Raises ManyheadsError that
+    names the file, line and key of whatever is wrong.
+    """
+    names = registry().tasks
+    if isinstance(source, str) and source in names:
+        return _read(names[source], name or source)
+    path = Path(source)
+    if path.suffix in (".yaml", ".yml") or isinstance(source, Path):
+        registered = {file.resolve(): known for known, file in names.items()}
+        return _read(path, name or registered.get(path.resolve(), path.stem))
+    return _read(names[str(source)], str(source))
+
+
+def tasks() -> list[Task]:
+    """All registered tasks by name. Files with mistakes are reported under their plugin's name and left out."""
+    known = registry()
+    found = []
+    for name, path in known.tasks.items():
+        try:
+            found.append(_read(path, name))
+        except ManyheadsError as error:
+            known.report(known.plugins[known.tasks.owners[name]], f"has a task that can't be used: {error}")
+    return found
+
+
+def _read(path: Path, name: str) -> Task:
+    document = yamlfile.read(path)
+    return _resolve(document.check(TaskFile), name, document, path)
+
+
+def _resolve(content: TaskFile, name: str, document: Document, path: Path | None = None) -> Task:
+    """Looks names up and checks options and reward settings; errors name the place in the document."""
+    known = registry()
+
+    def lookup(where: tuple[Key, ...], find: Callable[[], T]) -> T:
+        try:
+            return find()
+        except ManyheadsError as error:
+            raise document.error(where, str(error)) from None
+
+    environment = lookup(("environment",), lambda: known.environments[content.environment])
+    instance = lookup(("options",), lambda: environment.instance(content.options))
+    kind = lookup(("reward", "source"), lambda: known.rewards[content.reward.source])
+    lookup(("head",), lambda: known.heads[content.head])
+    settings = document.check(kind.settings, ("reward",), content.reward.model_extra or {})
+    return Task(name, content, instance, settings, path)
