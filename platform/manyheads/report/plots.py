@@ -1,0 +1,190 @@
+"""What a world learned and what it earns, as plots in SVG text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from manyheads.report.metrics import Series
+from manyheads.report.svg import INK, MUTED, SERIES, STYLE, svg
+
+WIDTH = 8.6
+
+
+AXES: dict[str, Callable[[Series], Sequence[float]]] = {
+    "environment steps": lambda one: one.step,
+    "updates": lambda one: one.updates,
+    "minutes of work": lambda one: [seconds / 60 for seconds in one.time],
+}
+
+
+def learning_curves(series: Mapping[str, Series], measure: str = "return") -> str:
+    """Each task's `<task>/<measure>` against environment steps (updates where no step was taken) and minutes.
+
+    Dots are single values, the line is their running mean. Empty text without such a series.
+    """
+    ending = f"/{measure}"
+    curves = {
+        name.removesuffix(ending): thinned(one)
+        for name, one in series.items()
+        if name.endswith(ending) and one.value
+    }
+    moving = {
+        label: along for label, along in AXES.items() if any(_spans(along(one)) for one in curves.values())
+    }
+    if "environment steps" in moving:
+        moving.pop("updates", None)
+    if not moving:
+        return ""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
+        panels = figure.subplots(1, len(moving), sharey=True, squeeze=False)[0]
+        for panel, (label, along) in zip(panels, moving.items(), strict=True):
+            for number, (name, one) in enumerate(curves.items()):
+                colour = SERIES[number % len(SERIES)]
+                at = along(one)
+                panel.plot(at, one.value, ".", markersize=4, markeredgewidth=0, color=colour, alpha=0.4)
+                panel.plot(at, running_mean(one.value), color=colour, label=name)
+            panel.set_xlabel(label)
+            panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+            panel.xaxis.set_major_locator(MaxNLocator(6))
+        panels[0].set_ylabel(measure.replace("_", " "))
+        _legend(figure, panels[0])
+        return svg(figure, f"{measure} of {', '.join(curves)} while training")
+
+
+def losses(series: Mapping[str, Series]) -> str:
+    """Every `…/loss/<term>` in a small panel of its own, against updates."""
+    terms = {
+        name.replace("/loss/", " "): thinned(one)
+        for name, one in series.items()
+        if "/loss/" in name and one.value
+    }
+    if not terms:
+        return ""
+    columns = 4
+    rows = -(-len(terms) // columns)
+    with rc_context(STYLE | {"font.size": 7.5, "axes.titlesize": 8, "lines.linewidth": 1.2}):
+        figure = Figure(figsize=(WIDTH, 1.35 * rows + 0.1), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for panel in panels[len(terms) :]:
+            panel.set_axis_off()
+        for panel, (name, one) in zip(panels, terms.items(), strict=False):
+            panel.plot(one.updates, one.value, color=SERIES[0], alpha=0.25, linewidth=0.8)
+            panel.plot(one.updates, running_mean(one.value), color=SERIES[0])
+            panel.set_title(name)
+            panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+            panel.xaxis.set_major_locator(MaxNLocator(3))
+            panel.yaxis.set_major_locator(MaxNLocator(3))
+        return svg(figure, f"losses against updates: {', '.join(terms)}")
+
+
+def reward_along_episodes(rewards: Sequence[npt.NDArray[Any]]) -> str:
+    """What a reward source pays at each step: a line (T,) an episode, older ones paler."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 2.5), layout="constrained")
+        axes = figure.subplots()
+        for number, reward in enumerate(rewards, start=1):
+            newness = number / len(rewards)
+            axes.plot(reward, color=SERIES[0], alpha=0.15 + 0.75 * newness**2, linewidth=0.8 + 0.8 * newness)
+        axes.set_xlabel("step of the episode")
+        axes.set_ylabel("reward a step")
+        axes.set_ylim(
+            -0.03, max(1.03, *(float(np.max(reward, initial=0)) for reward in rewards)) if rewards else 1
+        )
+        axes.set_xlim(left=0)
+        return svg(figure, f"reward along {len(rewards)} recorded episodes")
+
+
+def evaluations(results: Sequence[Mapping[str, Any]]) -> str:
+    """Mean return of each policy with its interval, a panel a task: the task's head over a random policy.
+
+    `results` are the entries of a world's `evaluations.json` (`learning.evaluate.Evaluation` as records).
+    Pale dots are single episodes.
+    """
+    tasks = list(dict.fromkeys(result["task"] for result in results))
+    if not tasks:
+        return ""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.95 * len(tasks) + 0.45), layout="constrained")
+        panels = figure.subplots(len(tasks), 1, squeeze=False)[:, 0]
+        for panel, task in zip(panels, tasks, strict=True):
+            for height, policy, colour in ((0, "random", MUTED), (1, "head", SERIES[0])):
+                for result in (r for r in results if r["task"] == task and r["policy"] == policy):
+                    _interval(panel, height, result, colour)
+            panel.set_title(task)
+            panel.set_yticks([0, 1], ["random", "head"])
+            panel.set_ylim(-0.6, 1.6)
+            panel.grid(axis="y", visible=False)
+            panel.tick_params(axis="y", length=0)
+            panel.margins(x=0.03)
+        panels[-1].set_xlabel("return of an episode under the task's own reward")
+        return svg(figure, f"returns of heads and of a random policy on {', '.join(tasks)}")
+
+
+def signal_histogram(values: npt.NDArray[Any], low: float | None = None, high: float | None = None) -> str:
+    """How often a signal took which values (N,), its middle 98% between lines, nearby hard bounds dashed."""
+    with rc_context(STYLE | {"font.size": 7.5}):
+        figure = Figure(figsize=(2.6, 0.85), layout="constrained")
+        axes = figure.subplots()
+        axes.hist(values, bins=40, color=SERIES[0], alpha=0.8)
+        for quantile in np.quantile(values, [0.01, 0.99]):
+            axes.axvline(float(quantile), color=SERIES[1], linewidth=1)
+        for bound in (low, high):
+            if bound is not None and _near(bound, values):
+                axes.axvline(bound, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        return svg(figure, "histogram of a signal's measured values")
+
+
+def thinned(one: Series, most: int = 400) -> Series:
+    """At most `most` points of a long series, each the mean of the stretch that it stands for."""
+    parts = np.array_split(np.arange(len(one.value)), min(most, len(one.value)))
+    return Series(
+        step=[one.step[part[-1]] for part in parts],
+        updates=[one.updates[part[-1]] for part in parts],
+        time=[one.time[part[-1]] for part in parts],
+        value=[float(np.mean(one.value[part[0] : part[-1] + 1])) for part in parts],
+    )
+
+
+def running_mean(values: Sequence[float]) -> npt.NDArray[np.float64]:
+    """Mean over a centred window of a tenth of the values, cut off at the ends."""
+    array = np.asarray(values, dtype=np.float64)
+    half = len(array) // 20
+    sums = np.concatenate([[0.0], np.cumsum(array)])
+    at = np.arange(len(array))
+    start, end = np.maximum(at - half, 0), np.minimum(at + half + 1, len(array))
+    means: npt.NDArray[np.float64] = (sums[end] - sums[start]) / (end - start)
+    return means
+
+
+def _interval(panel: Axes, height: int, result: Mapping[str, Any], colour: str) -> None:
+    single = [episode["return_task"] for episode in result["episodes"]]
+    panel.plot(single, [height] * len(single), "o", color=colour, alpha=0.25, markersize=4, markeredgewidth=0)
+    returns = result["returns"]
+    panel.plot([returns["low"], returns["high"]], [height, height], color=colour, linewidth=2.4)
+    panel.plot([returns["mean"]], [height], "o", color=colour, markersize=7)
+
+
+def _legend(figure: Figure, panel: Axes) -> None:
+    handles, names = panel.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper left", ncols=min(len(names), 4), labelcolor=INK)
+
+
+def _spans(values: Sequence[float]) -> bool:
+    return len(values) > 1 and min(values) < max(values)
+
+
+def _near(bound: float, values: npt.NDArray[Any]) -> bool:
+    width = float(np.ptp(values)) or 1.0
+    return bool(values.min() - width < bound < values.max() + width)
