@@ -40,7 +40,7 @@ def register_rewards(register: Callable[[RewardKind], None]) -> None:
 
 @hookspec
 def register_tasks(register: Callable[[Path], None]) -> None:
-    """Register task files: call `register(path)` with a YAML file, or with a folder of `plugin/thing-goal.yaml`."""
+    """Register task files: `register(path)` with a YAML file or a folder of `plugin/thing-goal.yaml`."""
 
 
 @hookspec
@@ -50,4 +50,4 @@ def register_models(register: Callable[[LanguageModelKind], None]) -> None:
 
 @hookspec
 def register_commands(commands: Commands) -> None:
-    """Add click commands: `commands.add_command(command)`, or `commands.add_lazy(name, "module:command", says)`."""
+    """Add commands: `commands.add_command(command)` or `commands.add_lazy(name, "module:command", says)`."""

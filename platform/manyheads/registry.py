@@ -1,8 +1,8 @@
 """Everything that plugins registered, by name.
 
 Plugins are entry points of the group `manyheads`; the core's own things come through the same table
-(`manyheads.builtins`). A plugin that fails is named once with its package, its error and the switch that leaves it
-out, and every other plugin works. Each table is filled on first use, and none imports torch.
+(`manyheads.builtins`). A plugin that fails is named with its package, its error and the switch that leaves it out,
+and every other plugin works. Each table is filled on first use, and none imports torch.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Plugin:
 
 
 class Table(dict[str, T], Generic[T]):
-    """Registered things by name, sorted; `table[name]` explains a name that is misspelt, contested or left out."""
+    """Things by name, sorted; `table[name]` explains a name that is misspelt, contested or left out."""
 
     def __init__(self, kind: str, listing: str, plugins: dict[str, Plugin]) -> None:
         super().__init__()
@@ -75,13 +75,12 @@ class Table(dict[str, T], Generic[T]):
         error = unknown(self.kind, name, self, self.listing)
         failed = [plugin.name for plugin in self._plugins.values() if plugin.problems]
         disabled = [plugin.name for plugin in self._plugins.values() if plugin.disabled]
-        absent = (
-            f" Plugins that failed: {', '.join(failed)} (`manyheads list plugins` says why)."
-            if failed
-            else ""
-        )
-        absent += f" Plugins left out by {SWITCH}: {', '.join(disabled)}." if disabled else ""
-        raise ManyheadsError(f"{error}{absent}")
+        hints = [str(error)]
+        if failed:
+            hints.append(f"Plugins that failed: {', '.join(failed)} (`manyheads list plugins` says why).")
+        if disabled:
+            hints.append(f"Plugins left out by {SWITCH}: {', '.join(disabled)}.")
+        raise ManyheadsError(" ".join(hints))
 
 
 class Registry:
@@ -146,15 +145,14 @@ class Registry:
         return table
 
     def load_all(self) -> dict[str, Table[Any]]:
-        """Fills every table, so that every plugin's problems are known; the tables by the name of their listing."""
+        """Every table by its name, filled, so that every plugin's problems are known."""
         names = ("environments", "tasks", "heads", "rewards", "models", "commands")
         return {name: getattr(self, name) for name in names}
 
     def report(self, plugin: Plugin, problem: str) -> None:
         """Names a plugin that failed on stderr (through logging), with the switch that leaves it out."""
         text = f"Plugin {plugin} {problem.rstrip('.')}. {self._switch(plugin)} leaves it out."
-        plugin.problems.append(text)
-        logger.warning("%s", text)
+        self._say(plugin, text)
 
     def _load(self, entry: EntryPoint) -> None:
         package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown"
@@ -227,8 +225,12 @@ class Registry:
         text = f"Plugins {both} the {table.kind} {name!r}. {self._switch(plugin)} leaves out the second."
         table.pop(name, None)
         table.contested[name] = text
-        plugin.problems.append(text)
-        logger.warning("%s", text)
+        self._say(plugin, text)
+
+    def _say(self, plugin: Plugin, text: str) -> None:
+        if text not in plugin.problems:
+            plugin.problems.append(text)
+            logger.warning("%s", text)
 
     def _switch(self, plugin: Plugin) -> str:
         return f"{SWITCH}={','.join([*self._disabled, plugin.name])}"
@@ -242,7 +244,7 @@ def registry() -> Registry:
 
 
 def make(name: str, /, **options: Any) -> gymnasium.Env[Any, Any]:
-    """A registered environment as a Gymnasium environment that measures its signals into `info["signals"]`."""
+    """A registered environment as a Gymnasium environment with its signals in `info["signals"]`."""
     return registry().environments[name].instance(options).make()
 
 

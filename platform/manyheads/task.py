@@ -120,8 +120,8 @@ class Task:
 def load_task(source: str | Path, name: str | None = None) -> Task:
     """A registered task by its name, or the task in a YAML file.
 
-    A file that is not registered is called by its own name without `.yaml`, or by `name`. Raises ManyheadsError that
-    names the file, line and key of whatever is wrong.
+    A file that is not registered is called by its own name without `.yaml`, or by `name`. Raises ManyheadsError
+    that names the file, line and key of whatever is wrong.
     """
     names = registry().tasks
     if isinstance(source, str) and source in names:
@@ -134,7 +134,7 @@ def load_task(source: str | Path, name: str | None = None) -> Task:
 
 
 def tasks() -> list[Task]:
-    """All registered tasks by name. Files with mistakes are reported under their plugin's name and left out."""
+    """All registered tasks by name. A file with mistakes is reported with its plugin's name and left out."""
     known = registry()
     found = []
     for name, path in known.tasks.items():

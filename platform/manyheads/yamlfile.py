@@ -1,6 +1,6 @@
 """YAML files that people write: read strictly, checked by a pydantic model, written atomically.
 
-A problem names the file, the line, the key and what was expected. Duplicate keys, aliases and tags are refused.
+A problem names file, line, key and what was expected. Duplicate keys, aliases and tags are refused.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ def read(path: Path) -> Document:
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             if getattr(event, "anchor", None) or getattr(event, "tag", None):
-                raise ManyheadsError(f"{path}:{event.start_mark.line + 1}: aliases and tags are not allowed.")
+                line = event.start_mark.line + 1 if event.start_mark else 1
+                raise ManyheadsError(f"{path}:{line}: aliases and tags are not allowed.")
         loader = _Resolver(text)
         node = loader.get_single_node()
         lines: dict[tuple[Key, ...], int] = {}
@@ -153,7 +154,7 @@ def _construct(
 
 
 def _keys(data: Any, problem: ErrorDetails) -> Iterator[Key]:
-    """The problem's place in the data, without the names of union members that pydantic puts between its keys."""
+    """The problem's place in the data, without the union members' names that pydantic puts in between."""
     *_, last = problem["loc"]
     for part in problem["loc"]:
         if (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int)):

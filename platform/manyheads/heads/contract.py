@@ -30,7 +30,7 @@ class HeadBatch(NamedTuple):
 
 
 class Head(nn.Module, ABC):
-    """One task's learner on the latent state. Subclasses are plugins' business; see `actor_critic` for the standard."""
+    """One task's learner on the latent state; see `actor_critic` for the standard one."""
 
     @abstractmethod
     def act(self, latent: Latent, generator: torch.Generator | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""A kind of head under a name: what plugins register. Imports no torch, so that listing the kinds is quick."""
+"""A kind of head under a name: what plugins register. Imports no torch, so listing is quick."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HeadKind:
-    """A kind of head under a name: `settings` is checked, `build(interface, mask, world, settings)` makes one."""
+    """A kind of head: `settings` checks what is set, `build(interface, mask, world, settings)` makes one."""
 
     name: str
     settings: type[BaseModel]
@@ -31,7 +31,7 @@ class HeadKind:
 
 @dataclass(frozen=True)
 class LazyHeadKind:
-    """A head kind by its place, `package.module:KIND`: imported on first use, for modules that import torch."""
+    """A head kind by its place, `package.module:KIND`: imported on first use, as it imports torch."""
 
     name: str
     where: str
