@@ -105,7 +105,7 @@ class Fitting:
         return np.asarray(fitted, np.float32)[..., self._vector]
 
     def image(self, own: Pixels | None) -> Pixels | None:
-        """A picture in the interface's channels: black if the instance has none, None if the world has none."""
+        """A picture in the interface's channels: black if the instance has none, None if the world."""
         if self.interface.image is None or (own is not None and own.shape[-3:] == self.interface.image):
             return own
         fitted = np.zeros(

@@ -39,7 +39,8 @@ Kind = Literal["continuous", "angle", "boolean", "discrete"]
 class Signal:
     """A named scalar that an environment measures at every reset and step.
 
-    `low` and `high` are the hard range (None: unbounded); `says` is one sentence with frame and sign.
+    `low` and `high` are the range that it keeps to (None: unbounded); limits of joints in simulators are
+    springs, which may give by a tenth of the range. `says` is one sentence with frame and sign.
     """
 
     name: str

@@ -195,7 +195,7 @@ def is_picture(space: Space) -> bool:
     if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) not in (2, 3, 4):
         return False
     height, width, _ = _channels_last(np.empty(space.shape, np.uint8)).shape
-    return min(height, width) >= SMALLEST_IMAGE
+    return bool(min(height, width) >= SMALLEST_IMAGE)
 
 
 def _channels_last(picture: Pixels) -> Pixels:

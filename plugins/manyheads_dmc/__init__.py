@@ -1,0 +1,43 @@
+"""The dm_control suite: one environment a domain, `dmc/<domain>`, with a reviewed table of signals each."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from manyheads.environment.contract import Environment, Signal
+from manyheads.hookspecs import hookimpl
+from manyheads_dmc.domains import TASKS, SuiteOptions, options, starts_only
+
+if TYPE_CHECKING:
+    import gymnasium
+
+
+@hookimpl
+def register_environments(register: Callable[[Environment], None]) -> None:
+    for domain, tasks in TASKS.items():
+        if domain != "cartpole":
+            continue
+        register(
+            Environment(
+                name=f"dmc/{domain}",
+                factory=partial(_make, domain),
+                signals=partial(_signals, domain),
+                options=options(domain),
+                starts_only=starts_only(domain),
+                requires=("dm_control",),
+                extra="dmc",
+                says=f"dm_control's {domain.replace('_', ' ')}; tasks: {', '.join(tasks)}",
+            )
+        )
+
+
+def _make(domain: str, options: SuiteOptions) -> "gymnasium.Env[Any, Any]":
+    from manyheads_dmc.simulator import Simulator
+
+    return Simulator(domain, options)
+
+
+def _signals(domain: str, options: Any) -> tuple[Signal, ...]:
+    from manyheads_dmc.signals import TABLES
+
+    return tuple(measure.signal for measure in TABLES[domain](options.task))

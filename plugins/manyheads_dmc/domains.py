@@ -1,0 +1,79 @@
+"""What the dm_control suite holds, as a table that needs no import of dm_control; a test keeps it equal."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, create_model, model_validator
+
+from manyheads.environment.contract import Options
+
+TASKS: dict[str, tuple[str, ...]] = {
+    "acrobot": ("swingup", "swingup_sparse"),
+    "ball_in_cup": ("catch",),
+    "cartpole": ("balance", "balance_sparse", "swingup", "swingup_sparse", "two_poles", "three_poles"),
+    "cheetah": ("run",),
+    "dog": ("stand", "walk", "trot", "run", "fetch"),
+    "finger": ("spin", "turn_easy", "turn_hard"),
+    "fish": ("upright", "swim"),
+    "hopper": ("stand", "hop"),
+    "humanoid": ("stand", "walk", "run", "run_pure_state"),
+    "humanoid_CMU": ("stand", "walk", "run"),
+    "lqr": ("lqr_2_1", "lqr_6_2"),
+    "manipulator": ("bring_ball", "bring_peg", "insert_ball", "insert_peg"),
+    "pendulum": ("swingup",),
+    "point_mass": ("easy", "hard"),
+    "quadruped": ("walk", "run", "escape", "fetch"),
+    "reacher": ("easy", "hard"),
+    "stacker": ("stack_2", "stack_4"),
+    "swimmer": ("swimmer6", "swimmer15"),
+    "walker": ("stand", "walk", "run"),
+}
+"""Domains and their tasks; the first task is the default."""
+
+SAME_SIMULATOR: dict[str, tuple[frozenset[str], ...]] = {
+    "acrobot": (frozenset({"swingup", "swingup_sparse"}),),
+    "cartpole": (frozenset({"balance", "balance_sparse", "swingup", "swingup_sparse"}),),
+    "dog": (frozenset({"stand", "walk", "trot", "run"}),),
+    "hopper": (frozenset({"stand", "hop"}),),
+    "humanoid": (frozenset({"stand", "walk", "run"}),),
+    "humanoid_CMU": (frozenset({"stand", "walk", "run"}),),
+    "quadruped": (frozenset({"walk", "run"}),),
+    "walker": (frozenset({"stand", "walk", "run"}),),
+}
+"""Tasks of a domain that differ in nothing but the start of episodes and the simulator's reward.
+
+Not among them: finger (hinge damping and target size differ), fish and reacher (what is observed, or the size
+of the target that a picture shows), lqr, point_mass hard (random gains), swimmer, manipulator, stacker.
+"""
+
+
+class SuiteOptions(Options):
+    """Options that every domain has, beside its `task`."""
+
+    action_repeat: Annotated[int, Field(ge=1, le=16)] = 1
+    image_size: Annotated[int, Field(ge=16, le=512)] | None = None
+    """side in pixels of a camera image beside (or instead of) the vector; None: no image"""
+    camera: Annotated[int, Field(ge=0, le=15)] = 0
+    vector: bool = True
+
+    @model_validator(mode="after")
+    def _observes_something(self) -> "SuiteOptions":
+        if not self.vector and self.image_size is None:
+            raise ValueError("vector=false leaves nothing to observe; set image_size, for example 64")
+        return self
+
+
+def options(domain: str) -> type[SuiteOptions]:
+    """The options of a domain: its tasks are a closed set."""
+    tasks = TASKS[domain]
+    task: Any = (Literal[tasks], tasks[0])
+    return create_model(f"{domain.title().replace('_', '')}Options", __base__=SuiteOptions, task=task)
+
+
+def starts_only(domain: str) -> Any:
+    """A function of the options: `task` where it changes neither dynamics nor observations nor signals."""
+    groups = SAME_SIMULATOR.get(domain, ())
+
+    def names(options: Any) -> frozenset[str]:
+        return frozenset({"task"}) if any(options.task in group for group in groups) else frozenset()
+
+    return names

@@ -1,0 +1,143 @@
+"""Rows of the signal tables: what is measured, and where it lies in the simulator's arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import pi
+from typing import Any
+
+import numpy as np
+
+from manyheads.environment.contract import Kind, Signal, Unit
+
+COLUMNS = {name: i for i, name in enumerate("xyz")} | {
+    a + b: 3 * i + j for i, a in enumerate("xyz") for j, b in enumerate("xyz")
+}
+
+# MjData arrays -> where a named object's first number lies in them.
+ADDRESSES: dict[str, Callable[[Any, str], int]] = {
+    "qpos": lambda model, name: model.joint(name).qposadr[0],
+    "qvel": lambda model, name: model.joint(name).dofadr[0],
+    "sensordata": lambda model, name: model.sensor(name).adr[0],
+    "ctrl": lambda model, name: model.actuator(name).id,
+    "xpos": lambda model, name: 3 * model.body(name).id,
+    "xipos": lambda model, name: 3 * model.body(name).id,
+    "xmat": lambda model, name: 9 * model.body(name).id,
+    "subtree_com": lambda model, name: 3 * model.body(name).id,
+    "geom_xpos": lambda model, name: 3 * model.geom(name).id,
+    "site_xpos": lambda model, name: 3 * model.site(name).id,
+}
+
+
+@dataclass(frozen=True)
+class At:
+    """One number of an MjData array: a named object's, `offset` numbers after its first."""
+
+    array: str
+    name: str
+    offset: int = 0
+
+    def index(self, model: Any) -> int:
+        return int(ADDRESSES[self.array](model, self.name)) + self.offset
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A signal and its source: a number of the simulator's arrays, or a function of dm_control's physics."""
+
+    signal: Signal
+    source: At | Callable[[Any], float]
+
+
+def joint(
+    name: str,
+    of: str,
+    says: str,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    unit: Unit = "rad",
+    offset: int = 0,
+) -> Measure:
+    """A joint's position; its limits are springs that may give a little."""
+    return Measure(Signal(name, unit, "continuous", low, high, says), At("qpos", of, offset))
+
+
+def turn(name: str, of: str, says: str) -> Measure:
+    """The angle of a hinge that can turn round and round, wrapped into (-pi, pi]."""
+    return Measure(Signal(name, "rad", "angle", -pi, pi, says), At("qpos", of))
+
+
+def rate(name: str, of: str, says: str, *, unit: Unit = "rad/s", offset: int = 0) -> Measure:
+    """A joint's velocity."""
+    return Measure(Signal(name, unit, "continuous", None, None, says), At("qvel", of, offset))
+
+
+def cosine(name: str, body: str, entry: str, says: str) -> Measure:
+    """An entry of a body's rotation matrix: `zz` is the cosine of its z-axis to the vertical."""
+    return Measure(Signal(name, "1", "continuous", -1.0, 1.0, says), At("xmat", body, COLUMNS[entry]))
+
+
+def place(name: str, array: str, of: str, axis: str, says: str) -> Measure:
+    """A coordinate of a body, geom, site or centre of mass in the world's frame."""
+    return Measure(Signal(name, "m", "continuous", None, None, says), At(array, of, COLUMNS[axis]))
+
+
+def sensor(
+    name: str, of: str, says: str, *, unit: Unit, offset: int = 0, low: float | None = None
+) -> Measure:
+    """A number of one of the model's sensors."""
+    return Measure(Signal(name, unit, "continuous", low, None, says), At("sensordata", of, offset))
+
+
+def derived(
+    name: str,
+    of: Callable[[Any], float],
+    says: str,
+    *,
+    unit: Unit = "1",
+    kind: Kind = "continuous",
+    low: float | None = None,
+    high: float | None = None,
+) -> Measure:
+    """A function of dm_control's physics."""
+    return Measure(Signal(name, unit, kind, low, high, says), of)
+
+
+def controls(**actuators: str) -> list[Measure]:
+    """`control[i]` of each actuator: the clipped input that led to this row, 0 at reset."""
+    return [
+        Measure(Signal(f"control[{i}]", "1", "continuous", -1.0, 1.0, says), At("ctrl", name))
+        for i, (name, says) in enumerate(actuators.items())
+    ]
+
+
+class Meter:
+    """Reads all measures of a table from a physics at once: a gather per array, then the derived ones."""
+
+    def __init__(self, table: Sequence[Measure], physics: Any) -> None:
+        self._physics = physics
+        self._names = [measure.signal.name for measure in table]
+        self._angles = np.array([i for i, m in enumerate(table) if m.signal.kind == "angle"], np.intp)
+        self._derived = [(i, m.source) for i, m in enumerate(table) if not isinstance(m.source, At)]
+        model, data = physics.model.ptr, physics.data.ptr
+        located: dict[str, list[tuple[int, int]]] = {}
+        for i, measure in enumerate(table):
+            if isinstance(measure.source, At):
+                located.setdefault(measure.source.array, []).append((i, measure.source.index(model)))
+        self._gathers = [
+            (getattr(data, array).reshape(-1), *np.array(pairs, np.intp).T)
+            for array, pairs in located.items()
+        ]
+
+    def __call__(self) -> dict[str, float]:
+        values = np.empty(len(self._names))
+        for array, places, indices in self._gathers:
+            values[places] = array[indices]
+        for place, function in self._derived:
+            values[place] = function(self._physics)
+        if len(self._angles):
+            angles = values[self._angles]
+            values[self._angles] = angles - 2 * pi * np.ceil((angles - pi) / (2 * pi))
+        return dict(zip(self._names, values.tolist(), strict=True))

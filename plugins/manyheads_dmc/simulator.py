@@ -1,0 +1,109 @@
+"""A dm_control suite task as a Gymnasium environment that measures its signals."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from manyheads.errors import ManyheadsError
+from manyheads_dmc.domains import SuiteOptions
+from manyheads_dmc.measures import Meter
+from manyheads_dmc.signals import TABLES
+
+if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
+    # Without a screen dm_control would first try GLFW, and warn.
+    os.environ.setdefault("MUJOCO_GL", "egl")
+
+from dm_control import suite
+from dm_control.rl.control import PhysicsError
+
+Row = dict[str, Any]
+
+
+class Simulator(gymnasium.Env[Row, np.ndarray]):
+    """One domain with its options.
+
+    Observations are a Dict of the task's own in alphabetical order (float32) and, if wanted, `image`; actions
+    are a Box in [-1, 1] scaled to the actuators' ranges. The time limit truncates; discount 0 terminates.
+    """
+
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (the name and form are Gymnasium's)
+    render_mode = "rgb_array"
+
+    def __init__(self, domain: str, options: SuiteOptions) -> None:
+        self.domain, self.options = domain, options
+        # One seed for loading, since lqr draws its dynamics there; episodes are seeded at reset.
+        self.suite = suite.load(domain, options.task, task_kwargs={"random": 0})
+        self.physics = self.suite.physics
+        self.metadata = {
+            **self.metadata,
+            "render_fps": 1 / (self.suite.control_timestep() * options.action_repeat),
+        }
+        self._seeded = False
+        self._meter = Meter(TABLES[domain](options.task), self.physics)
+        if options.camera >= self.physics.model.ncam:
+            raise ManyheadsError(
+                f"dmc/{domain}: camera={options.camera}; it has cameras 0 to {self.physics.model.ncam - 1}."
+            )
+        spec = self.suite.action_spec()
+        self._low, self._range = spec.minimum, spec.maximum - spec.minimum
+        self.action_space = spaces.Box(-1.0, 1.0, spec.shape, np.float32)
+        parts: dict[str, spaces.Space[Any]] = {}
+        if options.vector:
+            for key, value in self.suite.observation_spec().items():
+                parts[key] = spaces.Box(-np.inf, np.inf, value.shape or (1,), np.float32)
+        if options.image_size is not None:
+            parts["image"] = spaces.Box(0, 255, (options.image_size, options.image_size, 3), np.uint8)
+        self.observation_space = spaces.Dict(parts)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Row, Row]:
+        super().reset(seed=seed)
+        if seed is not None or not self._seeded:
+            self.suite.task.random.seed(seed)
+            self._seeded = True
+        step = self.suite.reset()
+        return self._observe(step.observation), {"signals": self._meter()}
+
+    def step(self, action: np.ndarray) -> tuple[Row, float, bool, bool, Row]:
+        control = self._low + (np.clip(action, -1.0, 1.0).astype(np.float64) + 1.0) / 2.0 * self._range
+        reward = 0.0
+        for _ in range(self.options.action_repeat):
+            try:
+                step = self.suite.step(control)
+            except PhysicsError as error:
+                raise ManyheadsError(
+                    f"dmc/{self.domain} {self.options.task}: the simulation became unstable: {error}"
+                ) from error
+            reward += float(step.reward)
+            if step.last():
+                break
+        terminated = step.last() and step.discount == 0.0
+        return (
+            self._observe(step.observation),
+            reward,
+            terminated,
+            step.last() and not terminated,
+            {"signals": self._meter()},
+        )
+
+    def render(self) -> np.ndarray:
+        """The camera's picture, (240, 320, 3) uint8."""
+        return np.asarray(self.physics.render(240, 320, camera_id=self.options.camera))
+
+    def close(self) -> None:
+        self.suite.close()
+
+    def _observe(self, observation: Row) -> Row:
+        row: Row = {}
+        size = self.options.image_size
+        for key in self.observation_space.spaces:
+            if key == "image" and size is not None:
+                row[key] = np.asarray(self.physics.render(size, size, camera_id=self.options.camera))
+            else:
+                row[key] = np.atleast_1d(np.asarray(observation[key], np.float32))
+        return row
