@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 
@@ -11,8 +13,8 @@ from torch import Tensor
 class Batch:
     """B sequences of T rows; row t holds observation t, its signals and its flags.
 
-    `previous_action[t]` is the action chosen in row t-1 (whatever it was, also where `first`: the RSSM zeroes it).
-    A sequence belongs to one instance but may span several of its episodes.
+    `previous_action[t]` is the action chosen in row t-1 (whatever it was, also where `first`: the RSSM zeroes
+    it). A sequence belongs to one instance but may span several of its episodes.
     """
 
     image: Tensor | None
@@ -40,3 +42,16 @@ class Batch:
     def shape(self) -> tuple[int, int]:
         """(B, T)"""
         return self.first.shape[0], self.first.shape[1]
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where the B windows of a batch lie, to write their latents back."""
+
+    streams: npt.NDArray[np.int64]
+    """(B,)"""
+    starts: npt.NDArray[np.int64]
+    """(B,) number in its stream of a window's row 0"""
+    length: int
+    missing: npt.NDArray[np.bool_]
+    """(B,) the row before the window has no stored latent: the window starts afresh, `first` is set"""

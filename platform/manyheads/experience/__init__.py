@@ -1,0 +1,1 @@
+"""Exact transitions: how they are collected, stored and read in batches."""

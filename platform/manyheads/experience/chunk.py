@@ -1,0 +1,246 @@
+"""Rows on disk: append-only files of fixed-width records with checksums, their latents beside them."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from manyheads.environment.places import Places
+from manyheads.errors import ManyheadsError
+
+Records = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One row of each of N streams: what was seen, what was measured, and the action then chosen."""
+
+    image: npt.NDArray[np.uint8] | None
+    """(N, H, W, C), None where the interface has no image"""
+    vector: npt.NDArray[np.float32]
+    """(N, V)"""
+    action: npt.NDArray[np.float32]
+    """(N, A), unclipped as chosen"""
+    signals: npt.NDArray[np.float64]
+    """(N, S); a stream takes as many columns as its instance has signals"""
+    first: npt.NDArray[np.bool_]
+    last: npt.NDArray[np.bool_]
+    terminal: npt.NDArray[np.bool_]
+    episode: npt.NDArray[np.int64]
+    """(N,) from `Replay.new_episode`"""
+    index: npt.NDArray[np.int64]
+    """(N,) position in the episode"""
+
+
+def record_type(interface: Places, signals: int) -> np.dtype[Any]:
+    """The fixed-width record of one row; `check` is the CRC-32 of everything behind it."""
+    fields: list[Any] = [
+        ("check", "<u4"),
+        ("index", "<i4"),
+        ("episode", "<i8"),
+        ("signals", "<f8", (signals,)),
+        ("vector", "<f4", (len(interface.vector),)),
+        ("action", "<f4", (interface.action_size,)),
+        ("first", "?"),
+        ("last", "?"),
+        ("terminal", "?"),
+    ]
+    if interface.image is not None:
+        fields.append(("image", "u1", interface.image))
+    return np.dtype(fields, align=True)
+
+
+def checksum(record: memoryview) -> int:
+    """What belongs into `check` of a record given as bytes."""
+    return zlib.crc32(record[4:])
+
+
+class MapPool:
+    """Memory maps of files, the most recently used ones kept open: each of them holds a file descriptor."""
+
+    def __init__(self, limit: int = 400) -> None:
+        self.limit = limit
+        self._maps: OrderedDict[str, Records] = OrderedDict()
+
+    def map(self, path: str, record: np.dtype[Any], count: int, writable: bool = False) -> Records:
+        """The first `count` records of a file."""
+        found = self._maps.get(path)
+        if found is None:
+            mapped = np.memmap(path, record, "r+" if writable else "r", shape=(count,))
+            found = self._maps[path] = mapped.view(np.ndarray)
+            if len(self._maps) > self.limit:
+                self._maps.popitem(last=False)
+        else:
+            self._maps.move_to_end(path)
+        return found
+
+    def forget(self, path: str) -> None:
+        self._maps.pop(path, None)
+
+
+class Chunk:
+    """Successive rows of one stream and their latents, in a pair of files or (without a path) in memory.
+
+    A chunk begins `growing`, up to `size` rows, in a buffer that every row is written through to the file.
+    Once sealed it is read through memory maps.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        serial: int,
+        start: int,
+        record: np.dtype[Any],
+        latent: np.dtype[Any],
+        pool: MapPool,
+    ) -> None:
+        self.path, self.serial, self.start = path, serial, start
+        self.record, self.latent, self.pool = record, latent, pool
+        self.count = self.size = 0
+        self.growing = self.writable = False
+        self._beside = "" if path is None else str(path.with_suffix(".latents"))
+        self._file: int | None = None
+        self._rows: Records | None = None
+        self._latents: Records | None = None
+
+    def begin(self, size: int) -> Chunk:
+        """Makes the files and room for `size` rows."""
+        self.size, self.growing, self.writable = size, True, True
+        self._rows = np.zeros(size, self.record)
+        if self.path is None:
+            self._latents = np.zeros(size, self.latent)
+            return self
+        try:
+            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise ManyheadsError(f"Could not make {self.path}: {error.strerror}.") from error
+        _reserve(self._beside, size * self.latent.itemsize)
+        return self
+
+    def found(self, count: int, writable: bool) -> Chunk:
+        """Takes up the `count` rows that the file holds."""
+        self.count = self.size = count
+        self.writable = writable
+        size = count * self.latent.itemsize
+        if writable:
+            _reserve(self._beside, size)
+        elif not os.path.exists(self._beside) or os.path.getsize(self._beside) < size:  # noqa: PTH110, PTH202
+            self._latents = np.zeros(count, self.latent)
+        return self
+
+    @property
+    def stop(self) -> int:
+        return self.start + self.count
+
+    @property
+    def room(self) -> int:
+        """Bytes that the rows and their latents take."""
+        return self.count * (self.record.itemsize + self.latent.itemsize)
+
+    @property
+    def rows(self) -> Records:
+        """The records so far, not to be written to."""
+        if self._rows is not None:
+            return self._rows[: self.count]
+        return self.pool.map(str(self.path), self.record, self.count)
+
+    @property
+    def latents(self) -> Records:
+        """The latents of these rows, which may be written to."""
+        if self._latents is not None:
+            return self._latents[: self.count]
+        return self.pool.map(self._beside, self.latent, self.size, self.writable)[: self.count]
+
+    def append(self, record: Records, latent: Records | None) -> None:
+        """Adds one record (1,); when this returns the row outlives the process."""
+        assert self._rows is not None
+        if self._file is not None:
+            self._write(self._file, record.tobytes())
+        self._rows[self.count] = record[0]
+        self.count += 1
+        if latent is not None:
+            self.latents[-1] = latent
+        if self.count == self.size:
+            self.seal()
+
+    def _write(self, file: int, data: bytes) -> None:
+        reason = "the disk is full"
+        try:
+            if os.write(file, data) == len(data):
+                return
+        except OSError as error:
+            reason = error.strerror or str(error)
+        os.ftruncate(file, self.count * self.record.itemsize)
+        raise ManyheadsError(
+            f"Could not write a row to {self.path}: {reason}. The {self.count} rows before it are kept; "
+            "make room and start again."
+        )
+
+    def sync(self) -> None:
+        """Waits until the rows are on the disk itself."""
+        if self._file is not None:
+            os.fsync(self._file)
+
+    def seal(self) -> None:
+        """Ends growing: of a file, the buffer is given up for a memory map."""
+        self.growing = False
+        if self._file is not None:
+            os.fsync(self._file)
+            os.close(self._file)
+            self._file = self._rows = None
+
+    def remove(self) -> None:
+        """Deletes the files."""
+        self.seal()
+        if self.path is not None:
+            self.pool.forget(str(self.path))
+            self.pool.forget(self._beside)
+            self.path.unlink(missing_ok=True)
+            Path(self._beside).unlink(missing_ok=True)
+
+
+def sound_rows(path: Path, record: np.dtype[Any], newest: bool) -> tuple[int, int]:
+    """How many whole rows a file holds, and how many torn bytes lie behind them.
+
+    Only the tail of a stream's newest file may be torn; any other damage is a ManyheadsError.
+    """
+    size = path.stat().st_size
+    whole = size // record.itemsize
+    if not whole:
+        return 0, size
+    rows = np.memmap(path, record, "r", shape=(whole,)).view(np.ndarray)
+    data = rows.view(np.uint8).data
+    width, checks = record.itemsize, rows["check"].tolist()
+    good = [checksum(data[i * width : (i + 1) * width]) == check for i, check in enumerate(checks)]
+    if all(good) and (newest or whole * width == size):
+        return whole, size - whole * width
+    broken = good.index(False) if False in good else whole
+    if not newest or any(good[broken:]):
+        raise ManyheadsError(
+            f"{path} is damaged at row {broken}: its checksum does not fit. Restore the file from a copy, "
+            f"or delete the folder {path.parent} to go on without its rows."
+        )
+    return broken, size - broken * width
+
+
+def _reserve(path: str, size: int) -> None:
+    """Makes a file of that size, zeros where new: a memory map of it can then not run out of disk."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            if os.fstat(handle).st_size < size:
+                os.ftruncate(handle, 0)
+                os.posix_fallocate(handle, 0, size)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise ManyheadsError(
+            f"Could not make {path}: {error.strerror}. Make room and start again."
+        ) from error

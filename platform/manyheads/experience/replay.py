@@ -1,0 +1,322 @@
+"""Replay: exact rows of experience from many streams, read in batches of windows."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from manyheads.environment.places import Places
+from manyheads.errors import ManyheadsError
+from manyheads.experience.batch import Batch, Where
+from manyheads.experience.chunk import MapPool, Rows
+from manyheads.experience.episode import Episode
+from manyheads.experience.latents import LatentLayout
+from manyheads.experience.stream import FORMAT, Recorded, Stream, check_format, read_sidecar
+from manyheads.experience.windows import Window, draw, gather, shares
+from manyheads.storage import atomic
+
+CHUNK_ROWS = 1024
+CHUNK_BYTES = 4 << 20
+
+
+class Replay:
+    """Rows of all streams under one interface, in `folder` or (None) in memory.
+
+    Every row is on disk when `add` returns. Beyond `capacity_rows` or `capacity_bytes` whole chunks of the
+    oldest rows are dropped. Windows for training are drawn uniformly from all that lie within one stream,
+    after those of rows that no batch has held yet (the online queue). Only one process may hold a folder open
+    for writing; with `read_only` nothing in it is changed.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        interface: Places,
+        latent: LatentLayout,
+        capacity_rows: int = 5_000_000,
+        capacity_bytes: int | None = None,
+        seed: int = 0,
+        read_only: bool = False,
+    ) -> None:
+        self.folder, self.interface, self.latent = folder, interface, latent
+        self.capacity_rows, self.capacity_bytes, self.read_only = capacity_rows, capacity_bytes, read_only
+        self.instances: list[Recorded] = []
+        """every instance seen, in the order that `Batch.instance` counts them"""
+        self.repairs: list[str] = []
+        """what was mended on opening, in words"""
+        self.rows = self.bytes = 0
+        self._streams: dict[int, Stream] = {}
+        self._pool = MapPool()
+        self._generator = np.random.default_rng(seed)
+        self._next_stream = self._next_serial = self._next_episode = 0
+        self._lock: IO[str] | None = None
+        if folder is not None:
+            self._open(folder)
+
+    # streams and rows
+
+    def open_stream(self, instance: Recorded) -> int:
+        """A new stream for rows of that instance; returns its number."""
+        self._check_writable()
+        number = self._next_stream
+        self._next_stream += 1
+        folder = None if self.folder is None else self.folder / f"stream-{number:05d}"
+        stream = Stream(number, instance, self.interface, self.interface, self.latent, folder, self._pool)
+        self._streams[number] = stream.create()
+        self._remember(instance)
+        return number
+
+    def close_stream(self, number: int) -> None:
+        """Says that nothing more is added to a stream for now."""
+        self._streams[number].seal()
+
+    def stop(self, stream: int) -> int | None:
+        """The number that the stream's next row gets; None where all of it was dropped."""
+        found = self._streams.get(stream)
+        return None if found is None else found.stop
+
+    def new_episode(self) -> int:
+        """A number that no other episode of this replay has."""
+        self._next_episode += 1
+        return self._next_episode - 1
+
+    def add(self, streams: Sequence[int], rows: Rows, deter: Any = None, stoch: Any = None) -> None:
+        """Adds one row to each of N streams, with the latents (N, D) and (N, G, C) after seeing it, if known.
+
+        Raises ManyheadsError where a number is not finite or the disk refuses; rows added before are kept.
+        """
+        self._check_writable()
+        self._check(rows, len(streams))
+        latents = None if deter is None else self.latent.encode(deter, stoch)
+        for i, number in enumerate(streams):
+            stream = self._streams[number]
+            latent = None if latents is None else latents[i]
+            if stream.append(rows, i, latent, self._next_serial, self._chunk_rows(stream)):
+                self._next_serial += 1
+            self.rows += 1
+            self.bytes += stream.row_bytes
+        self._shrink()
+
+    # batches
+
+    def windows(self, length: int, streams: Collection[int] | None = None) -> int:
+        """How many windows of `length` rows could be drawn."""
+        return sum(stream.windows(length) for stream in self._chosen(streams))
+
+    def sample(
+        self,
+        batch: int,
+        length: int,
+        groups: Mapping[str, float] | None = None,
+        streams: Collection[int] | None = None,
+        online: bool = True,
+    ) -> tuple[Batch, Where]:
+        """Draws `batch` windows of `length` rows; each starts from the latent and action of the row before.
+
+        `groups` gives experience keys a share of the batch each; `streams` leaves out all others; without
+        `online` the windows are drawn uniformly and the online queue stays as it is.
+        """
+        able = [s for s in self._chosen(streams) if s.windows(length)]
+        chosen: list[Window] = []
+        for members, count in shares(able, batch, groups, self._generator):
+            chosen += draw(members, count, length, online, self._generator)
+        if not chosen:
+            raise ManyheadsError(
+                f"Replay holds no {length} successive rows to draw from ({self.rows} rows in all). "
+                "Collect more first, or draw shorter sequences."
+            )
+        return gather(chosen, length, self.interface, self.latent, self.instances)
+
+    def write_latents(self, where: Where, deter: Any, stoch: Any) -> None:
+        """Stores the latents deter (B, T, D), stoch (B, T, G, C) of the rows of a batch."""
+        self._check_writable()
+        latents = self.latent.encode(deter, stoch)
+        for number, start, own in zip(where.streams.tolist(), where.starts.tolist(), latents, strict=True):
+            if number in self._streams:
+                self._streams[number].write_latents(start, own)
+
+    # whole episodes
+
+    def newest_episode(self, stream: int) -> Episode | None:
+        """The stream's newest episode whose beginning is still there."""
+        found = self._streams[stream]
+        return self._episode(found, len(found.begun) - 1) if found.begun else None
+
+    def episodes(self, experience: str | None = None) -> list[Episode]:
+        """All episodes whose beginning is still there, newest last, with those that have not ended."""
+        found = [
+            self._episode(stream, at)
+            for stream in self._streams.values()
+            if experience is None or stream.instance.experience == experience
+            for at in range(len(stream.begun))
+        ]
+        return sorted(found, key=lambda episode: episode.id)
+
+    def signals(self, experience: str) -> dict[str, npt.NDArray[np.float64]]:
+        """All rows' values of each signal that every instance with this experience key measures."""
+        streams = [
+            s for s in self._streams.values() if s.instance.experience == experience and s.stop > s.start
+        ]
+        names = (
+            [n for n in streams[0].instance.signals if all(n in s.instance.signals for s in streams)]
+            if streams
+            else []
+        )
+        tables = []
+        for stream in streams:
+            table = np.zeros((stream.stop - stream.start, len(stream.instance.signals)))
+            stream.read("signals", stream.start, stream.stop, table)
+            tables.append(table[:, [stream.instance.signals.index(name) for name in names]])
+        return dict(zip(names, np.concatenate(tables).T, strict=True)) if names else {}
+
+    # keeping and going on
+
+    def flush(self) -> None:
+        """Waits until all rows are on the disk itself."""
+        for stream in self._streams.values():
+            if stream.chunks:
+                stream.chunks[-1].sync()
+
+    def state(self) -> dict[str, Any]:
+        """JSON-able: all that sampling depends on beside the rows and latents."""
+        return {
+            "generator": self._generator.bit_generator.state,
+            "served": {str(stream.number): stream.served for stream in self._streams.values()},
+            "episode": self._next_episode,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on from `state`; rows added after it was taken are kept and count as not yet drawn."""
+        self._generator.bit_generator.state = state["generator"]
+        self._next_episode = max(self._next_episode, int(state["episode"]))
+        for stream in self._streams.values():
+            stream.served = int(state["served"].get(str(stream.number), stream.start))
+
+    def close(self) -> None:
+        """Ends writing and lets another process open the folder."""
+        for stream in self._streams.values():
+            stream.seal()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _episode(self, stream: Stream, at: int) -> Episode:
+        newest = at == len(stream.begun) - 1
+        stop = stream.stop if newest else stream.begun[at + 1].start
+        number, start = stream.begun[at]
+        return Episode(
+            stream, self.interface, self.latent, number, start, stop, newest and stream.episode_open
+        )
+
+    def _chosen(self, numbers: Collection[int] | None) -> list[Stream]:
+        if numbers is None:
+            return list(self._streams.values())
+        return [self._streams[number] for number in sorted(numbers) if number in self._streams]
+
+    def _check_writable(self) -> None:
+        if self.read_only:
+            raise ManyheadsError(f"{self.folder} was opened for reading only.")
+
+    def _check(self, rows: Rows, count: int) -> None:
+        shapes = (
+            ("vector", rows.vector, (count, len(self.interface.vector))),
+            ("action", rows.action, (count, self.interface.action_size)),
+        )
+        for name, values, shape in shapes:
+            if values.shape != shape:
+                raise ValueError(f"{name} has shape {values.shape}, the interface needs {shape}.")
+            if not np.isfinite(values).all():
+                raise ManyheadsError(
+                    f"A row's {name} is not finite; rows before it are kept. "
+                    + ("Did learning diverge?" if name == "action" else "Is the environment sound?")
+                )
+        if self.interface.image is not None and (
+            rows.image is None or rows.image.shape[1:] != self.interface.image
+        ):
+            raise ValueError(f"The interface needs images of shape {self.interface.image}.")
+
+    def _remember(self, instance: Recorded) -> None:
+        if all(known.key != instance.key for known in self.instances):
+            self.instances.append(instance)
+
+    def _chunk_rows(self, stream: Stream) -> int:
+        """Small enough that dropping one is a small part of the capacity."""
+        limits = [CHUNK_ROWS, CHUNK_BYTES // stream.row_bytes, self.capacity_rows // 64]
+        if self.capacity_bytes is not None:
+            limits.append(self.capacity_bytes // (64 * stream.row_bytes))
+        return max(16, min(limits))
+
+    def _shrink(self) -> None:
+        """Drops oldest chunks until what is left fits; a chunk that still grows stays."""
+        while self.rows > self.capacity_rows or self.bytes > (self.capacity_bytes or self.bytes):
+            full = [s for s in self._streams.values() if s.chunks and not s.chunks[0].growing]
+            if not full:
+                return
+            stream = min(full, key=lambda s: s.chunks[0].serial)
+            self.rows -= stream.chunks[0].count
+            self.bytes -= stream.chunks[0].room
+            stream.drop()
+            if not stream.chunks:
+                del self._streams[stream.number]
+
+    # opening
+
+    def _open(self, folder: Path) -> None:
+        if not self.read_only:
+            self._claim(folder)
+        head = folder / "replay.json"
+        if head.exists():
+            values = atomic.read_json(head)
+            check_format(head, values)
+            if values["latent"] != asdict(self.latent):
+                self._forget_latents(folder)
+        if not self.read_only:
+            atomic.write_json(head, {"format": FORMAT, "latent": asdict(self.latent)})
+        for path in sorted(folder.glob("stream-*")):
+            if (path / "stream.json").exists():
+                self._load(path)
+            elif any(path.glob("*.rows")):
+                raise ManyheadsError(
+                    f"{path / 'stream.json'} is missing. Restore it from a copy, or delete {path}."
+                )
+            elif not self.read_only:
+                shutil.rmtree(path)
+
+    def _claim(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (folder / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ManyheadsError(
+                f"{folder} is in use by another process that writes to it. Stop that one first."
+            ) from None
+
+    def _forget_latents(self, folder: Path) -> None:
+        if self.read_only:
+            raise ManyheadsError(f"The latents in {folder} are of another size than this world's.")
+        for path in folder.glob("stream-*/*.latents"):
+            path.unlink()
+
+    def _load(self, path: Path) -> None:
+        number = int(path.name.removeprefix("stream-"))
+        sidecar = read_sidecar(path)
+        stream = Stream(
+            number, sidecar.instance, sidecar.interface, self.interface, self.latent, path, self._pool
+        )
+        self.repairs += stream.load(not self.read_only)
+        self._streams[number] = stream
+        self._remember(sidecar.instance)
+        self._next_stream = number + 1
+        for chunk in stream.chunks:
+            self.rows += chunk.count
+            self.bytes += chunk.room
+            self._next_serial = max(self._next_serial, chunk.serial + 1)
+            self._next_episode = max(self._next_episode, int(chunk.rows["episode"].max()) + 1)

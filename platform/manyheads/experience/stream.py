@@ -1,0 +1,281 @@
+"""A stream: one environment slot's successive rows of one instance, spread over chunks."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from manyheads.environment.adapter import Fitting
+from manyheads.environment.contract import Instance
+from manyheads.environment.places import Places
+from manyheads.errors import ManyheadsError
+from manyheads.experience.chunk import Chunk, MapPool, Records, Rows, checksum, record_type, sound_rows
+from manyheads.experience.latents import LatentLayout
+from manyheads.storage import atomic
+
+FORMAT = 1
+
+
+class Recorded(BaseModel):
+    """What replay remembers of an instance: its keys, the names of its signals in order, its own places."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key: str
+    experience: str
+    signals: tuple[str, ...]
+    places: Places
+
+    @classmethod
+    def of(cls, instance: Instance, places: Places) -> Recorded:
+        """`places` are those of the instance's adapted environment."""
+        names = tuple(signal.name for signal in instance.signals)
+        return cls(key=instance.key, experience=instance.experience, signals=names, places=places)
+
+
+class Sidecar(BaseModel):
+    """The file beside a stream's rows that says how to read them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: int = FORMAT
+    instance: Recorded
+    interface: Places
+    record: dict[str, tuple[str, int]]
+    """type and offset of each field"""
+    bytes: int
+    """size of one record"""
+
+
+class Begun(NamedTuple):
+    """Where an episode begins in a stream."""
+
+    episode: int
+    start: int
+
+
+class Stream:
+    """Rows `start` to `stop` of one slot; rows keep their numbers when older chunks are dropped."""
+
+    def __init__(
+        self,
+        number: int,
+        instance: Recorded,
+        recorded: Places,
+        interface: Places,
+        latent: LatentLayout,
+        folder: Path | None,
+        pool: MapPool,
+    ) -> None:
+        self.number, self.instance, self.folder, self.pool = number, instance, folder, pool
+        self.latent = latent.record
+        self.record = record_type(recorded, len(instance.signals))
+        self.chunks: list[Chunk] = []
+        self.begun: list[Begun] = []
+        self.served = 0
+        """rows before this one have gone through the online queue"""
+        self._fitting = None if recorded == interface else Fitting(interface, recorded)
+        self._recorded = recorded
+        self._between = True
+        self._scratch = np.zeros(1, self.record)
+        self._fields = {name: self._scratch[name] for name in self.record.names or ()}
+        self._bytes = self._scratch.view(np.uint8).data
+
+    @property
+    def start(self) -> int:
+        return self.chunks[0].start if self.chunks else 0
+
+    @property
+    def stop(self) -> int:
+        return self.chunks[-1].stop if self.chunks else 0
+
+    @property
+    def row_bytes(self) -> int:
+        """Room that one row and its latent take."""
+        return self.record.itemsize + self.latent.itemsize
+
+    @property
+    def episode_open(self) -> bool:
+        """Whether the newest row does not end its episode."""
+        return not self._between
+
+    def windows(self, length: int) -> int:
+        """How many stretches of `length` rows there are."""
+        return max(0, self.stop - self.start - length + 1)
+
+    def waiting(self) -> int:
+        """Rows that have not gone through the online queue."""
+        return self.stop - max(self.served, self.start)
+
+    # writing
+
+    def create(self) -> Stream:
+        """Makes the folder and its sidecar."""
+        if self.folder is not None:
+            layout = {name: (str(kind[0]), kind[1]) for name, kind in (self.record.fields or {}).items()}
+            sidecar = Sidecar(
+                instance=self.instance, interface=self._recorded, record=layout, bytes=self.record.itemsize
+            )
+            atomic.write_json(self.folder / "stream.json", sidecar.model_dump(mode="json"))
+        return self
+
+    def append(self, rows: Rows, i: int, latent: Records | None, serial: int, size: int) -> bool:
+        """Adds row `i`, in a new chunk of `size` rows if none is growing; returns whether it began one."""
+        first, last = bool(rows.first[i]), bool(rows.last[i])
+        if first != self._between:
+            raise ValueError(
+                f"Stream {self.number}, row {self.stop}: `first` is {first} after `last` {self._between}."
+            )
+        begins = not self.chunks or not self.chunks[-1].growing
+        if begins:
+            self.chunks.append(self._chunk(serial, self.stop).begin(size))
+        fields = self._fields
+        fields["vector"][0] = rows.vector[i]
+        fields["action"][0] = rows.action[i]
+        fields["signals"][0] = rows.signals[i, : len(self.instance.signals)]
+        fields["first"][0], fields["last"][0], fields["terminal"][0] = first, last, rows.terminal[i]
+        fields["episode"][0], fields["index"][0] = rows.episode[i], rows.index[i]
+        if rows.image is not None:
+            fields["image"][0] = rows.image[i]
+        fields["check"][0] = checksum(self._bytes)
+        self.chunks[-1].append(self._scratch, latent)
+        if first:
+            self.begun.append(Begun(int(rows.episode[i]), self.stop - 1))
+        self._between = last
+        return begins
+
+    def drop(self) -> None:
+        """Deletes the oldest chunk; an episode that has lost its beginning is forgotten."""
+        chunk = self.chunks.pop(0)
+        chunk.remove()
+        start = self.start if self.chunks else chunk.stop
+        while self.begun and self.begun[0].start < start:
+            self.begun.pop(0)
+        if not self.chunks and self.folder is not None:
+            (self.folder / "stream.json").unlink()
+            self.folder.rmdir()
+
+    def seal(self) -> None:
+        """Ends the growing chunk."""
+        if self.chunks:
+            self.chunks[-1].seal()
+
+    # reading
+
+    def parts(self, start: int, stop: int) -> Iterator[tuple[Chunk, slice, slice]]:
+        """The chunks that hold rows `start` to `stop`: each with its rows and their place in the stretch."""
+        if start < self.start or stop > self.stop:
+            raise LookupError(
+                f"Stream {self.number} holds rows {self.start} to {self.stop}, not {start} to {stop}."
+            )
+        at = bisect_right(self.chunks, start, key=lambda chunk: chunk.start) - 1
+        row = start
+        while row < stop:
+            chunk = self.chunks[at]
+            end = min(stop, chunk.stop)
+            yield chunk, slice(row - chunk.start, end - chunk.start), slice(row - start, end - start)
+            row, at = end, at + 1
+
+    def read(self, field: str, start: int, stop: int, out: npt.NDArray[Any]) -> None:
+        """Copies a field of rows `start` to `stop` into `out`, fitted to the world's interface."""
+        for chunk, own, there in self.parts(start, stop):
+            values = chunk.rows[field][own]
+            if self._fitting is None or field not in ("vector", "action", "image"):
+                out[there] = values
+            elif field == "vector":
+                out[there] = self._fitting.vector(values)
+            elif field == "action":
+                out[there] = self._fitting.fit_action(values)
+            else:
+                out[there] = self._fitting.image(values)
+
+    def has(self, field: str) -> bool:
+        """Whether the rows hold that field."""
+        return field in self._fields
+
+    def read_latents(self, start: int, stop: int) -> Records:
+        """Copies of the stored latents of rows `start` to `stop`."""
+        out = np.zeros(stop - start, self.latent)
+        for chunk, own, there in self.parts(start, stop):
+            out[there] = chunk.latents[own]
+        return out
+
+    def write_latents(self, start: int, latents: Records) -> None:
+        """Replaces the latents of the rows from `start` on; rows dropped meanwhile are passed over."""
+        skip = min(max(0, self.start - start), len(latents))
+        for chunk, own, there in self.parts(start + skip, start + len(latents)):
+            chunk.latents[own] = latents[skip:][there]
+
+    def _chunk(self, serial: int, start: int) -> Chunk:
+        path = None if self.folder is None else self.folder / f"{serial:08d}-{start:010d}.rows"
+        return Chunk(path, serial, start, self.record, self.latent, self.pool)
+
+    # opening again
+
+    def load(self, writable: bool) -> list[str]:
+        """Takes up what the folder holds; returns what had to be repaired, in words."""
+        assert self.folder is not None
+        repairs = []
+        files = sorted(self.folder.glob("*.rows"))
+        for path in files:
+            serial, start = (int(part) for part in path.stem.split("-"))
+            count, torn = sound_rows(path, self.record, newest=path == files[-1])
+            if torn:
+                repairs.append(f"{path}: cut off {torn} bytes of a half-written row.")
+                if writable:
+                    os.truncate(path, count * self.record.itemsize)
+            if self.chunks and start != self.stop:
+                raise ManyheadsError(
+                    f"{self.folder}: rows {self.stop} to {start} are missing. Restore the files from a copy, "
+                    "or delete the folder to go on without its rows."
+                )
+            if count:
+                self._take_up(self._chunk(serial, start).found(count, writable))
+            elif writable:
+                path.unlink()
+        self.served = self.stop
+        return repairs
+
+    def _take_up(self, chunk: Chunk) -> None:
+        self.chunks.append(chunk)
+        rows = chunk.rows
+        for at in np.flatnonzero(rows["first"]).tolist():
+            self.begun.append(Begun(int(rows["episode"][at]), chunk.start + at))
+        self._between = bool(rows["last"][-1])
+
+
+def read_sidecar(folder: Path) -> Sidecar:
+    """The stream's sidecar; raises ManyheadsError where a newer program wrote it or it is damaged."""
+    path = folder / "stream.json"
+    values = atomic.read_json(path)
+    check_format(path, values)
+    try:
+        sidecar = Sidecar.model_validate(values)
+    except ValidationError as error:
+        raise ManyheadsError(
+            f"{path} is damaged: {error.errors()[0]['msg']}. Restore it from a copy."
+        ) from None
+    if record_type(sidecar.interface, len(sidecar.instance.signals)).itemsize != sidecar.bytes:
+        raise ManyheadsError(
+            f"{path} does not fit its own record of {sidecar.bytes} bytes. Restore it from a copy."
+        )
+    return sidecar
+
+
+def check_format(path: Path, values: Any) -> None:
+    """Refuses what a newer version of the program wrote."""
+    found = values.get("format") if isinstance(values, dict) else None
+    if not isinstance(found, int):
+        raise ManyheadsError(f"{path} does not say its format; it is damaged. Restore it from a copy.")
+    if found > FORMAT:
+        raise ManyheadsError(
+            f"{path} was written by a newer manyheads (format {found}; this one knows {FORMAT}). "
+            "Upgrade with `pip install --upgrade manyheads`."
+        )

@@ -1,0 +1,104 @@
+"""Windows of replay: which are drawn for a batch, and how their rows become tensors."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from manyheads.environment.places import Places
+from manyheads.experience.batch import Batch, Where
+from manyheads.experience.latents import LatentLayout
+from manyheads.experience.stream import Recorded, Stream
+
+Window = tuple[Stream, int]
+"""a stream and the number of the window's row 0"""
+
+
+def shares(
+    streams: Sequence[Stream], batch: int, groups: Mapping[str, float] | None, generator: np.random.Generator
+) -> list[tuple[list[Stream], int]]:
+    """How many of `batch` windows to draw from which streams: by weight of experience key, or alike.
+
+    A group gets its share of the batch rounded up or down by chance; one without streams gives its share up.
+    """
+    if groups is None:
+        return [(list(streams), batch)] if streams else []
+    members = [[s for s in streams if s.instance.experience == key] for key in groups]
+    weights = np.array([weight if own else 0.0 for weight, own in zip(groups.values(), members, strict=True)])
+    if not weights.any():
+        return []
+    edges = np.cumsum(weights) / weights.sum()
+    places = (generator.random() + np.arange(batch)) / batch
+    counts = np.bincount(np.searchsorted(edges[:-1], places, "right"), minlength=len(members))
+    return list(zip(members, counts.tolist(), strict=True))
+
+
+def draw(
+    streams: Sequence[Stream], count: int, length: int, online: bool, generator: np.random.Generator
+) -> list[Window]:
+    """Windows of `length` rows: first those that wait in the online queue, then uniformly from all."""
+    chosen: list[Window] = []
+    waiting = [s for s in streams if s.waiting() >= length] if online else []
+    while waiting and len(chosen) < count:
+        stream = max(waiting, key=Stream.waiting)
+        if stream.waiting() < length:
+            break
+        start = max(stream.served, stream.start)
+        stream.served = start + length
+        chosen.append((stream, start))
+    if len(chosen) < count:
+        ends = np.cumsum([s.windows(length) for s in streams]).tolist()
+        for at in generator.integers(ends[-1], size=count - len(chosen)).tolist():
+            k = bisect_right(ends, at)
+            chosen.append((streams[k], streams[k].stop - length - (ends[k] - 1 - at)))
+    return chosen
+
+
+def gather(
+    chosen: Sequence[Window],
+    length: int,
+    interface: Places,
+    latent: LatentLayout,
+    instances: Sequence[Recorded],
+) -> tuple[Batch, Where]:
+    """Copies the rows of windows into a batch; each starts from the latent and action of the row before."""
+    shape = (len(chosen), length)
+    vector = np.zeros((*shape, len(interface.vector)), np.float32)
+    action = np.zeros((*shape, interface.action_size), np.float32)
+    signals = np.zeros((*shape, max(len(known.signals) for known in instances)), np.float32)
+    image = None if interface.image is None else np.zeros((*shape, *interface.image), np.uint8)
+    flags = {name: np.zeros(shape, np.bool_) for name in ("first", "last", "terminal")}
+    before = np.zeros(len(chosen), latent.record)
+    for b, (stream, start) in enumerate(chosen):
+        stop = start + length
+        stream.read("vector", start, stop, vector[b])
+        stream.read("signals", start, stop, signals[b, :, : len(stream.instance.signals)])
+        for name, flag in flags.items():
+            stream.read(name, start, stop, flag[b])
+        if image is not None and stream.has("image"):
+            stream.read("image", start, stop, image[b])
+        context = max(start - 1, stream.start)
+        stream.read("action", context, stop - 1, action[b, context - start + 1 :])
+        if context < start:
+            before[b] = stream.read_latents(context, start)[0]
+    missing = ~before["valid"]
+    flags["first"][:, 0] |= missing
+    deter, stoch = latent.decode(before)
+    positions = {known.key: i for i, known in enumerate(instances)}
+    batch = Batch(
+        image=None if image is None else torch.from_numpy(image),
+        vector=torch.from_numpy(vector),
+        previous_action=torch.from_numpy(action),
+        signals=torch.from_numpy(signals),
+        first=torch.from_numpy(flags["first"]),
+        last=torch.from_numpy(flags["last"]),
+        terminal=torch.from_numpy(flags["terminal"]),
+        instance=torch.tensor([positions[stream.instance.key] for stream, _ in chosen]),
+        deter=torch.from_numpy(deter),
+        stoch=torch.from_numpy(stoch),
+    )
+    streams = np.array([stream.number for stream, _ in chosen])
+    return batch, Where(streams, np.array([start for _, start in chosen]), length, missing)
