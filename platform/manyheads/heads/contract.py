@@ -27,6 +27,15 @@ class HeadBatch(NamedTuple):
     """(B, T) bool: the stored episode ends here"""
     owned: Tensor
     """(B, T) bool: rows on which the labels hold; other rows train nothing of this head"""
+    starts: Tensor | None = None
+    """(K,) int64: sequences to imagine from, where several heads share a batch; None: all"""
+
+    def to_imagine(self) -> HeadBatch:
+        """The sequences that imagination starts from."""
+        if self.starts is None:
+            return self
+        latents = self.latents.map(lambda x: x[self.starts])
+        return HeadBatch(latents, *(x[self.starts] for x in self[1:5] if x is not None))
 
 
 class Head(nn.Module, ABC):

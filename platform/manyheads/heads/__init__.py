@@ -1,0 +1,1 @@
+"""What one task learns on the world's latent state."""

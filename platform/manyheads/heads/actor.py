@@ -1,0 +1,81 @@
+"""One policy over the flat action vector: bounded normals for continuous places, categoricals for blocks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from manyheads.environment.places import Mask, Places
+from manyheads.world.distributions import bounded_normal, normal_entropy, normal_log_prob, sample_one_hot
+from manyheads.world.networks import MLP, Linear
+
+OUTPUT_SCALE = 0.01
+
+
+class ActionDistribution:
+    """A distribution over flat actions (..., A); places outside the mask are 0 and count for nothing."""
+
+    def __init__(
+        self, mean: Tensor, deviation: Tensor, logits: tuple[Tensor, ...], continuous: Tensor, blocks: Tensor
+    ) -> None:
+        self.mean, self.deviation = mean, deviation
+        self.log_probs = tuple(block.log_softmax(-1) for block in logits)
+        self._continuous, self._blocks = continuous, blocks
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Unclipped actions from noise (..., places): normal numbers, then one uniform number a block.
+
+        Gradients flow through the continuous part alone.
+        """
+        count = self.mean.shape[-1]
+        parts = [(self.mean + self.deviation * noise[..., :count]) * self._continuous]
+        for i, log_probs in enumerate(self.log_probs):
+            parts.append(sample_one_hot(log_probs.detach().exp(), noise[..., count + i]) * self._blocks[i])
+        return torch.cat(parts, -1)
+
+    def log_prob(self, action: Tensor) -> Tensor:
+        """(...) summed over places."""
+        continuous, *blocks = action.split([self.mean.shape[-1], *(b.shape[-1] for b in self.log_probs)], -1)
+        total = (normal_log_prob(continuous, self.mean, self.deviation) * self._continuous).sum(-1)
+        for i, (log_probs, chosen) in enumerate(zip(self.log_probs, blocks, strict=True)):
+            total = total + (log_probs * chosen).sum(-1) * self._blocks[i]
+        return total
+
+    def entropy(self) -> Tensor:
+        """(...) summed over places."""
+        total = (normal_entropy(self.deviation) * self._continuous).sum(-1)
+        for i, log_probs in enumerate(self.log_probs):
+            total = total - (log_probs.exp() * log_probs).sum(-1) * self._blocks[i]
+        return total
+
+
+class Actor(nn.Module):
+    """Features (..., F) to a distribution over the actions that one instance of the interface has."""
+
+    continuous: Tensor
+    blocks: Tensor
+
+    def __init__(self, interface: Places, mask: Mask, inputs: int, units: int, layers: int) -> None:
+        super().__init__()
+        count, self.block_sizes = len(interface.continuous), interface.blocks
+        self.layers = MLP(inputs, units, layers)
+        self.mean = Linear(units, count, OUTPUT_SCALE) if count else None
+        self.deviation = Linear(units, count, OUTPUT_SCALE) if count else None
+        self.logits = Linear(units, sum(self.block_sizes), OUTPUT_SCALE) if self.block_sizes else None
+        self.register_buffer("continuous", torch.from_numpy(mask.continuous).float(), persistent=False)
+        self.register_buffer("blocks", torch.from_numpy(mask.blocks).float(), persistent=False)
+
+    def forward(self, feature: Tensor) -> ActionDistribution:
+        x = self.layers(feature)
+        mean = deviation = x.new_zeros(*x.shape[:-1], 0)
+        if self.mean is not None and self.deviation is not None:
+            mean, deviation = bounded_normal(self.mean(x), self.deviation(x))
+        logits = self.logits(x).split(self.block_sizes, -1) if self.logits is not None else ()
+        return ActionDistribution(mean, deviation, logits, self.continuous, self.blocks)
+
+    def draw_noise(self, *shape: int, generator: torch.Generator | None = None) -> Tensor:
+        """Noise (*shape, places) for `ActionDistribution.sample`."""
+        device = self.continuous.device
+        normal = torch.randn(*shape, len(self.continuous), generator=generator, device=device)
+        uniform = torch.rand(*shape, len(self.block_sizes), generator=generator, device=device)
+        return torch.cat([normal, uniform], -1)

@@ -1,0 +1,237 @@
+"""The standard head: reward, continue, actor and critic, trained in imagination as DreamerV3 does."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from manyheads.environment.places import Mask, Places
+from manyheads.heads.actor import Actor
+from manyheads.heads.contract import Head, HeadBatch
+from manyheads.heads.imagination import ImaginationNoise, Imagined, draw_noise, imagine
+from manyheads.heads.kind import HeadKind
+from manyheads.heads.returns import ReturnScale, lambda_return
+from manyheads.world.distributions import BINS, bernoulli_loss, two_hot_bins, two_hot_loss, two_hot_mean
+from manyheads.world.networks import MLP, Linear
+
+if TYPE_CHECKING:
+    from manyheads.world.model import Latent, World
+
+
+class HeadSettings(BaseModel):
+    """DreamerV3's numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    units: int | None = Field(None, ge=1, description="width of the layers; None: the world's")
+    layers: int = Field(3, ge=1, description="layers of actor and critic; reward and continue have one")
+    horizon: int = Field(15, ge=1, description="imagined steps")
+    discount_horizon: int = Field(333, ge=2, description="rows; the discount is 1 - 1 / discount_horizon")
+    trace: float = Field(0.95, ge=0, le=1, description="lambda of the lambda returns")
+    entropy: float = Field(3e-4, ge=0, description="what a nat of the policy's entropy is worth")
+    slow_rate: float = Field(
+        0.02, gt=0, le=1, description="share of the critic that its slow copy takes in an update"
+    )
+    return_rate: float = Field(
+        0.01, gt=0, le=1, description="share of new percentiles in the scale of returns"
+    )
+    replay_value: float = Field(0.3, ge=0, description="scale of the critic's loss on real rows")
+    gradients_into_world: bool = Field(
+        True, description="whether this head also trains the world, where it is trained"
+    )
+
+    @property
+    def discount(self) -> float:
+        return 1 - 1 / self.discount_horizon
+
+
+class TwoHot(nn.Module):
+    """A number as a distribution over 255 symexp-spaced bins; starts at exactly 0 everywhere."""
+
+    bins: Tensor
+
+    def __init__(self, inputs: int, units: int, layers: int) -> None:
+        super().__init__()
+        self.layers = MLP(inputs, units, layers)
+        self.out = Linear(units, BINS, scale=0)
+        self.register_buffer("bins", two_hot_bins(), persistent=False)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Logits (..., 255)."""
+        return self.out(self.layers(feature))
+
+    def mean(self, logits: Tensor) -> Tensor:
+        return two_hot_mean(logits, self.bins)
+
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        return two_hot_loss(logits, target, self.bins)
+
+
+class Continue(nn.Module):
+    """The logit (...) of going on after a row."""
+
+    def __init__(self, inputs: int, units: int) -> None:
+        super().__init__()
+        self.layers = MLP(inputs, units, layers=1)
+        self.out = Linear(units, 1)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        return self.out(self.layers(feature)).squeeze(-1)
+
+
+class Dream(NamedTuple):
+    """What a rollout teaches, (N, H) each."""
+
+    policy: Tensor
+    value: Tensor
+    returns: Tensor
+
+
+class ActorCritic(Head):
+    """One task's reward, continue, actor and critic on the world's latent state."""
+
+    def __init__(self, interface: Places, mask: Mask, world: World, settings: HeadSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        inputs, units = world.settings.feature_size, settings.units or world.settings.units
+        self.reward = TwoHot(inputs, units, layers=1)
+        self.continues = Continue(inputs, units)
+        self.actor = Actor(interface, mask, inputs, units, settings.layers)
+        self.critic = TwoHot(inputs, units, settings.layers)
+        self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
+        self.return_scale = ReturnScale(settings.return_rate)
+        self._metrics: dict[str, float | Tensor] = {}
+
+    @torch.no_grad()
+    def act(self, latent: Latent, generator: torch.Generator | None = None) -> Tensor:
+        noise = self.actor.draw_noise(latent.deter.shape[0], generator=generator)
+        return self.actor(latent.feature).sample(noise)
+
+    def draw_noise(self, starts: int, world: World, generator: torch.Generator | None) -> ImaginationNoise:
+        """All randomness of one `losses` call with that many imagined starts."""
+        return draw_noise(world, self.actor, starts, self.settings.horizon, generator)
+
+    def losses(
+        self, batch: HeadBatch, world: World, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """`reward`, `continue`, `policy`, `value`, `replay_value`: means over the rows of this head."""
+        batch = batch._replace(reward=batch.reward.masked_fill(~batch.owned, 0))
+        if not self.settings.gradients_into_world:
+            batch = batch._replace(latents=batch.latents.detach())
+        feature = batch.latents.feature
+        reward, continues = self.label_losses(feature, batch.reward, batch.terminal)
+
+        real = batch.to_imagine()
+        rows = real.reward.numel()
+        imagined = self.imagine(world, real.latents, self.draw_noise(rows, world, generator))
+        dream = self.imagined_losses(imagined, *self.predict(imagined.feature), real.owned.flatten())
+        replay = self.replay_value_loss(
+            real.latents.feature,
+            real.reward,
+            real.terminal,
+            real.last,
+            dream.returns[:, 0].view_as(real.reward),
+        )
+        owned = real.owned.flatten()[:, None].expand_as(dream.policy)
+        self._metrics |= {"reward_mean": masked_mean(batch.reward, batch.owned)}
+        return {
+            "reward": masked_mean(reward, batch.owned),
+            "continue": masked_mean(continues, batch.owned),
+            "policy": masked_mean(dream.policy, owned),
+            "value": masked_mean(dream.value, owned),
+            "replay_value": self.settings.replay_value * masked_mean(replay, real.owned[:, :-1]),
+        }
+
+    def label_losses(self, feature: Tensor, reward: Tensor, terminal: Tensor) -> tuple[Tensor, Tensor]:
+        """Reward and continue losses (B, T); the discount is part of what continue predicts."""
+        live = (1 - terminal.to(feature.dtype)) * self.settings.discount
+        return self.reward.loss(self.reward(feature), reward), bernoulli_loss(self.continues(feature), live)
+
+    @torch.no_grad()
+    def imagine(self, world: World, latents: Latent, noise: ImaginationNoise) -> Imagined:
+        """A rollout from each of the states (B, T, ...)."""
+        return imagine(world, self.actor, latents.map(lambda x: x.flatten(0, 1)), noise)
+
+    @torch.no_grad()
+    def predict(self, feature: Tensor) -> tuple[Tensor, Tensor]:
+        """Expected reward of arriving in a state, and the discounted probability to go on from it."""
+        return self.reward.mean(self.reward(feature)), self.continues(feature).sigmoid()
+
+    def imagined_losses(self, imagined: Imagined, reward: Tensor, continues: Tensor, owned: Tensor) -> Dream:
+        """Policy and value losses of a rollout; `reward` and `continues` are (N, H + 1).
+
+        Starts outside `owned` (N,) are left out of the scale of returns.
+        """
+        h = imagined.action.shape[1]
+        logits = self.critic(imagined.feature)
+        policy = self.actor(imagined.feature[:, :h])
+        with torch.no_grad():
+            value = self.critic.mean(logits)
+            slow_value = self.slow_critic.mean(self.slow_critic(imagined.feature[:, :h]))
+            weight = continues.cumprod(1)[:, :h]  # the start's own continue counts too
+            returns = lambda_return(
+                reward,
+                1 - continues,
+                torch.zeros_like(reward),
+                value,
+                discount=1.0,
+                trace=self.settings.trace,
+            )
+            scale = self.return_scale.measure(returns, owned[:, None].expand_as(returns))
+            advantage = (returns - value[:, :h]) / scale
+        entropy = policy.entropy()
+        policy_loss = -weight * (
+            policy.log_prob(imagined.action) * advantage + self.settings.entropy * entropy
+        )
+        value_loss = weight * self._value_loss(logits[:, :h], returns, slow_value)
+        self._metrics = {
+            "entropy": entropy.detach().mean(),
+            "advantage": advantage.abs().mean(),
+            "imagined_return": returns.mean(),
+            "return_scale": scale,
+            "imagined_value": value.mean(),
+            "imagined_reward": reward[:, 1:].mean(),
+            "imagined_continue": continues[:, 1:].mean(),
+        }
+        return Dream(policy_loss, value_loss, returns)
+
+    def replay_value_loss(
+        self, feature: Tensor, reward: Tensor, terminal: Tensor, last: Tensor, boot: Tensor
+    ) -> Tensor:
+        """(B, T - 1) value losses on real rows; `boot` (B, T) are the imagined returns that start there."""
+        logits = self.critic(feature[:, :-1])
+        with torch.no_grad():
+            ended, cut = terminal.to(boot.dtype), last.to(boot.dtype)
+            returns = lambda_return(reward, ended, cut, boot, self.settings.discount, self.settings.trace)
+            slow_value = self.slow_critic.mean(self.slow_critic(feature[:, :-1]))
+        return self._value_loss(logits, returns, slow_value) * (1 - cut[:, :-1])
+
+    def after_update(self) -> None:
+        """The slow critic follows, and the scale of returns keeps what it measured."""
+        self.return_scale.commit()
+        with torch.no_grad():
+            slow = list(self.slow_critic.parameters())
+            torch._foreach_lerp_(slow, list(self.critic.parameters()), self.settings.slow_rate)
+
+    def metrics(self) -> dict[str, float | Tensor]:
+        return self._metrics
+
+    def _value_loss(self, logits: Tensor, returns: Tensor, slow_value: Tensor) -> Tensor:
+        return self.critic.loss(logits, returns) + self.critic.loss(logits, slow_value)
+
+
+def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """The mean of `x` where `mask`; 0 where it holds nowhere."""
+    return (x * mask).sum() / mask.sum().clamp(min=1)
+
+
+KIND = HeadKind(
+    "actor_critic",
+    HeadSettings,
+    ActorCritic,
+    "reward, continue, actor and critic, trained in imagination (DreamerV3)",
+)

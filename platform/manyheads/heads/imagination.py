@@ -1,0 +1,52 @@
+"""Rolling the world model forward under a policy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from manyheads.heads.actor import Actor
+
+if TYPE_CHECKING:
+    from manyheads.world.model import Latent, World
+
+
+class ImaginationNoise(NamedTuple):
+    """All randomness of a rollout of N starts over H steps, drawn up front."""
+
+    latent: Tensor
+    """(N, H, G)"""
+    action: Tensor
+    """(N, H, places)"""
+
+
+class Imagined(NamedTuple):
+    """A rollout; state 0 is the start, action h leads from state h to state h + 1."""
+
+    feature: Tensor
+    """(N, H + 1, F)"""
+    action: Tensor
+    """(N, H, A)"""
+
+
+def draw_noise(
+    world: World, actor: Actor, starts: int, horizon: int, generator: torch.Generator | None
+) -> ImaginationNoise:
+    """Noise for `imagine`."""
+    return ImaginationNoise(
+        world.draw_noise(starts, horizon, generator=generator),
+        actor.draw_noise(starts, horizon, generator=generator),
+    )
+
+
+def imagine(world: World, actor: Actor, start: Latent, noise: ImaginationNoise) -> Imagined:
+    """Rolls out from N states (deter (N, D), stoch (N, G, C)) for as many steps as there is noise."""
+    latent, features, actions = start, [start.feature], []
+    for h in range(noise.latent.shape[1]):
+        action = actor(features[-1]).sample(noise.action[:, h])
+        latent = world.imagine_step(latent, action, noise.latent[:, h])
+        features.append(latent.feature)
+        actions.append(action)
+    return Imagined(torch.stack(features, 1), torch.stack(actions, 1))

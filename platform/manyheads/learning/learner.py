@@ -1,0 +1,169 @@
+"""One update: observe, world losses, every head's losses, one backward pass, one step of each optimiser."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from manyheads.errors import ManyheadsError
+from manyheads.experience.batch import Batch
+from manyheads.heads.contract import Head, HeadBatch
+from manyheads.learning.optimizer import LaProp, OptimizerSettings
+from manyheads.world.model import Latent, World
+
+WORLD = "world"
+
+
+class HeadLabels(NamedTuple):
+    """What a task says about (B, T) rows; see `HeadBatch`."""
+
+    reward: Tensor
+    """(B, T) float32, 0 where first"""
+    terminal: Tensor
+    """(B, T) bool: the simulator's terminal or the task's own"""
+    owned: Tensor
+    """(B, T) bool: rows on which the labels hold"""
+
+
+class Update(NamedTuple):
+    """What one update gives back."""
+
+    metrics: dict[str, float]
+    """`world/dyn`, `TASK/policy`, ...: losses as they were minimised, and each head's own numbers"""
+    latents: Latent
+    """(B, T) posterior states before the update, cut off from the graph"""
+
+
+class Learner:
+    """Trains a world and its heads jointly, or heads alone on a frozen world.
+
+    The world and each head have an optimiser and a random generator of their own: every rule in the optimiser
+    is per tensor, so this equals one optimiser over all, and a head that joins later warms up on its own.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        heads: Mapping[str, Head],
+        settings: OptimizerSettings,
+        seed: int = 0,
+        train_world: bool = True,
+    ) -> None:
+        if WORLD in heads:
+            raise ManyheadsError(f"A head can't be named {WORLD!r}: that is the world model's own name.")
+        self.world, self.heads, self.train_world = world, dict(heads), train_world
+        trained = {**({WORLD: world} if train_world else {}), **self.heads}
+        self.optimizers = {name: LaProp(dict(m.named_parameters()), settings) for name, m in trained.items()}
+        self.generators = {name: _generator(seed, name, world.device) for name in (WORLD, *self.heads)}
+
+    def update(
+        self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor
+    ) -> Update:
+        """One update from a batch; with a frozen world, of the heads alone.
+
+        vector_mask (B, V) and image_mask (B,) say in which places each sequence is reconstructed. Raises
+        ManyheadsError, with nothing changed, when a loss or a gradient is not finite.
+        """
+        with torch.set_grad_enabled(self.train_world):
+            observed = self.world.observe(
+                batch.image,
+                batch.vector,
+                batch.previous_action,
+                batch.first,
+                Latent(batch.deter, batch.stoch),
+                self.world.draw_noise(*batch.shape, generator=self.generators[WORLD]),
+            )
+        losses: dict[str, Tensor] = {}
+        if self.train_world:
+            scales = self.world.settings.scales.model_dump()
+            terms = self.world.losses(observed, batch.image, batch.vector, vector_mask, image_mask)
+            losses = {f"{WORLD}/{name}": scales[name] * loss.mean() for name, loss in terms.items()}
+        losses |= self._head_losses(observed.latents, batch.last, labels)
+        return Update(self._descend(losses), observed.latents.detach())
+
+    def update_heads(
+        self, latents: Latent, last: Tensor, labels: Mapping[str, HeadLabels]
+    ) -> dict[str, float]:
+        """One update of the heads alone from given states (B, T, ...) and `last` (B, T); returns metrics."""
+        return self._descend(self._head_losses(latents.detach(), last, labels))
+
+    def state(self) -> dict[str, Tensor]:
+        """Optimisers and generators as named tensors; with the weights, enough to go on bit for bit."""
+        state = {f"{name}/generator": g.get_state() for name, g in self.generators.items()}
+        for name, optimizer in self.optimizers.items():
+            state |= {f"{name}/optimizer/{key}": tensor for key, tensor in optimizer.state().items()}
+        return state
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Takes back what `state` gave; a head of which nothing was saved starts afresh."""
+        for name, generator in self.generators.items():
+            if f"{name}/generator" in state:
+                generator.set_state(state[f"{name}/generator"].cpu())
+        for name, optimizer in self.optimizers.items():
+            prefix = f"{name}/optimizer/"
+            own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+            if own:
+                optimizer.load(own)
+
+    def _head_losses(
+        self, latents: Latent, last: Tensor, labels: Mapping[str, HeadLabels]
+    ) -> dict[str, Tensor]:
+        losses: dict[str, Tensor] = {}
+        for name, head in self.heads.items():
+            if name not in labels:
+                raise ManyheadsError(f"The batch has no labels for {name!r}; every head needs its own.")
+            own, generator = labels[name], self.generators[name]
+            starts = self._starts(own.owned, generator) if len(self.heads) > 1 else None
+            batch = HeadBatch(latents, own.reward, own.terminal, last, own.owned, starts)
+            terms = head.losses(batch, self.world, generator)
+            losses |= {f"{name}/{term}": loss for term, loss in terms.items()}
+        return losses
+
+    def _starts(self, owned: Tensor, generator: torch.Generator) -> Tensor:
+        """As many sequences for every head, of its own rows: at random, again and again where it has too few."""
+        sequences = owned.shape[0]
+        mine = owned.any(1)
+        order = (torch.rand(sequences, generator=generator, device=owned.device) - mine.float()).argsort()
+        places = torch.arange(max(1, sequences // len(self.heads)), device=owned.device)
+        return order[places % mine.sum().clamp(min=1)]
+
+    def _descend(self, losses: dict[str, Tensor]) -> dict[str, float]:
+        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+        numbers: dict[str, float | Tensor] = {name: loss.detach() for name, loss in losses.items()}
+        for name, optimizer in self.optimizers.items():
+            numbers[f"{name}/gradient_norm"] = optimizer.gradient_norm()
+        checked = list(numbers)
+        for name, head in self.heads.items():
+            numbers |= {f"{name}/{key}": value for key, value in head.metrics().items()}
+        device = self.world.device
+        stacked = torch.stack(
+            [torch.as_tensor(x, dtype=torch.float32, device=device) for x in numbers.values()]
+        )
+        metrics = dict(zip(numbers, stacked.tolist(), strict=True))
+        self._refuse_what_is_not_finite(metrics, checked)
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+        for head in self.heads.values():
+            head.after_update()
+        return metrics
+
+    def _refuse_what_is_not_finite(self, metrics: Mapping[str, float], names: list[str]) -> None:
+        bad = [name for name in names if metrics[name] - metrics[name] != 0]
+        if not bad:
+            return
+        for optimizer in self.optimizers.values():
+            optimizer.forget_gradients()
+        raise ManyheadsError(
+            f"{bad[0]} became {metrics[bad[0]]}; the weights are as they were before this update. Look for NaN "
+            "or huge values in observations or rewards; a lower optimizer.rate may help."
+        )
+
+
+def _generator(seed: int, name: str, device: torch.device) -> torch.Generator:
+    """A generator that depends on the seed and its owner's name alone, not on its neighbours."""
+    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "little", signed=True))

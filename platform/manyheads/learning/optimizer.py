@@ -1,0 +1,97 @@
+"""LaProp with adaptive gradient clipping: DreamerV3's optimiser, over many tensors at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from manyheads.errors import ManyheadsError
+
+
+class OptimizerSettings(BaseModel):
+    """DreamerV3's numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rate: float = Field(4e-5, gt=0, description="learning rate after the warmup")
+    warmup: int = Field(1000, ge=0, description="updates until the full rate; the first has rate 0")
+    clip: float = Field(0.3, gt=0, description="largest norm of a gradient, as a share of its tensor's")
+    clip_floor: float = Field(1e-3, gt=0, description="the norm that a smaller tensor counts as")
+    momentum: float = Field(0.9, ge=0, lt=1)
+    decay: float = Field(0.999, ge=0, lt=1, description="of the squared gradient's average")
+    epsilon: float = Field(1e-20, gt=0)
+
+
+class LaProp:
+    """Momentum over RMS-scaled, per-tensor clipped gradients of named parameters."""
+
+    def __init__(self, parameters: Mapping[str, Tensor], settings: OptimizerSettings) -> None:
+        self.settings = settings
+        self.parameters = {name: tensor for name, tensor in parameters.items() if tensor.requires_grad}
+        self._parameters = list(self.parameters.values())
+        self._square = [torch.zeros_like(p) for p in self._parameters]
+        self._momentum = [torch.zeros_like(p) for p in self._parameters]
+        device = self._parameters[0].device if self._parameters else None
+        self._count = torch.zeros((), dtype=torch.float64, device=device)
+
+    @torch.no_grad()
+    def gradient_norm(self) -> Tensor:
+        """Euclidean norm over all gradients, before clipping."""
+        return torch.stack(torch._foreach_norm(self._gradients())).norm()
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One update from the parameters' gradients, which it then drops."""
+        s, parameters, gradients = self.settings, self._parameters, self._gradients()
+        norms = torch.stack(torch._foreach_norm(parameters)).clamp(min=s.clip_floor)
+        excess = torch.stack(torch._foreach_norm(gradients)) / (s.clip * norms)
+        gradients = torch._foreach_div(gradients, list(excess.clamp(min=1).unbind()))
+
+        rate = s.rate * (self._count / s.warmup).clamp(max=1) if s.warmup else s.rate
+        self._count += 1
+        torch._foreach_mul_(self._square, s.decay)
+        torch._foreach_addcmul_(self._square, gradients, gradients, 1 - s.decay)
+        scale = torch._foreach_div(self._square, (1 - s.decay**self._count).float())
+        torch._foreach_sqrt_(scale)
+        torch._foreach_add_(scale, s.epsilon)
+        torch._foreach_div_(gradients, scale)
+        torch._foreach_lerp_(self._momentum, gradients, 1 - s.momentum)
+        change = torch._foreach_mul(self._momentum, (rate / (1 - s.momentum**self._count)).float())
+        torch._foreach_sub_(parameters, change)
+        self.forget_gradients()
+
+    def forget_gradients(self) -> None:
+        """Drops the gradients, as `step` does after use."""
+        for parameter in self._parameters:
+            parameter.grad = None
+
+    def state(self) -> dict[str, Tensor]:
+        """All state as named tensors."""
+        return {name: tensor.clone() for name, tensor in self._tensors().items()}
+
+    @torch.no_grad()
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Takes back what `state` gave; raises ManyheadsError where it belongs to other parameters."""
+        mine = self._tensors()
+        if odd := sorted(mine.keys() ^ state.keys()):
+            side = "lacks" if odd[0] in mine else "has an unknown"
+            raise ManyheadsError(f"The saved optimiser state {side} {odd[0]!r}: it belongs to another model.")
+        for name, tensor in mine.items():
+            if tensor.shape != state[name].shape:
+                raise ManyheadsError(
+                    f"The saved optimiser state of {name!r} has shape {tuple(state[name].shape)}, "
+                    f"the model {tuple(tensor.shape)}: it belongs to another model."
+                )
+            tensor.copy_(state[name])
+
+    def _gradients(self) -> list[Tensor]:
+        return [torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters]
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {"count": self._count}
+        for name, square, momentum in zip(self.parameters, self._square, self._momentum, strict=True):
+            tensors[f"square/{name}"], tensors[f"momentum/{name}"] = square, momentum
+        return tensors

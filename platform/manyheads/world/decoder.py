@@ -1,0 +1,86 @@
+"""Latents to observations: a raw symlog vector, an image between 0 and 1."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from manyheads.environment.places import Places
+from manyheads.errors import ManyheadsError
+from manyheads.world.encoder import VECTOR_LAYERS, smallest_image
+from manyheads.world.networks import MLP, BlockLinear, Convolution, Layer, Linear, RMSNorm, upsample
+from manyheads.world.rssm import Latent
+from manyheads.world.sizes import WorldSettings
+
+SPACE_BLOCKS = 8
+
+
+class VectorDecoder(nn.Module):
+    """(..., V) in symlog space."""
+
+    def __init__(self, settings: WorldSettings, outputs: int) -> None:
+        super().__init__()
+        self.layers = MLP(settings.feature_size, settings.units, VECTOR_LAYERS)
+        self.out = Linear(settings.units, outputs)
+
+    def forward(self, latent: Latent) -> Tensor:
+        # stoch first, unlike the heads: as the official decoder reads it
+        return self.out(self.layers(torch.cat([latent.stoch.flatten(-2), latent.deter], -1)))
+
+
+class DecoderStage(nn.Module):
+    """Doubles the image, then convolution, norm, SiLU."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+        super().__init__()
+        self.conv = Convolution(inputs, outputs, kernel)
+        self.norm = RMSNorm(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(self.norm(self.conv(upsample(x))))
+
+
+class ImageDecoder(nn.Module):
+    """(..., H, W, C) raw; a sigmoid makes the image."""
+
+    def __init__(self, settings: WorldSettings, image: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.shape = smallest_image(image, settings)
+        height, width, channels = self.shape
+        if channels % SPACE_BLOCKS:
+            raise ManyheadsError(
+                f"depth x last entry of mults = {channels} must be a multiple of {SPACE_BLOCKS} to decode "
+                "images; change world.depth or world.mults."
+            )
+        space = height * width * channels
+        self.deter_to_space = BlockLinear(settings.deter, space, SPACE_BLOCKS)
+        self.stoch_hidden = Layer(settings.groups * settings.classes, 2 * settings.units)
+        self.stoch_to_space = Linear(2 * settings.units, space)
+        self.norm = RMSNorm(channels)
+        depths = [settings.depth * mult for mult in reversed(settings.mults)]
+        stages = pairwise(depths)
+        self.stages = nn.Sequential(*(DecoderStage(i, o, settings.kernel) for i, o in stages))
+        self.out = Convolution(depths[-1], image[2], settings.kernel)
+
+    def forward(self, latent: Latent) -> Tensor:
+        height, width, channels = self.shape
+        deter = latent.deter.flatten(0, -2)
+        deter = self.deter_to_space(deter.unflatten(-1, (SPACE_BLOCKS, -1)))
+        deter = deter.view(-1, SPACE_BLOCKS, height, width, channels // SPACE_BLOCKS)
+        deter = deter.permute(0, 2, 3, 1, 4).flatten(-2)
+        stoch = self.stoch_to_space(self.stoch_hidden(latent.stoch.flatten(-2).flatten(0, -2)))
+        x = F.silu(self.norm(deter + stoch.view(-1, *self.shape)))
+        x = self.out(upsample(self.stages(x)))
+        return x.reshape(*latent.deter.shape[:-1], *x.shape[1:])
+
+
+class Decoder(nn.Module):
+    """Both decoders, as far as the interface has their places."""
+
+    def __init__(self, interface: Places, settings: WorldSettings) -> None:
+        super().__init__()
+        self.vector = VectorDecoder(settings, len(interface.vector)) if interface.vector else None
+        self.image = ImageDecoder(settings, interface.image) if interface.image else None

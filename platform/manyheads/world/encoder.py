@@ -1,0 +1,72 @@
+"""Observations to tokens: an MLP over the vector, convolutions over the image."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from manyheads.environment.places import Places
+from manyheads.errors import ManyheadsError
+from manyheads.world.distributions import symlog
+from manyheads.world.networks import MLP, Convolution, RMSNorm, max_pool
+from manyheads.world.sizes import WorldSettings
+
+VECTOR_LAYERS = 3
+
+
+class EncoderStage(nn.Module):
+    """Convolution, 2 x 2 max pooling, norm, SiLU: (N, H, W, C) to (N, H / 2, W / 2, C')."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+        super().__init__()
+        self.conv = Convolution(inputs, outputs, kernel)
+        self.norm = RMSNorm(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(self.norm(max_pool(self.conv(x))))
+
+
+class Encoder(nn.Module):
+    """Tokens (..., E): features of the vector, then of the image (flattened as height, width, channel)."""
+
+    def __init__(self, interface: Places, settings: WorldSettings) -> None:
+        super().__init__()
+        self.size = 0
+        self.vector: MLP | None = None
+        self.image: nn.Sequential | None = None
+        if interface.vector:
+            self.vector = MLP(len(interface.vector), settings.units, VECTOR_LAYERS)
+            self.size += settings.units
+        if interface.image:
+            height, width, channels = smallest_image(interface.image, settings)
+            depths = [interface.image[2], *(settings.depth * mult for mult in settings.mults)]
+            stages = pairwise(depths)
+            self.image = nn.Sequential(*(EncoderStage(i, o, settings.kernel) for i, o in stages))
+            self.size += height * width * channels
+
+    def forward(self, image: Tensor | None, vector: Tensor) -> Tensor:
+        """image (..., H, W, C) uint8, vector (..., V) in natural units."""
+        tokens = []
+        if self.vector is not None:
+            tokens.append(self.vector(symlog(vector)))
+        if self.image is not None:
+            if image is None:
+                raise ManyheadsError("This world's interface has an image, but no image was given.")
+            flat = image.flatten(0, -4).to(self.image[0].conv.weight.dtype)
+            tokens.append(self.image(flat / 255 - 0.5).reshape(*image.shape[:-3], -1))
+        return torch.cat(tokens, -1)
+
+
+def smallest_image(image: tuple[int, int, int], settings: WorldSettings) -> tuple[int, int, int]:
+    """Height, width and channels after the last stage; raises where the image can't be halved that often."""
+    height, width, _ = image
+    factor = 2 ** len(settings.mults)
+    if height % factor or width % factor:
+        raise ManyheadsError(
+            f"Images of {height} x {width} pixels can't be halved {len(settings.mults)} times: choose a height "
+            f"and a width that are multiples of {factor}, or fewer entries in world.mults."
+        )
+    return height // factor, width // factor, settings.depth * settings.mults[-1]

@@ -1,0 +1,108 @@
+"""The world model: what every task of a world shares. It knows no task, no reward and no instance."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from manyheads.environment.places import Places
+from manyheads.errors import ManyheadsError
+from manyheads.world.decoder import Decoder
+from manyheads.world.distributions import symexp, symlog
+from manyheads.world.encoder import Encoder
+from manyheads.world.rssm import RSSM, Latent, Observed
+from manyheads.world.sizes import WorldSettings
+
+__all__ = ["Latent", "Observed", "World"]
+
+
+class World(nn.Module):
+    """Encoder, recurrent state-space model and decoder over one interface. Weights are float32."""
+
+    def __init__(self, interface: Places, settings: WorldSettings) -> None:
+        super().__init__()
+        if not interface.image and not interface.vector:
+            raise ManyheadsError("A world needs something to observe; its interface has no image, no vector.")
+        if not interface.action_size:
+            raise ManyheadsError("A world needs actions; its interface has none, continuous or discrete.")
+        self.interface = interface
+        self.settings = settings
+        self.encoder = Encoder(interface, settings)
+        self.rssm = RSSM(settings, interface.action_size, self.encoder.size)
+        self.decoder = Decoder(interface, settings)
+
+    @property
+    def device(self) -> torch.device:
+        return self.rssm.prior_logits.weight.device
+
+    def initial(self, n: int) -> Latent:
+        """The state before an episode's first row: zeros, (n, D) and (n, G, C)."""
+        s = self.settings
+        deter = torch.zeros(n, s.deter, device=self.device)
+        return Latent(deter, torch.zeros(n, s.groups, s.classes, device=self.device))
+
+    def draw_noise(self, *shape: int, generator: torch.Generator | None = None) -> Tensor:
+        """Noise (*shape, G) for `observe`, `step` and `imagine_step`."""
+        return torch.rand(*shape, self.settings.groups, generator=generator, device=self.device)
+
+    def observe(
+        self,
+        image: Tensor | None,
+        vector: Tensor,
+        previous_action: Tensor,
+        first: Tensor,
+        start: Latent,
+        noise: Tensor,
+    ) -> Observed:
+        """Posterior states of (B, T) rows; `start` is the state before row 0, noise is (B, T, G)."""
+        return self.rssm.observe(start, self.encoder(image, vector), previous_action, first, noise)
+
+    def losses(
+        self,
+        observed: Observed,
+        image: Tensor | None,
+        vector: Tensor,
+        vector_mask: Tensor,
+        image_mask: Tensor,
+    ) -> dict[str, Tensor]:
+        """Unscaled losses (B, T): `image`, `vector`, `dyn`, `rep`.
+
+        Sequence b is reconstructed only in the places that its instance has: vector_mask (B, V), image_mask
+        (B,).
+        """
+        losses = self.rssm.losses(observed)
+        if self.decoder.vector is not None:
+            error = self.decoder.vector(observed.latents) - symlog(vector)
+            losses["vector"] = (error.square() * vector_mask[:, None]).sum(-1)
+        if self.decoder.image is not None and image is not None:
+            error = self.decoder.image(observed.latents).sigmoid() - image.float() / 255
+            losses["image"] = error.square().sum((-3, -2, -1)) * image_mask[:, None]
+        return losses
+
+    @torch.no_grad()
+    def step(
+        self,
+        image: Tensor | None,
+        vector: Tensor,
+        previous_action: Tensor,
+        first: Tensor,
+        previous: Latent,
+        noise: Tensor,
+    ) -> Latent:
+        """The posterior state of one row each of N environments, for acting; noise is (N, G)."""
+        tokens = self.encoder(image, vector)
+        return self.rssm.observe_step(previous, tokens, previous_action, first, noise)[0]
+
+    def imagine_step(self, latent: Latent, action: Tensor, noise: Tensor) -> Latent:
+        """The state that the model expects after `action` (N, A), before any observation; noise is (N, G)."""
+        return self.rssm.imagine_step(latent, action, noise)
+
+    @torch.no_grad()
+    def decode(self, latent: Latent) -> tuple[Tensor | None, Tensor]:
+        """What the state looks like: image uint8 (..., H, W, C) or None, vector (..., V) in natural units."""
+        image = None
+        if self.decoder.image is not None:
+            image = (self.decoder.image(latent).sigmoid() * 255).round().to(torch.uint8)
+        if self.decoder.vector is None:
+            return image, latent.deter.new_zeros(*latent.deter.shape[:-1], 0)
+        return image, symexp(self.decoder.vector(latent))

@@ -1,0 +1,102 @@
+"""Layers: linear, block-diagonal and convolutional maps, RMS norm, SiLU; weights drawn as in DreamerV3.
+
+Order in every layer: map with bias, norm, SiLU. Features and channels are the last axis throughout.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+NORM_EPSILON = 1e-4
+
+
+def draw_weight(weight: Tensor, fan_in: int, scale: float = 1.0) -> None:
+    """Fills with a normal truncated at two deviations whose variance after truncation is scale^2 / fan_in."""
+    if scale == 0:
+        nn.init.zeros_(weight)
+        return
+    deviation = 1.1368 * scale / fan_in**0.5
+    nn.init.trunc_normal_(weight, 0.0, deviation, -2 * deviation, 2 * deviation)
+
+
+class Linear(nn.Linear):
+    """A linear map; `scale` multiplies the initial weight, biases start at zero."""
+
+    def __init__(self, inputs: int, outputs: int, scale: float = 1.0) -> None:
+        self.scale = scale
+        super().__init__(inputs, outputs)
+
+    def reset_parameters(self) -> None:
+        draw_weight(self.weight, self.in_features, self.scale)
+        nn.init.zeros_(self.bias)
+
+
+class BlockLinear(nn.Module):
+    """A block-diagonal linear map: (..., blocks, inputs / blocks) to (..., blocks, outputs / blocks)."""
+
+    def __init__(self, inputs: int, outputs: int, blocks: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(blocks, inputs // blocks, outputs // blocks))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        draw_weight(self.weight, fan_in=inputs)  # the full width, not a block's: the official initialisation
+
+    def forward(self, x: Tensor) -> Tensor:
+        blocks, inputs, outputs = self.weight.shape
+        flat = x.reshape(-1, blocks, inputs).transpose(0, 1)
+        y = torch.bmm(flat, self.weight).transpose(0, 1)
+        return y.reshape(*x.shape[:-1], outputs) + self.bias.view(blocks, outputs)
+
+
+class Convolution(nn.Conv2d):
+    """A convolution over (N, H, W, C) images that keeps their size."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+        super().__init__(inputs, outputs, kernel, padding=kernel // 2)
+
+    def reset_parameters(self) -> None:
+        draw_weight(self.weight, fan_in=self.weight[0].numel())
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class RMSNorm(nn.RMSNorm):
+    """x / sqrt(mean(x^2) + 1e-4) times a learned gain, over the last axis; no shift."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size, eps=NORM_EPSILON)
+
+
+class Layer(nn.Module):
+    """Linear, RMS norm, SiLU."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.linear = Linear(inputs, outputs)
+        self.norm = RMSNorm(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(self.norm(self.linear(x)))
+
+
+class MLP(nn.Sequential):
+    """`layers` layers of `units`."""
+
+    def __init__(self, inputs: int, units: int, layers: int) -> None:
+        super().__init__(*(Layer(units if i else inputs, units) for i in range(layers)))
+
+
+def max_pool(x: Tensor) -> Tensor:
+    """Halves (N, H, W, C) images by the maximum of 2 x 2 pixels."""
+    return F.max_pool2d(x.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
+
+
+def upsample(x: Tensor) -> Tensor:
+    """Doubles (N, H, W, C) images by repeating pixels."""
+    n, height, width, channels = x.shape
+    x = x[:, :, None, :, None].expand(n, height, 2, width, 2, channels)
+    return x.reshape(n, 2 * height, 2 * width, channels)

@@ -1,0 +1,146 @@
+"""The recurrent state-space model: a deterministic state of gated blocks and a latent of categoricals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from manyheads.world.distributions import categorical_kl, mixed_probs, sample_one_hot, straight_through
+from manyheads.world.networks import MLP, BlockLinear, Layer, Linear, RMSNorm
+from manyheads.world.sizes import WorldSettings
+
+
+class Latent(NamedTuple):
+    """The world model's state, with any leading axes."""
+
+    deter: Tensor
+    """(..., D) float32"""
+    stoch: Tensor
+    """(..., G, C) float32, one-hot"""
+
+    @property
+    def feature(self) -> Tensor:
+        """(..., D + G * C): deter, then stoch group by group."""
+        return torch.cat([self.deter, self.stoch.flatten(-2)], -1)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Latent:
+        """The same function on both parts."""
+        return Latent(function(self.deter), function(self.stoch))
+
+    def detach(self) -> Latent:
+        """Cut off from the graph."""
+        return self.map(torch.Tensor.detach)
+
+
+class Observed(NamedTuple):
+    """What `observe` returns for (B, T) rows."""
+
+    latents: Latent
+    posterior: Tensor
+    """(B, T, G, C) raw logits"""
+    prior: Tensor
+    """(B, T, G, C) raw logits at the same recurrent states"""
+
+
+class Core(nn.Module):
+    """One step of the recurrent state: a gated update; blocks see their own part and a common input."""
+
+    def __init__(self, settings: WorldSettings, actions: int) -> None:
+        super().__init__()
+        deter, hidden, self.blocks = settings.deter, settings.hidden, settings.blocks
+        self.from_deter = Layer(deter, hidden)
+        self.from_stoch = Layer(settings.groups * settings.classes, hidden)
+        self.from_action = Layer(actions, hidden)
+        self.block_hidden = BlockLinear(deter + 3 * hidden * self.blocks, deter, self.blocks)
+        self.norm = RMSNorm(deter)
+        self.block_gates = BlockLinear(deter, 3 * deter, self.blocks)
+
+    def forward(self, previous: Latent, action: Tensor) -> Tensor:
+        """(N, D) after `action` (N, A) in state `previous`; components beyond 1 in magnitude count as 1."""
+        action = action / action.abs().clamp(min=1).detach()
+        inputs = [
+            self.from_deter(previous.deter),
+            self.from_stoch(previous.stoch.flatten(-2)),
+            self.from_action(action),
+        ]
+        common = torch.cat(inputs, -1).unsqueeze(-2)
+        own = previous.deter.unflatten(-1, (self.blocks, -1))
+        x = self.block_hidden(torch.cat([own, common.expand(*own.shape[:-1], -1)], -1))
+        x = F.silu(self.norm(x.flatten(-2)))
+        gates = self.block_gates(x.unflatten(-1, (self.blocks, -1)))
+        reset, candidate, update = gates.chunk(3, -1)
+        candidate = torch.tanh(reset.sigmoid() * candidate).flatten(-2)
+        update = torch.sigmoid(update - 1).flatten(-2)
+        return update * candidate + (1 - update) * previous.deter
+
+
+class RSSM(nn.Module):
+    """Posterior and prior over the latent, given the recurrent state."""
+
+    def __init__(self, settings: WorldSettings, actions: int, tokens: int) -> None:
+        super().__init__()
+        self.settings = settings
+        deter, hidden = settings.deter, settings.hidden
+        logits = settings.groups * settings.classes
+        self.core = Core(settings, actions)
+        self.prior_layers = MLP(deter, hidden, layers=2)
+        self.prior_logits = Linear(hidden, logits)
+        self.posterior_layers = MLP(deter + tokens, hidden, layers=1)
+        self.posterior_logits = Linear(hidden, logits)
+
+    def prior(self, deter: Tensor) -> Tensor:
+        """Raw logits (..., G, C) before the observation is seen."""
+        return self._groups(self.prior_logits(self.prior_layers(deter)))
+
+    def posterior(self, deter: Tensor, tokens: Tensor) -> Tensor:
+        """Raw logits (..., G, C) after it."""
+        return self._groups(self.posterior_logits(self.posterior_layers(torch.cat([deter, tokens], -1))))
+
+    def sample(self, logits: Tensor, uniform: Tensor) -> Tensor:
+        """One-hot latents (..., G, C) from uniform noise (..., G), with straight-through gradients."""
+        probs = mixed_probs(logits, self.settings.unimix)
+        return straight_through(sample_one_hot(probs.detach(), uniform), probs)
+
+    def observe_step(
+        self, previous: Latent, tokens: Tensor, action: Tensor, first: Tensor, noise: Tensor
+    ) -> tuple[Latent, Tensor]:
+        """The next posterior state and its logits; where `first`, state and action before count as zero."""
+        keep = 1 - first.to(tokens.dtype)[:, None]
+        previous = Latent(previous.deter * keep, previous.stoch * keep[..., None])
+        deter = self.core(previous, action * keep)
+        logits = self.posterior(deter, tokens)
+        return Latent(deter, self.sample(logits, noise)), logits
+
+    def observe(
+        self, start: Latent, tokens: Tensor, action: Tensor, first: Tensor, noise: Tensor
+    ) -> Observed:
+        """Runs over T rows: tokens (B, T, E), previous action (B, T, A), first (B, T), noise (B, T, G)."""
+        latent, steps = start, []
+        for t in range(tokens.shape[1]):
+            latent, logits = self.observe_step(latent, tokens[:, t], action[:, t], first[:, t], noise[:, t])
+            steps.append((latent.deter, latent.stoch, logits))
+        deter, stoch, posterior = (torch.stack(column, 1) for column in zip(*steps, strict=True))
+        return Observed(Latent(deter, stoch), posterior, self.prior(deter))
+
+    def imagine_step(self, previous: Latent, action: Tensor, noise: Tensor) -> Latent:
+        """The next prior state."""
+        deter = self.core(previous, action)
+        return Latent(deter, self.sample(self.prior(deter), noise))
+
+    def losses(self, observed: Observed) -> dict[str, Tensor]:
+        """`dyn` trains the prior towards the posterior, `rep` the posterior towards the prior: (B, T) each.
+
+        KL is summed over the groups and floored at the free nats row by row.
+        """
+        posterior = mixed_probs(observed.posterior, self.settings.unimix)
+        prior = mixed_probs(observed.prior, self.settings.unimix)
+        dyn = categorical_kl(posterior.detach(), prior).sum(-1)
+        rep = categorical_kl(posterior, prior.detach()).sum(-1)
+        return {"dyn": dyn.clamp(min=self.settings.free_nats), "rep": rep.clamp(min=self.settings.free_nats)}
+
+    def _groups(self, logits: Tensor) -> Tensor:
+        return logits.unflatten(-1, (self.settings.groups, self.settings.classes))
