@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from manyheads.models import LanguageModel, LanguageModelKind
     from manyheads.registry import make
     from manyheads.rewards.contract import Labels, RewardKind, RewardSource
-    from manyheads.rewards.sources import load_spec
+    from manyheads.rewards.sources import SignalSource, load_spec
     from manyheads.rewards.spec import RewardSpec, Success
     from manyheads.storage.folder import load
     from manyheads.task import Task, TaskFile, load_task, tasks
@@ -33,6 +33,7 @@ _MODULES = {
     "RewardSource": "rewards.contract",
     "RewardSpec": "rewards.spec",
     "Signal": "environment.contract",
+    "SignalSource": "rewards.sources",
     "Success": "rewards.spec",
     "Task": "task",
     "TaskFile": "task",
@@ -61,6 +62,7 @@ __all__ = [
     "RewardSource",
     "RewardSpec",
     "Signal",
+    "SignalSource",
     "Success",
     "Task",
     "TaskFile",

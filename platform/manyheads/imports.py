@@ -1,6 +1,8 @@
 """Objects named by a place, `package.module:name`, imported on first use."""
 
+from collections.abc import Iterable
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TypeVar
 
 from manyheads.errors import ManyheadsError, unknown
@@ -34,3 +36,8 @@ def load_object(where: str, expected: type[T], what: str) -> T:
             f"The {what} is said to be {where}; expected a {expected.__name__}, not {found!r}."
         )
     return found
+
+
+def missing_modules(names: Iterable[str]) -> list[str]:
+    """The top-level modules among `names` that this Python can't import; imports none of them."""
+    return [name for name in names if find_spec(name) is None]

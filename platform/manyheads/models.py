@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from manyheads.imports import missing_modules
+
 
 @runtime_checkable
 class LanguageModel(Protocol):
@@ -14,7 +16,7 @@ class LanguageModel(Protocol):
     name: str
 
     def generate(self, prompt: str, schema: Mapping[str, Any] | None = None, max_tokens: int = 512) -> str:
-        """Text that continues the prompt; with a JSON schema, JSON that should fit it (checked again by the caller)."""
+        """Text that continues the prompt; with a JSON schema, JSON that should fit it (the caller checks it)."""
 
     def score(self, prompt: str, candidates: Sequence[str]) -> list[float]:
         """Mean log-probability per token of each candidate as a continuation of the prompt."""
@@ -32,3 +34,7 @@ class LanguageModelKind:
     requires: tuple[str, ...] = ()
     extra: str = ""
     says: str = ""
+
+    def missing(self) -> list[str]:
+        """The modules in `requires` that this Python can't import."""
+        return missing_modules(self.requires)

@@ -1,8 +1,8 @@
 """Everything that plugins registered, by name.
 
 Plugins are entry points of the group `manyheads`; the core's own things come through the same table
-(`manyheads.builtins`). A plugin that fails is named with its package, its error and the switch that leaves it out,
-and every other plugin works. Each table is filled on first use, and none imports torch.
+(`manyheads.builtins`). A plugin that fails is named with its package, its error and the switch that leaves it
+out, while every other plugin works. Each table is filled on first use, and none imports torch.
 """
 
 from __future__ import annotations
@@ -261,6 +261,10 @@ def _task_files(path: Path) -> Iterator[tuple[str, Path]]:
 
 def _brief(error: BaseException) -> str:
     """The error in one line, with the place that raised it."""
-    frames = traceback.extract_tb(error.__traceback__)
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename != __file__ and "importlib" not in frame.filename
+    ]
     place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{place}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from manyheads import yamlfile
 from manyheads.environment.contract import Instance
-from manyheads.errors import ManyheadsError
+from manyheads.errors import ManyheadsError, unknown
 from manyheads.registry import registry
-from manyheads.rewards.spec import Success
+from manyheads.rewards.spec import Success, signals_of
 from manyheads.yamlfile import Document, Key
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ class Task:
 
     name: str
     """`plugin/thing-goal`"""
-    content: TaskFile
-    instance: Instance
-    settings: BaseModel
+    content: TaskFile = field(repr=False)
+    instance: Instance = field(repr=False)
+    settings: BaseModel = field(repr=False)
     """the reward kind's checked settings"""
     file: Path | None = None
 
@@ -120,8 +120,8 @@ class Task:
 def load_task(source: str | Path, name: str | None = None) -> Task:
     """A registered task by its name, or the task in a YAML file.
 
-    A file that is not registered is called by its own name without `.yaml`, or by `name`. Raises ManyheadsError
-    that names the file, line and key of whatever is wrong.
+    A file that is not registered is called by its own name without `.yaml`, or by `name`. Raises
+    ManyheadsError that names the file, line and key of whatever is wrong.
     """
     names = registry().tasks
     if isinstance(source, str) and source in names:
@@ -165,4 +165,10 @@ def _resolve(content: TaskFile, name: str, document: Document, path: Path | None
     kind = lookup(("reward", "source"), lambda: known.rewards[content.reward.source])
     lookup(("head",), lambda: known.heads[content.head])
     settings = document.check(kind.settings, ("reward",), content.reward.model_extra or {})
+    if content.success is not None:
+        measured = [signal.name for signal in instance.signals]
+        for name in sorted(signals_of(content.success) - {*measured}):
+            raise document.error(
+                ("success",), str(unknown(f"signal of {instance.environment.name}", name, measured))
+            )
     return Task(name, content, instance, settings, path)

@@ -5,9 +5,7 @@ A problem names file, line, key and what was expected. Duplicate keys, aliases a
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from manyheads.errors import ManyheadsError, unknown
+from manyheads.storage import atomic
 
 Key = str | int
 M = TypeVar("M", bound=BaseModel)
@@ -100,28 +99,9 @@ def read(path: Path) -> Document:
 
 
 def write(path: Path, data: Mapping[str, Any]) -> None:
-    """Writes plain data as YAML that a person can read; a crash leaves the old file or the new one."""
+    """Atomically writes plain data as YAML that a person can read: small things in one line, others in blocks."""
     text = yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
-    write_text(path, text)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file atomically, creating its folder; raises ManyheadsError where that is impossible."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise ManyheadsError(f"{path} can't be written: {error.strerror}.") from None
+    atomic.write_text(path, text)
 
 
 def _construct(

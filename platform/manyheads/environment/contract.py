@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from manyheads.errors import ManyheadsError, unknown
+from manyheads.imports import missing_modules
 
 if TYPE_CHECKING:
     import gymnasium
@@ -102,7 +102,7 @@ class Environment:
 
     def missing(self) -> list[str]:
         """The modules in `requires` that this Python can't import."""
-        return [module for module in self.requires if find_spec(module) is None]
+        return missing_modules(self.requires)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,167 @@
+"""`manyheads doctor`: what this machine has, what is missing and the command that mends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import click
+import psutil
+
+from manyheads.cli import console
+from manyheads.registry import registry
+
+GIGA = 1e9
+PACKAGES = ("manyheads", "torch", "gymnasium", "numpy", "dm-control", "mujoco", "transformers")
+RENDER = "import mujoco; c = mujoco.GLContext(64, 64); c.make_current(); c.free()"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at; `mend` is the command that puts it right."""
+
+    what: str
+    state: Literal["ok", "optional", "missing"]
+    found: str
+    mend: str = ""
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON list of objects.")
+def doctor(as_json: bool) -> None:
+    """Looks at this machine: versions, rendering, cores, memory, disk, compiler, plugins.
+
+    Exit code 1 where something is missing that the platform needs.
+    """
+    checks = [*versions(), *machine(), compiler(), accelerator(), rendering(), video(), *extras(), *plugins()]
+    if as_json:
+        click.echo(json.dumps([asdict(check) for check in checks], indent=1))
+    else:
+        console.table([asdict(check) for check in checks])
+    if any(check.state == "missing" for check in checks):
+        raise SystemExit(1)
+
+
+def versions() -> Iterator[Check]:
+    """Python and the packages that results depend on."""
+    yield Check("python", "ok", f"{platform.python_version()} at {sys.executable}")
+    for package in PACKAGES:
+        try:
+            yield Check(package, "ok", version(package))
+        except PackageNotFoundError:
+            yield Check(package, "optional", "not installed", f"pip install {package}")
+
+
+def machine() -> Iterator[Check]:
+    """Cores, memory and disk that this process may use."""
+    yield Check(
+        "cores",
+        "ok",
+        f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}",
+    )
+    memory = psutil.virtual_memory()
+    enough = memory.available > 2 * GIGA
+    yield Check(
+        "memory",
+        "ok" if enough else "missing",
+        f"{memory.available / GIGA:.1f} GB free of {memory.total / GIGA:.1f} GB",
+        "" if enough else "close other programs: training needs about 2 GB",
+    )
+    disk = shutil.disk_usage(Path.cwd())
+    enough = disk.free > 2 * GIGA
+    yield Check(
+        "disk",
+        "ok" if enough else "missing",
+        f"{disk.free / GIGA:.0f} GB free at {Path.cwd()}",
+        "" if enough else "make room: a world's replay needs about 2 GB",
+    )
+
+
+def compiler() -> Check:
+    """torch.compile needs a C++ compiler on a CPU; without it updates are slower."""
+    found = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+    if found:
+        return Check("compiler", "ok", found)
+    return Check("compiler", "optional", "none; updates will not be compiled", "apt-get install g++")
+
+
+def accelerator() -> Check:
+    """What torch would compute on."""
+    import torch
+
+    if torch.cuda.is_available():
+        return Check("accelerator", "ok", torch.cuda.get_device_name())
+    return Check("accelerator", "optional", "none; everything runs on the CPU")
+
+
+def rendering() -> Check:
+    """Whether MuJoCo draws without a screen; tried in another process, as a bad driver may end it."""
+    if find_spec("mujoco") is None:
+        return Check("rendering", "optional", "mujoco is not installed", "pip install 'manyheads[dmc]'")
+    chosen = os.environ.get("MUJOCO_GL")
+    for backend in [chosen] if chosen else ["egl", "osmesa", "glfw"]:
+        if _draws(backend):
+            return Check("rendering", "ok", f"works with MUJOCO_GL={backend}")
+    mend = "apt-get install libegl1 libgl1-mesa-dri && export MUJOCO_GL=egl"
+    return Check("rendering", "missing", f"MuJoCo can't draw (MUJOCO_GL={chosen or 'not set'})", mend)
+
+
+def video() -> Check:
+    """The encoder of videos."""
+    import imageio_ffmpeg
+
+    try:
+        return Check("video", "ok", f"ffmpeg {imageio_ffmpeg.get_ffmpeg_version()}")
+    except RuntimeError as error:
+        return Check("video", "missing", str(error), "pip install --force-reinstall imageio-ffmpeg")
+
+
+def extras() -> Iterator[Check]:
+    """Modules without which something that is registered can't be made."""
+    needing: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for table in (registry().environments, registry().models):
+        for name, thing in table.items():
+            for module in thing.missing():
+                needing[module, thing.extra].append(name)
+    for (module, extra), names in needing.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        mend = f"pip install 'manyheads[{extra}]'" if extra else f"pip install {module}"
+        yield Check(module, "optional", f"not installed; {names[0]}{more} need it", mend)
+
+
+def plugins() -> Iterator[Check]:
+    """Plugins that failed."""
+    registry().load_all()
+    for plugin in registry().plugins.values():
+        for problem in plugin.problems:
+            yield Check(
+                f"plugin {plugin.name}",
+                "missing",
+                problem,
+                f"pip install --upgrade {plugin.package.split()[0]}",
+            )
+
+
+def _draws(backend: str) -> bool:
+    try:
+        subprocess.run(
+            [sys.executable, "-c", RENDER],
+            env={**os.environ, "MUJOCO_GL": backend},
+            capture_output=True,
+            timeout=60,
+            check=True,
+        )
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        return False
+    return True

@@ -1,0 +1,81 @@
+"""`manyheads list`: what there is, by name."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import click
+
+from manyheads.cli import console
+from manyheads.registry import Registry, registry
+
+Row = Mapping[str, Any]
+
+
+def environments(known: Registry) -> Iterable[Row]:
+    for name, environment in known.environments.items():
+        yield {
+            "name": name,
+            "options": sorted(environment.options.model_fields),
+            "needs": environment.missing(),
+            "says": environment.says,
+        }
+
+
+def tasks(known: Registry) -> Iterable[Row]:
+    from manyheads.task import tasks as all_tasks
+
+    for task in all_tasks():
+        reward = task.content.reward.source
+        yield {"name": task.name, "environment": task.environment, "reward": reward, "goal": task.goal}
+
+
+def heads(known: Registry) -> Iterable[Row]:
+    for name, kind in known.heads.items():
+        yield {"name": name, "says": kind.says}
+
+
+def rewards(known: Registry) -> Iterable[Row]:
+    for name, kind in known.rewards.items():
+        settings = sorted(kind.settings.model_fields)
+        yield {"name": name, "settings": settings, "says": kind.says}
+
+
+def models(known: Registry) -> Iterable[Row]:
+    for name, kind in known.models.items():
+        yield {"name": name, "needs": kind.missing(), "says": kind.says}
+
+
+def plugins(known: Registry) -> Iterable[Row]:
+    tables = known.load_all()
+    counts = {kind: Counter(table.owners.values()) for kind, table in tables.items()}
+    for name, plugin in known.plugins.items():
+        yield {
+            "name": name,
+            "package": plugin.package,
+            "state": "left out" if plugin.disabled else "failed" if plugin.problems else "loaded",
+            "offers": [f"{kind}: {counts[kind][name]}" for kind in tables if counts[kind][name]],
+            "problems": plugin.problems,
+        }
+
+
+LISTINGS: Mapping[str, Callable[[Registry], Iterable[Row]]] = {
+    listing.__name__: listing for listing in (environments, tasks, heads, rewards, models, plugins)
+}
+
+
+@click.command()
+@click.argument("what", type=click.Choice([*LISTINGS]))
+@click.option("--json", "as_json", is_flag=True, help="One JSON list of objects.")
+def list(what: str, as_json: bool) -> None:
+    """Shows environments, tasks, heads, rewards, models or plugins."""
+    rows = [*LISTINGS[what](registry())]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    elif rows:
+        console.table(rows)
+    else:
+        click.echo(f"There are no {what}.")
