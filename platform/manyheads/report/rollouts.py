@@ -1,0 +1,122 @@
+"""A real episode of a head, and the same stretch of time imagined by the world model alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from manyheads.environment.adapter import Adapted, Fitting
+from manyheads.report.drawing import Floats, Pixels
+from manyheads.world.model import Latent
+
+if TYPE_CHECKING:
+    import gymnasium
+
+    from manyheads.heads.contract import Head
+    from manyheads.task import Task
+    from manyheads.world.model import World
+
+
+@dataclass(frozen=True)
+class Played:
+    """T rows of a real episode, in the places of the world's interface."""
+
+    frames: list[Pixels]
+    """the environment's own pictures, T of them; empty where it draws none"""
+    image: Pixels | None
+    """(T, H, W, C), or None where the world has no image"""
+    vector: Floats
+    """(T, V)"""
+    action: Tensor
+    """(T, A) as the head chose it; the last one was never executed"""
+    reward: Floats
+    """(T,) under the task's own reward source"""
+    latents: list[Latent]
+    """the posterior state after each row, of one environment"""
+    fitting: Fitting
+
+    def pictures(self, env: gymnasium.Env[Any, Any], vectors: Floats) -> list[Pixels] | None:
+        """Imagined vectors (T, V) drawn by the simulator itself, None where it can't draw an observation."""
+        draw = getattr(env.unwrapped, "picture", None)
+        if draw is None:
+            return None
+        drawn = []
+        for vector in self.fitting.own_vector(vectors):
+            picture = draw(vector)
+            if picture is None:
+                return None
+            drawn.append(picture)
+        return drawn
+
+
+class Imagined(NamedTuple):
+    """T decoded rows, in the places of the world's interface."""
+
+    image: Pixels | None
+    """(T, H, W, C), or None where the world has no image"""
+    vector: Floats
+    """(T, V)"""
+
+
+@torch.no_grad()
+def play(world: World, head: Head, task: Task, env: gymnasium.Env[Any, Any], seed: int, steps: int) -> Played:
+    """Plays the head in the simulator until the episode ends or `steps` rows are there."""
+    adapted = Adapted(env, task.instance.signals)
+    fitting = Fitting(world.interface, adapted.places)
+    generator = torch.Generator(world.device).manual_seed(seed)
+    latent, action = world.initial(1), torch.zeros(1, world.interface.action_size, device=world.device)
+    draws = env.render_mode == "rgb_array"
+    frames, images, vectors, actions, signals, latents = [], [], [], [], [], []
+    row, last = adapted.reset(seed), False
+    for at in range(min(steps, task.episode_steps + 1)):
+        if at:
+            row, last, _ = adapted.step(fitting.action(action[0].cpu().numpy()))
+        image, vector = fitting.image(row.image), fitting.vector(row.vector)
+        latent = world.step(
+            None if image is None else torch.as_tensor(image[None], device=world.device),
+            torch.as_tensor(vector[None], device=world.device),
+            action,
+            torch.tensor([at == 0], device=world.device),
+            latent,
+            world.draw_noise(1, generator=generator),
+        )
+        action = head.act(latent, generator)
+        frames += [adapted.render()] if draws else []
+        images += [] if image is None else [image]
+        vectors.append(vector)
+        actions.append(action[0])
+        signals.append(row.signals)
+        latents.append(latent)
+        if last:
+            break
+    table = np.stack(signals)
+    columns = {name: torch.as_tensor(table[:, column]) for column, name in enumerate(adapted.signals)}
+    reward = task.reward.label(columns).reward
+    return Played(
+        frames=frames,
+        image=np.stack(images) if images else None,
+        vector=np.stack(vectors),
+        action=torch.stack(actions),
+        reward=np.asarray(reward, np.float32),
+        latents=latents,
+        fitting=fitting,
+    )
+
+
+@torch.no_grad()
+def imagine(world: World, played: Played, context: int, head: Head | None, seed: int) -> Imagined:
+    """`context` rows as the world saw them, then the rest open loop, without looking.
+
+    The actions are those of the real episode, or, with a `head`, its own in imagination.
+    """
+    generator = torch.Generator(world.device).manual_seed(seed)
+    states = played.latents[:context]
+    for at in range(context - 1, len(played.latents) - 1):
+        action = played.action[at : at + 1] if head is None else head.act(states[-1], generator)
+        states.append(world.imagine_step(states[-1], action, world.draw_noise(1, generator=generator)))
+    image, vector = world.decode(Latent(*(torch.cat(part) for part in zip(*states, strict=True))))
+    return Imagined(None if image is None else image.cpu().numpy(), vector.cpu().numpy())

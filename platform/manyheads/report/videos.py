@@ -1,0 +1,147 @@
+"""Videos: what happened in the simulator beside what the world model imagined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import imageio_ffmpeg
+import numpy as np
+
+from manyheads.errors import ManyheadsError
+from manyheads.report.drawing import (
+    IMAGINED,
+    REAL,
+    Floats,
+    Panel,
+    Pixels,
+    as_picture,
+    line_charts,
+    side_by_side,
+)
+from manyheads.report.rollouts import Imagined, Played, imagine, play
+
+if TYPE_CHECKING:
+    import gymnasium
+
+    from manyheads.heads.contract import Head
+    from manyheads.task import Task
+    from manyheads.world.model import World
+
+MOST_FPS = 30.0
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A real episode beside its imagination, and how far the two came apart."""
+
+    panels: tuple[Panel, ...]
+    fps: float
+    played: Played
+    context: int
+    """rows that the world saw before it went on alone"""
+    error: Floats
+    """(T - context,) mean distance of imagined from real places, in their standard deviations"""
+
+    def write(self, path: Path) -> None:
+        """Writes the clip as an mp4."""
+        write_video(side_by_side(self.panels), path, self.fps)
+
+
+def real_and_imagined(
+    world: World, head: Head, task: Task, seed: int = 0, steps: int = 300, context: int = 10
+) -> Clip:
+    """Plays an episode of `task`, lets the world see `context` rows of it, and imagines the rest from there.
+
+    Twice: with the very actions of the real episode, and with actions that the head chooses in imagination.
+    """
+    env = task.instance.make()
+    try:
+        played = play(world, head, task, env, seed, steps)
+        if len(played.vector) <= context:
+            raise ManyheadsError(
+                f"The episode of {task.name} with seed {seed} has {len(played.vector)} rows; "
+                f"imagination starts after {context}. Try another seed."
+            )
+        same = imagine(world, played, context, None, seed)
+        own = imagine(world, played, context, head, seed)
+        panels = _panels(played, env, same, own, context)
+        fps = min(float(env.metadata.get("render_fps", MOST_FPS)), MOST_FPS)
+    finally:
+        env.close()
+    return Clip(panels, fps, played, context, _error(played, same.vector, context))
+
+
+def _panels(
+    played: Played, env: gymnasium.Env[Any, Any], same: Imagined, own: Imagined, context: int
+) -> tuple[Panel, ...]:
+    """Pictures where the world sees pictures or the simulator can draw an observation, else charts."""
+    rewards = enumerate(zip(played.reward, played.reward.cumsum(), strict=True))
+    notes = [f"step {at}    reward {reward:.2f}    in all {total:.1f}" for at, (reward, total) in rewards]
+    alone = [
+        f"sees the simulator, {context - at} more" if at < context else f"{at - context + 1} steps on its own"
+        for at in range(len(notes))
+    ]
+    frames = played.frames if played.image is None else [as_picture(image) for image in played.image]
+    real = [Panel("real", frames, notes, REAL)] if frames else []
+    drawn = [_view(played, env, same), _view(played, env, own)]
+    if drawn[0] is not None and drawn[1] is not None:
+        first = Panel("imagined, same actions", drawn[0], alone, IMAGINED)
+        return (*real, first, Panel("imagined, own actions", drawn[1], alone, IMAGINED))
+    fit = played.fitting
+    charts = line_charts(fit.own.vector, fit.own_vector(played.vector), fit.own_vector(same.vector), context)
+    return (*real, Panel("real solid, imagined dashed", charts, alone, IMAGINED))
+
+
+def _view(played: Played, env: gymnasium.Env[Any, Any], imagined: Imagined) -> list[Pixels] | None:
+    if imagined.image is not None:
+        return [as_picture(image) for image in imagined.image]
+    return played.pictures(env, imagined.vector)
+
+
+def write_video(frames: Iterable[Pixels], path: Path, fps: float = MOST_FPS) -> None:
+    """Atomically writes (h, w, 3) uint8 pictures of one size as an mp4 for browsers (H.264, yuv420p)."""
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise ManyheadsError(f"There is no picture to write into {path}.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.stem}.part.mp4")
+    height, width = _even(first).shape[:2]
+    writer = imageio_ffmpeg.write_frames(
+        str(part),
+        (width, height),
+        fps=fps,
+        codec="libx264",
+        quality=None,
+        macro_block_size=2,
+        output_params=["-crf", "26", "-preset", "medium", "-movflags", "+faststart"],
+    )
+    try:
+        writer.send(None)
+        for frame in chain([first], frames):
+            writer.send(np.ascontiguousarray(_even(frame)))
+        writer.close()
+        part.replace(path)
+    except OSError as error:
+        raise ManyheadsError(f"Could not write {path}: {error}") from error
+    finally:
+        writer.close()
+        part.unlink(missing_ok=True)
+
+
+def _even(frame: Pixels) -> Pixels:
+    """Pads by a row or a column, since yuv420p halves both sides."""
+    return np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
+
+
+def _error(played: Played, imagined: Floats, context: int) -> Floats:
+    real, imagined = played.fitting.own_vector(played.vector), played.fitting.own_vector(imagined)
+    if not real.shape[1]:
+        return np.zeros(len(real) - context)
+    distance = np.abs(real - imagined)[context:] / np.maximum(real.std(0), 1e-3)
+    means: Floats = distance.mean(1)
+    return means
