@@ -1,0 +1,190 @@
+"""Says a reward specification back in plain words, so that a person can tell whether it is what was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from manyheads.environment.contract import Signal
+from manyheads.rewards.meaning import unit_of
+from manyheads.rewards.spec import (
+    Between,
+    Combine,
+    Constant,
+    Expression,
+    Indicator,
+    Join,
+    Not,
+    Predicate,
+    Ramp,
+    RewardSpec,
+    SignalValue,
+    Success,
+    Term,
+    Tolerance,
+    Total,
+    Unary,
+)
+
+COMPARED = {"lt": "below", "le": "at most", "gt": "above", "ge": "at least"}
+OPPOSITE = {"lt": "ge", "le": "gt", "gt": "le", "ge": "lt"}
+COMBINED = {
+    "product": "the product of",
+    "weighted_mean": "the weighted mean of",
+    "min": "the smallest of",
+    "geometric_mean": "the geometric mean of",
+}
+LISTED = {"norm": "the length of", "min": "the smallest of", "max": "the largest of", "mean": "the mean of"}
+
+
+def describe(spec: RewardSpec, signals: Sequence[Signal] = ()) -> str:
+    """Several lines: one for each term, effort, success, then what the signals mean (where given)."""
+    words = Words(signals)
+    first, *rest = words.total(spec.reward)
+    lines = [f"A step earns {first}", *rest]
+    if spec.effort is not None:
+        lines.append(f"Full control inputs cost {_share(spec.effort.weight)} of it, smaller ones less.")
+    if spec.success is not None:
+        lines.append(f"Success: {words.success(spec.success)}.")
+    used = [signal for signal in signals if signal.name in spec.signals and signal.says]
+    lines += ["Signals:", *(f"  {_name(signal.name)}: {signal.says}" for signal in used)] if used else []
+    return "\n".join(lines)
+
+
+def summarize(spec: RewardSpec, signals: Sequence[Signal] = ()) -> str:
+    """One line: what is wanted, without margins, weights and floors."""
+    words = Words(signals)
+    return "; ".join(words.wanted(term) for term in _terms(spec.reward))
+
+
+class Words:
+    """Phrases for the parts of a specification over one catalogue of signals."""
+
+    def __init__(self, signals: Sequence[Signal]) -> None:
+        self.catalogue = {signal.name: signal for signal in signals}
+
+    def total(self, node: Total) -> list[str]:
+        """A term's line, or a combination's head and its indented parts."""
+        if isinstance(node, Term):
+            return [self.term(node)]
+        weighted = node.combine in ("weighted_mean", "geometric_mean")
+        lines = [f"{COMBINED[node.combine]}{_floor(node.floor)}:"]
+        for child in node.of:
+            first, *rest = self.total(child)
+            lines.append(f"  - {first}" + (f" (weight {_number(child.weight)})" if weighted else ""))
+            lines += [f"  {line}" for line in rest]
+        return lines
+
+    def term(self, node: Term) -> str:
+        """What a term pays for."""
+        if isinstance(node.to, Indicator):
+            return f"1 while {self.predicate(node.to.when)}, else 0{_floor(node.floor)}"
+        wanted = self.wanted(node)
+        assert node.x is not None  # the grammar's own check
+        unit = self.unit(node.x)
+        if isinstance(node.to, Ramp):
+            ends = f"0 at {_number(node.to.low)}{unit}, 1 at {_number(node.to.high)}{unit}, even between"
+            return f"{wanted}: {ends}{_floor(node.floor)}"
+        if node.to.margin == 0:
+            return f"{wanted}: 1 there, 0 elsewhere{_floor(node.floor)}"
+        fades = f"falling to {_number(node.to.value_at_margin)} at {_number(node.to.margin)}{unit} beside it"
+        return f"{wanted}: 1 there, {fades}{_floor(node.floor)}"
+
+    def wanted(self, node: Term) -> str:
+        """What a term asks for, in a few words."""
+        if isinstance(node.to, Indicator):
+            return self.predicate(node.to.when)
+        assert node.x is not None  # the grammar's own check
+        x, unit = self.expression(node.x), self.unit(node.x)
+        if isinstance(node.to, Ramp):
+            return (
+                f"{x} as {'high' if node.to.high > node.to.low else 'low'} as {_number(node.to.high)}{unit}"
+            )
+        return f"{x} {_inside(node.to, unit)}"
+
+    def success(self, node: Success) -> str:
+        """When an episode succeeds."""
+        held = f"for {node.held_for} steps in a row" if node.held_for > 1 else "at any step"
+        return f"{self.predicate(node.when)}, {held}"
+
+    def predicate(self, node: Predicate, negated: bool = False) -> str:
+        """A condition, or its opposite."""
+        if isinstance(node, Not):
+            return self.predicate(node.of, not negated)
+        if isinstance(node, Join):
+            parts = [self.predicate(child, negated) for child in node.of]
+            parts = [
+                f"({p})" if isinstance(c, (Join, Not)) else p for p, c in zip(parts, node.of, strict=True)
+            ]
+            return (" and " if (node.op == "all") != negated else " or ").join(parts)
+        x, unit = self.expression(node.x), self.unit(node.x)
+        if isinstance(node, Between):
+            lower, upper = _number(node.lower), _number(node.upper)
+            return f"{x} is {'not ' if negated else ''}between {lower} and {upper}{unit}"
+        if self._is_boolean(node.x) and 0 < node.than < 1:
+            return x if (node.op in ("gt", "ge")) != negated else f"not {x}"
+        return f"{x} is {COMPARED[OPPOSITE[node.op] if negated else node.op]} {_number(node.than)}{unit}"
+
+    def _part(self, node: Predicate, negated: bool) -> str:
+        words = self.predicate(node, negated)
+        return f"({words})" if isinstance(node, (Join, Not)) else words
+
+    def expression(self, node: Expression) -> str:
+        """A number."""
+        if isinstance(node, SignalValue):
+            return _name(node.signal)
+        if isinstance(node, Constant):
+            return _number(node.constant) + self.unit(node)
+        if isinstance(node, Unary):
+            inner = self.expression(node.of)
+            return {"abs": f"the size of {inner}", "neg": f"minus {inner}", "wrap_angle": inner}[node.op]
+        parts = [self.expression(child) for child in node.of]
+        if node.op == "diff":
+            return f"({parts[0]} minus {parts[1]})"
+        if node.op == "dist":
+            half = len(parts) // 2
+            return f"the distance from ({', '.join(parts[:half])}) to ({', '.join(parts[half:])})"
+        return f"{LISTED[node.op]} ({', '.join(parts)})"
+
+    def unit(self, node: Expression) -> str:
+        """An expression's unit, to put behind a number."""
+        unit = unit_of(node, self.catalogue)
+        return "" if unit in (None, "1") else f" {unit}"
+
+    def _is_boolean(self, node: Expression) -> bool:
+        signal = self.catalogue.get(node.signal) if isinstance(node, SignalValue) else None
+        return signal is not None and signal.kind == "boolean"
+
+
+def _inside(shape: Tolerance, unit: str) -> str:
+    if shape.lower is None:
+        return f"at most {_number(shape.upper)}{unit}"
+    if shape.upper is None:
+        return f"at least {_number(shape.lower)}{unit}"
+    if shape.lower == shape.upper:
+        return f"at {_number(shape.lower)}{unit}"
+    return f"between {_number(shape.lower)} and {_number(shape.upper)}{unit}"
+
+
+def _terms(node: Total) -> Iterator[Term]:
+    if isinstance(node, Combine):
+        for child in node.of:
+            yield from _terms(child)
+    else:
+        yield node
+
+
+def _floor(floor: float) -> str:
+    return f", never less than {_number(floor)}" if floor else ""
+
+
+def _share(value: float) -> str:
+    return f"{_number(100 * value)}%"
+
+
+def _number(value: float | None) -> str:
+    return f"{value:.4g}"
+
+
+def _name(signal: str) -> str:
+    """`torso_height` as a person writes it; parts keep their index."""
+    return signal.replace("_", " ")

@@ -1,0 +1,165 @@
+"""Checks a reward specification: what is wrong, by stable codes that people and language models act on.
+
+L0: size and syntax of the text. L1: the grammar. L2: meaning, against an environment's signals.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from manyheads.environment.contract import Instance, Signal
+from manyheads.errors import ManyheadsError
+from manyheads.rewards import meaning
+from manyheads.rewards.document import Refused, read_document
+from manyheads.rewards.finding import Finding, errors, under
+from manyheads.rewards.spec import RewardSpec, Success, control_names
+
+
+def check_text(text: str, signals: Sequence[Signal] | None = None) -> tuple[RewardSpec | None, list[Finding]]:
+    """The specification in a text and all that is wrong with it; None where anything is an error.
+
+    The text is YAML or JSON: a specification, or a task file whose reward is one. Without `signals` only
+    levels L0 and L1 are checked.
+    """
+    try:
+        data, at = _specification(read_document(text))
+    except Refused as refused:
+        return None, [Finding(refused.code, "error", refused.path, refused.message)]
+    spec, findings = _parse(data, at)
+    if spec is not None and signals is not None:
+        findings = [under(at, finding) for finding in check(spec, signals)]
+    return (None if errors(findings) else spec), findings
+
+
+def check(spec: RewardSpec, signals: Sequence[Signal]) -> list[Finding]:
+    """All that is wrong with a specification for an environment that measures these signals (level L2)."""
+    catalogue = {signal.name: signal for signal in signals}
+    findings = list(meaning.unknown_signals(spec, catalogue))
+    if spec.effort is not None and not control_names(catalogue):
+        message = (
+            "An effort reads the signals control[0], control[1], …; this environment has none. Leave it out."
+        )
+        findings.append(Finding("L2_NO_CONTROL", "error", "effort", message))
+    if not errors(findings):
+        findings += meaning.units(spec, catalogue)
+        findings += meaning.reach(spec, catalogue)
+        if spec.catalogue is not None and spec.catalogue != catalogue_hash(spec, signals):
+            message = (
+                f"The signals are not those that this specification was written for (hash {spec.catalogue}, "
+                f"now {catalogue_hash(spec, signals)}). Read their descriptions again, then correct the hash."
+            )
+            findings.append(Finding("L2_CATALOGUE", "error", "catalogue", message))
+        if "reward" in spec.signals:
+            message = (
+                "`reward` is the simulator's own: only experience of this very task can be labelled with it."
+            )
+            findings.append(Finding("L2_OWN_REWARD", "warning", "reward", message))
+    return findings
+
+
+def check_success(success: Success, signals: Sequence[Signal], at: str = "success") -> list[Finding]:
+    """All that is wrong with a task's success predicate for an environment that measures these signals."""
+    catalogue = {signal.name: signal for signal in signals}
+    findings = list(meaning.unknown_signals(success, catalogue))
+    if not findings:
+        findings = [*meaning.units(success, catalogue), *meaning.reach(success, catalogue)]
+    return [under(at, finding) for finding in findings]
+
+
+def catalogue_hash(spec: RewardSpec, signals: Sequence[Signal]) -> str:
+    """Binds a specification to what its signals mean: name, unit, kind and description of each."""
+    controls = control_names([signal.name for signal in signals]) if spec.effort is not None else []
+    used = spec.signals | set(controls)
+    rows = sorted((s.name, s.unit, s.kind, s.says) for s in signals if s.name in used)
+    return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()[:32]
+
+
+def read_spec(path: Path) -> RewardSpec:
+    """The specification in a file, checked as far as that is possible without an environment."""
+    try:
+        spec, findings = check_text(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ManyheadsError(f"{path} can't be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise ManyheadsError(f"{path} is no text in UTF-8.") from None
+    if spec is None:
+        raise ManyheadsError(f"{path} holds no valid reward specification.\n{_listing(findings)}")
+    return spec
+
+
+def require_sound(spec: RewardSpec, instance: Instance) -> None:
+    """Raises ManyheadsError with every finding that forbids this specification for this instance."""
+    name = instance.environment.name
+    if spec.environment != name:
+        raise ManyheadsError(
+            f"The reward specification is written for {spec.environment}, the task for {name}."
+        )
+    if wrong := errors(check(spec, instance.signals)):
+        raise ManyheadsError(f"The reward specification does not fit {instance.key}.\n{_listing(wrong)}")
+
+
+def _listing(findings: Iterable[Finding]) -> str:
+    return "\n".join(f"  {finding}" for finding in findings)
+
+
+# --- L1: the grammar --------------------------------------------------------------------------------------
+
+
+def _specification(data: Any) -> tuple[Any, str]:
+    """The specification in a document, and the path to it: the whole, or a task file's `reward.spec`."""
+    reward = data.get("reward") if isinstance(data, dict) else None
+    if not isinstance(reward, dict) or "source" not in reward:
+        return data, ""
+    if reward["source"] != "spec" or "spec" not in reward:
+        message = f"This task file's reward is {reward['source']!r}; expected `source: spec` and a `spec`."
+        raise Refused("L1_SCHEMA", message, "reward")
+    return reward["spec"], "reward.spec"
+
+
+def _parse(data: Any, at: str) -> tuple[RewardSpec | None, list[Finding]]:
+    try:
+        return RewardSpec.model_validate(data), []
+    except ValidationError as error:
+        findings = []
+        for problem in error.errors():
+            code = problem["type"] if problem["type"].startswith("L2_") else "L1_SCHEMA"
+            path = _path(data, problem["loc"])
+            findings.append(under(at, Finding(code, "error", path, _message(problem))))
+        return None, findings
+
+
+def _path(data: Any, location: tuple[int | str, ...]) -> str:
+    """Pydantic's location as a path in the document: without the names of union members."""
+    path = ""
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif part not in UNION_MEMBERS:
+            path += f".{part}" if path else part
+    return path
+
+
+UNION_MEMBERS = frozenset(
+    (
+        *("SignalValue", "Constant", "Unary", "Nary", "Term", "Combine"),
+        *("lt", "le", "gt", "ge", "between", "all", "any", "not", "tolerance", "ramp", "indicator"),
+    )
+)
+
+
+def _message(problem: Any) -> str:
+    kind, given = problem["type"], problem["input"]
+    if kind == "extra_forbidden":
+        return "There is no such key here; leave it out."
+    if kind == "missing":
+        return "This key is missing."
+    message = str(problem["msg"]).rstrip(".")
+    if isinstance(given, (str, int, float, bool)) or given is None:
+        message += f"; found {given!r:.60}"
+    return f"{message}."
