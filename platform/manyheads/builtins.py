@@ -9,7 +9,7 @@ from manyheads.heads.kind import HeadKind, LazyHeadKind
 from manyheads.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from manyheads.cli.lazy import Commands
+    from manyheads.commands import Commands
     from manyheads.rewards.contract import RewardKind
 
 COMMANDS = {

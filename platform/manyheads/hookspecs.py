@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from manyheads.cli.lazy import Commands
+    from manyheads.commands import Commands
     from manyheads.environment.contract import Environment
     from manyheads.heads.kind import HeadKind, LazyHeadKind
     from manyheads.models import LanguageModelKind

@@ -16,7 +16,7 @@ class LanguageModel(Protocol):
     name: str
 
     def generate(self, prompt: str, schema: Mapping[str, Any] | None = None, max_tokens: int = 512) -> str:
-        """Text that continues the prompt; with a JSON schema, JSON that should fit it (the caller checks it)."""
+        """Text that continues the prompt; with a JSON schema, JSON that should fit it: the caller checks."""
 
     def score(self, prompt: str, candidates: Sequence[str]) -> list[float]:
         """Mean log-probability per token of each candidate as a continuation of the prompt."""

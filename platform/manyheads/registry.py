@@ -132,7 +132,7 @@ class Registry:
     @cached_property
     def commands(self) -> Table[click.Command]:
         """Commands of the command line; those added by their place are imported on use."""
-        from manyheads.cli.lazy import Commands
+        from manyheads.commands import Commands
 
         table: Table[click.Command] = self._table("command", "manyheads --help")
 

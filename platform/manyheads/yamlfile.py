@@ -99,7 +99,7 @@ def read(path: Path) -> Document:
 
 
 def write(path: Path, data: Mapping[str, Any]) -> None:
-    """Atomically writes plain data as YAML that a person can read: small things in one line, others in blocks."""
+    """Atomically writes plain data as YAML for people: small things in one line, others in blocks."""
     text = yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
     atomic.write_text(path, text)
 

@@ -32,22 +32,16 @@ def plugin(name: str, folder: Path | None) -> None:
     """Writes a plugin: an environment, a reward source, a task and their tests."""
     written = write_plugin(name, folder or Path(f"manyheads-{name.replace('_', '-')}"))
     click.echo(
-        f"Wrote {written}: environment {name}/corridor, reward {name}/closeness, task {name}/corridor-far_end."
-    )
-    click.echo(
-        "\n".join(
-            [
-                "Next:",
-                f"  pip install -e '{written}[test]'",
-                f"  pytest {written}",
-                "  manyheads list plugins",
-            ]
-        )
+        f"""Wrote {written}: an environment, a reward source, a task and their tests.
+Next:
+  pip install -e '{written}[test]'
+  pytest {written}
+  manyheads list plugins"""
     )
 
 
 def write_plugin(name: str, folder: Path) -> Path:
-    """Writes the package of a plugin into a new folder; raises ManyheadsError for a name or folder that is taken."""
+    """Writes a plugin's package into a new folder; raises ManyheadsError for a name or folder that is taken."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise ManyheadsError(
             f"A plugin can't be named {name!r}; expected a word like sailing or lunar_rover."
