@@ -82,7 +82,7 @@ class Words:
         assert node.x is not None  # the grammar's own check
         unit = self.unit(node.x)
         if isinstance(node.to, Ramp):
-            ends = f"0 at {_number(node.to.low)}{unit}, 1 at {_number(node.to.high)}{unit}, even between"
+            ends = f"0 at {_number(node.to.low)}{unit}, 1 at {_number(node.to.high)}{unit}, evenly between"
             return f"{wanted}: {ends}{_floor(node.floor)}"
         if node.to.margin == 0:
             return f"{wanted}: 1 there, 0 elsewhere{_floor(node.floor)}"

@@ -99,7 +99,7 @@ Expression = Annotated[
     Discriminator(
         _expression_tag,
         custom_error_type="L1_SCHEMA",
-        custom_error_message='Expected {{"signal": NAME}}, {{"constant": NUMBER}} or {{"op": …, "of": …}}',
+        custom_error_message='expected {"signal": NAME}, {"constant": NUMBER} or {"op": …, "of": …}',
     ),
 ]
 
@@ -252,7 +252,7 @@ class Effort(Node):
 class RewardSpec(Node):
     """A whole reward specification: what earns, what counts as success."""
 
-    version: Literal[1] = 1
+    version: Annotated[int, Field(ge=1, le=1)] = 1
     environment: Annotated[str, Field(max_length=120)]
     catalogue: Annotated[str, Field(max_length=64)] | None = None
     """hash of the signals that it uses (`validate.catalogue_hash`); None: not yet bound to a catalogue"""
@@ -337,4 +337,4 @@ def _require_ordered(lower: float, upper: float) -> None:
 
 def _wrong(code: str, message: str) -> PydanticCustomError:
     """A check of validate's list that fails inside a model; pydantic adds the place."""
-    return PydanticCustomError(code, message.replace("{", "{{").replace("}", "}}"))
+    return PydanticCustomError(code, message)

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -18,22 +18,32 @@ from manyheads.errors import ManyheadsError
 from manyheads.rewards import meaning
 from manyheads.rewards.document import Refused, read_document
 from manyheads.rewards.finding import Finding, errors, under
-from manyheads.rewards.spec import RewardSpec, Success, control_names
+from manyheads.rewards.spec import Node, RewardSpec, Success, control_names
+
+M = TypeVar("M", bound=Node)
 
 
 def check_text(text: str, signals: Sequence[Signal] | None = None) -> tuple[RewardSpec | None, list[Finding]]:
     """The specification in a text and all that is wrong with it; None where anything is an error.
 
-    The text is YAML or JSON: a specification, or a task file whose reward is one. Without `signals` only
-    levels L0 and L1 are checked.
+    The text is YAML or JSON: a specification, or a task file whose reward is one (and whose `success`, if it
+    says one, takes the place of the specification's). Without `signals` only levels L0 and L1 are checked.
     """
     try:
-        data, at = _specification(read_document(text))
+        data = read_document(text)
+        inner, at = _specification(data)
     except Refused as refused:
         return None, [Finding(refused.code, "error", refused.path, refused.message)]
-    spec, findings = _parse(data, at)
+    spec, findings = _parse(RewardSpec, inner, at)
     if spec is not None and signals is not None:
         findings = [under(at, finding) for finding in check(spec, signals)]
+    if at and data.get("success") is not None:
+        success, problems = _parse(Success, data["success"], "success")
+        findings += problems
+        if success is not None and signals is not None:
+            findings += check_success(success, signals)
+        if spec is not None:
+            spec = spec.model_copy(update={"success": success})
     return (None if errors(findings) else spec), findings
 
 
@@ -82,25 +92,34 @@ def catalogue_hash(spec: RewardSpec, signals: Sequence[Signal]) -> str:
 
 def read_spec(path: Path) -> RewardSpec:
     """The specification in a file, checked as far as that is possible without an environment."""
-    try:
-        spec, findings = check_text(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ManyheadsError(f"{path} can't be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise ManyheadsError(f"{path} is no text in UTF-8.") from None
+    spec, findings = check_text(read_text(path))
     if spec is None:
         raise ManyheadsError(f"{path} holds no valid reward specification.\n{_listing(findings)}")
     return spec
 
 
+def read_text(path: Path) -> str:
+    """A file's text; raises ManyheadsError that names the file."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ManyheadsError(f"{path} can't be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise ManyheadsError(f"{path} is no text in UTF-8.") from None
+
+
+def check_environment(spec: RewardSpec, instance: Instance) -> list[Finding]:
+    """Whether a specification is written for this instance's environment."""
+    name = instance.environment.name
+    if spec.environment == name:
+        return []
+    message = f"This specification is written for {spec.environment}, not for {name}."
+    return [Finding("L2_ENVIRONMENT", "error", "environment", message)]
+
+
 def require_sound(spec: RewardSpec, instance: Instance) -> None:
     """Raises ManyheadsError with every finding that forbids this specification for this instance."""
-    name = instance.environment.name
-    if spec.environment != name:
-        raise ManyheadsError(
-            f"The reward specification is written for {spec.environment}, the task for {name}."
-        )
-    if wrong := errors(check(spec, instance.signals)):
+    if wrong := errors([*check_environment(spec, instance), *check(spec, instance.signals)]):
         raise ManyheadsError(f"The reward specification does not fit {instance.key}.\n{_listing(wrong)}")
 
 
@@ -122,19 +141,18 @@ def _specification(data: Any) -> tuple[Any, str]:
     return reward["spec"], "reward.spec"
 
 
-def _parse(data: Any, at: str) -> tuple[RewardSpec | None, list[Finding]]:
+def _parse(model: type[M], data: Any, at: str) -> tuple[M | None, list[Finding]]:
     try:
-        return RewardSpec.model_validate(data), []
+        return model.model_validate(data), []
     except ValidationError as error:
         findings = []
         for problem in error.errors():
             code = problem["type"] if problem["type"].startswith("L2_") else "L1_SCHEMA"
-            path = _path(data, problem["loc"])
-            findings.append(under(at, Finding(code, "error", path, _message(problem))))
+            findings.append(under(at, Finding(code, "error", _path(problem["loc"]), _message(problem))))
         return None, findings
 
 
-def _path(data: Any, location: tuple[int | str, ...]) -> str:
+def _path(location: tuple[int | str, ...]) -> str:
     """Pydantic's location as a path in the document: without the names of union members."""
     path = ""
     for part in location:

@@ -1,0 +1,77 @@
+"""`manyheads reward`: looks at reward specifications before anything trains on them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from manyheads.errors import ManyheadsError
+from manyheads.registry import registry
+from manyheads.rewards.describe import describe
+from manyheads.rewards.document import Refused, read_document
+from manyheads.rewards.finding import Finding, errors
+from manyheads.rewards.spec import RewardSpec
+from manyheads.rewards.validate import check_environment, check_text, read_text
+
+
+@click.group()
+def reward() -> None:
+    """Look at reward specifications."""
+
+
+@reward.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--environment", metavar="NAME", help="for this environment; default: the one that FILE names")
+@click.option("--set", "settings", multiple=True, metavar="OPTION=VALUE", help="an option of the environment")
+@click.option("--json", "as_json", is_flag=True, help="print JSON instead of text")
+@click.pass_context
+def check(
+    context: click.Context, file: Path, environment: str | None, settings: Sequence[str], as_json: bool
+) -> None:
+    """Check FILE, a specification or a task file that holds one, and say it back in plain words."""
+    text = read_text(file)
+    spec, findings = check_text(text)
+    words = ""
+    if spec is not None:
+        name = environment or spec.environment
+        own = _options_of(text) if name == spec.environment else {}
+        instance = registry().environments[name].instance({**own, **dict(map(_setting, settings))})
+        spec, findings = check_text(text, instance.signals)
+        if spec is not None:
+            findings += check_environment(spec, instance)
+            words = describe(spec, instance.signals)
+    _report(spec, findings, words, as_json)
+    if errors(findings):
+        context.exit(1)
+
+
+def _report(spec: RewardSpec | None, findings: Sequence[Finding], words: str, as_json: bool) -> None:
+    if as_json:
+        record = {"valid": not errors(findings), "findings": [*map(asdict, findings)], "says": words}
+        click.echo(json.dumps(record, indent=1, ensure_ascii=False))
+        return
+    for finding in findings:
+        click.echo(f"{finding.severity}: {finding}")
+    if spec is not None:
+        click.echo(words)
+
+
+def _options_of(text: str) -> dict[str, Any]:
+    """The environment's options where the text is a task file."""
+    options = read_document(text).get("options")
+    return options if isinstance(options, dict) else {}
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise ManyheadsError(f"--set {text}: expected OPTION=VALUE, for example --set task=swingup.")
+    try:
+        return name, read_document(value)
+    except Refused as refused:
+        raise ManyheadsError(f"--set {text}: {refused.message}") from None
