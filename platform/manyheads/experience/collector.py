@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,9 +13,11 @@ from manyheads.environment.adapter import Adapted
 from manyheads.environment.contract import Instance
 from manyheads.environment.places import Places
 from manyheads.experience.chunk import Rows
+from manyheads.experience.episode import Episode
 from manyheads.experience.replay import Replay
 from manyheads.experience.simulators import Floats, Local, Make, Seen, Simulators
 from manyheads.experience.stream import Recorded
+from manyheads.experience.workers import Workers
 
 TRAINING_SEEDS = 10_000_000
 """Seeds of training episodes lie below; evaluation's are reserved from here on."""
@@ -93,20 +95,24 @@ class Collector:
     ) -> None:
         self.slots, self.replay, self.seed = tuple(slots), replay, seed
         instances = [slot.instance for slot in slots]
-        self._simulators: Simulators = Local(instances, interface, make)
+        self._simulators: Simulators = (
+            Workers(instances, interface, make, workers) if workers else Local(instances, interface, make)
+        )
         count = len(slots)
-        self._actions = np.zeros((count, interface.action_size), np.float32)
-        self._streams = [-1] * count
+        self.streams: list[int] = []
+        """the slots' streams in replay, once collection has begun"""
+        self._no_actions = np.zeros((count, interface.action_size), np.float32)
         self._episode = np.zeros(count, np.int64)
         self._index = np.zeros(count, np.int64)
         self._score = np.zeros(count)
-        self._fresh: Seen | None = None
+        self._rebuilt: Seen | None = None
 
     def collect(self, act: Act) -> StepResult:
         """Lets `act` choose an action in each slot, writes the rows, and takes the next step everywhere."""
-        if self._streams[0] < 0:
+        if not self.streams:
             self._begin()
-        seen = self._simulators.wait()
+        seen = self._rebuilt or self._simulators.wait()
+        self._rebuilt = None
         first = self._index == 0
         action, deter, stoch = act(Observed(seen.image, seen.vector, first))
         rows = Rows(
@@ -120,7 +126,7 @@ class Collector:
             episode=self._episode,
             index=self._index,
         )
-        self.replay.add(self._streams, rows, deter, stoch)
+        self.replay.add(self.streams, rows, deter, stoch)
         self._score += seen.signals[:, 0]
         finished = [self._finished(slot) for slot in np.flatnonzero(seen.last).tolist()]
         self._index += 1
@@ -132,11 +138,73 @@ class Collector:
         """Ends the environments."""
         self._simulators.close()
 
+    def state(self) -> dict[str, Any]:
+        """JSON-able: where every slot stands."""
+        return {
+            "slots": [
+                {
+                    "instance": slot.instance.key,
+                    "stream": stream,
+                    "rows": self.replay.stop(stream),
+                    "episode": int(episode),
+                    "index": int(index),
+                }
+                for slot, stream, episode, index in zip(
+                    self.slots, self.streams, self._episode, self._index, strict=bool(self.streams)
+                )
+            ]
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> list[str]:
+        """Goes on from `state`, after `Replay.restore`; returns in words what could not be taken up again.
+
+        An open episode is rebuilt by taking its recorded actions again from its seed. Where that shows other
+        rows than the recorded ones, or the stream has grown since the state was taken, the episode stays
+        without an end in its stream, and the slot begins a new episode in a new stream.
+        """
+        notes = []
+        shown = []
+        saved = dict(enumerate(state["slots"]))
+        for slot, bound in enumerate(self.slots):
+            entry = saved.get(slot)
+            row = self._resume(slot, entry) if entry and entry["instance"] == bound.instance.key else None
+            if row is None:
+                if entry:
+                    notes.append(
+                        f"Slot {slot} ({bound.instance.key}) begins a new episode: number {entry['episode']} "
+                        "could not be taken up where it was. Its rows are kept."
+                    )
+                self.streams.append(self._open_stream(slot))
+                row = self._simulators.rebuild(slot, self._next_episode(slot), self._no_actions[:0])
+            shown.append(row)
+        self._rebuilt = _newest(shown)
+        return notes
+
+    def _resume(self, slot: int, entry: Mapping[str, Any]) -> Seen | None:
+        """The slot's open episode up to the row not yet acted upon, if it shows what was recorded."""
+        stream = entry["stream"]
+        if self.replay.stop(stream) != entry["rows"]:
+            return None
+        seed = episode_seed(self.seed, entry["episode"])
+        score = 0.0
+        if entry["index"] == 0:
+            seen = self._simulators.rebuild(slot, seed, self._no_actions[:0])
+        else:
+            episode = self.replay.newest_episode(stream)
+            if episode is None or episode.id != entry["episode"]:
+                return None
+            seen = self._simulators.rebuild(slot, seed, episode.action)
+            if not _shows(seen, episode):
+                return None
+            score = float(episode.signals["reward"].sum())
+        self.streams.append(stream)
+        self._episode[slot], self._index[slot], self._score[slot] = entry["episode"], entry["index"], score
+        return seen
+
     def _begin(self) -> None:
-        for slot in range(len(self.slots)):
-            self._streams[slot] = self._open_stream(slot)
+        self.streams = [self._open_stream(slot) for slot in range(len(self.slots))]
         seeds = [self._next_episode(slot) for slot in range(len(self.slots))]
-        self._simulators.start(seeds, self._actions)
+        self._simulators.start(seeds, self._no_actions)
 
     def _open_stream(self, slot: int) -> int:
         return self.replay.open_stream(Recorded.of(self.slots[slot].instance, self._simulators.places[slot]))
@@ -161,3 +229,26 @@ class Collector:
 def episode_seed(seed: int, episode: int) -> int:
     """The simulator's seed for a training episode: below TRAINING_SEEDS."""
     return int(np.random.SeedSequence([seed, episode]).generate_state(1)[0]) % TRAINING_SEEDS
+
+
+def _shows(seen: Seen, episode: Episode) -> bool:
+    """Whether the rows before the newest are those of the recorded episode."""
+    image, signals = episode.image, np.stack(list(episode.signals.values()), axis=1)
+    return (
+        not seen.last[:-1].any()
+        and np.array_equal(seen.vector[:-1], episode.vector)
+        and np.array_equal(seen.signals[:-1, : signals.shape[1]], signals)
+        and (seen.image is None or image is None or np.array_equal(seen.image[:-1], image))
+    )
+
+
+def _newest(shown: Sequence[Seen]) -> Seen:
+    """The newest row of each slot."""
+    images = [seen.image[-1] for seen in shown if seen.image is not None]
+    return Seen(
+        image=np.stack(images) if images else None,
+        vector=np.stack([seen.vector[-1] for seen in shown]),
+        signals=np.stack([seen.signals[-1] for seen in shown]),
+        last=np.array([seen.last[-1] for seen in shown]),
+        terminal=np.array([seen.terminal[-1] for seen in shown]),
+    )
