@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 @hookimpl
 def register_environments(register: Callable[[Environment], None]) -> None:
     for domain, tasks in TASKS.items():
-        if domain != "cartpole":
-            continue
         register(
             Environment(
                 name=f"dmc/{domain}",

@@ -29,20 +29,22 @@ TASKS: dict[str, tuple[str, ...]] = {
 }
 """Domains and their tasks; the first task is the default."""
 
-SAME_SIMULATOR: dict[str, tuple[frozenset[str], ...]] = {
-    "acrobot": (frozenset({"swingup", "swingup_sparse"}),),
-    "cartpole": (frozenset({"balance", "balance_sparse", "swingup", "swingup_sparse"}),),
-    "dog": (frozenset({"stand", "walk", "trot", "run"}),),
-    "hopper": (frozenset({"stand", "hop"}),),
-    "humanoid": (frozenset({"stand", "walk", "run"}),),
-    "humanoid_CMU": (frozenset({"stand", "walk", "run"}),),
-    "quadruped": (frozenset({"walk", "run"}),),
-    "walker": (frozenset({"stand", "walk", "run"}),),
+SAME_SIMULATOR: dict[str, frozenset[str]] = {
+    "acrobot": frozenset({"swingup", "swingup_sparse"}),
+    "cartpole": frozenset({"balance", "balance_sparse", "swingup", "swingup_sparse"}),
+    "dog": frozenset({"stand", "walk", "trot", "run"}),
+    "hopper": frozenset({"stand", "hop"}),
+    "humanoid": frozenset({"stand", "walk", "run"}),
+    "humanoid_CMU": frozenset({"stand", "walk", "run"}),
+    "quadruped": frozenset({"walk", "run"}),
+    "reacher": frozenset({"easy", "hard"}),
+    "walker": frozenset({"stand", "walk", "run"}),
 }
 """Tasks of a domain that differ in nothing but the start of episodes and the simulator's reward.
 
-Not among them: finger (hinge damping and target size differ), fish and reacher (what is observed, or the size
-of the target that a picture shows), lqr, point_mass hard (random gains), swimmer, manipulator, stacker.
+Not among them: finger (hinge damping and the target's size differ), fish (what is observed), point_mass
+(hard has random gains), lqr, manipulator, stacker and swimmer (other bodies). Where pictures are observed,
+reacher's two tasks differ too: the target's size is seen.
 """
 
 
@@ -71,9 +73,11 @@ def options(domain: str) -> type[SuiteOptions]:
 
 def starts_only(domain: str) -> Any:
     """A function of the options: `task` where it changes neither dynamics nor observations nor signals."""
-    groups = SAME_SIMULATOR.get(domain, ())
+    group = SAME_SIMULATOR.get(domain, frozenset())
 
     def names(options: Any) -> frozenset[str]:
-        return frozenset({"task"}) if any(options.task in group for group in groups) else frozenset()
+        seen = domain == "reacher" and options.image_size is not None
+        same = not seen and options.task in group
+        return frozenset({"task"}) if same else frozenset()
 
     return names

@@ -60,8 +60,9 @@ def joint(
     unit: Unit = "rad",
     offset: int = 0,
 ) -> Measure:
-    """A joint's position; its limits are springs that may give a little."""
-    return Measure(Signal(name, unit, "continuous", low, high, says), At("qpos", of, offset))
+    """A joint's position; its limits are springs that may give."""
+    soft = low is not None
+    return Measure(Signal(name, unit, "continuous", low, high, says, soft), At("qpos", of, offset))
 
 
 def turn(name: str, of: str, says: str) -> Measure:
@@ -105,12 +106,20 @@ def derived(
     return Measure(Signal(name, unit, kind, low, high, says), of)
 
 
+def control(number: int, actuator: str, says: str, low: float = -1.0, high: float = 1.0) -> Measure:
+    """`control[number]`: the clipped input of an actuator that led to this row, 0 at reset."""
+    return Measure(Signal(f"control[{number}]", "1", "continuous", low, high, says), At("ctrl", actuator))
+
+
 def controls(**actuators: str) -> list[Measure]:
-    """`control[i]` of each actuator: the clipped input that led to this row, 0 at reset."""
-    return [
-        Measure(Signal(f"control[{i}]", "1", "continuous", -1.0, 1.0, says), At("ctrl", name))
-        for i, (name, says) in enumerate(actuators.items())
-    ]
+    """The controls of a model's actuators, in its order, in words."""
+    return [control(i, name, says) for i, (name, says) in enumerate(actuators.items())]
+
+
+def drives(*actuators: str) -> list[Measure]:
+    """`controls` of motors that turn joints, in the sense of their joints."""
+    says = "torque of {}, as a share of the strongest; positive the way the joint's angle grows"
+    return controls(**{name: says.format(name.replace("_", " ")) for name in actuators})
 
 
 class Meter:

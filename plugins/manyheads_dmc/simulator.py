@@ -25,6 +25,9 @@ from dm_control.rl.control import PhysicsError
 Row = dict[str, Any]
 
 
+UNBOUNDED = 1e9
+
+
 class Simulator(gymnasium.Env[Row, np.ndarray]):
     """One domain with its options.
 
@@ -51,7 +54,10 @@ class Simulator(gymnasium.Env[Row, np.ndarray]):
                 f"dmc/{domain}: camera={options.camera}; it has cameras 0 to {self.physics.model.ncam - 1}."
             )
         spec = self.suite.action_spec()
-        self._low, self._range = spec.minimum, spec.maximum - spec.minimum
+        # Unbounded inputs (lqr's, whose bounds are MuJoCo's largest number) take the action as it is.
+        bounded = spec.maximum < UNBOUNDED
+        self._low = np.where(bounded, spec.minimum, -1.0)
+        self._range = np.where(bounded, spec.maximum, 1.0) - self._low
         self.action_space = spaces.Box(-1.0, 1.0, spec.shape, np.float32)
         parts: dict[str, spaces.Space[Any]] = {}
         if options.vector:

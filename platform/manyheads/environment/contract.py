@@ -39,8 +39,8 @@ Kind = Literal["continuous", "angle", "boolean", "discrete"]
 class Signal:
     """A named scalar that an environment measures at every reset and step.
 
-    `low` and `high` are the range that it keeps to (None: unbounded); limits of joints in simulators are
-    springs, which may give by a tenth of the range. `says` is one sentence with frame and sign.
+    `low` and `high` are the range that it keeps to (None: unbounded). A `soft` range may be passed a little,
+    as joints' limits are that a simulator keeps by springs. `says` is one sentence with frame and sign.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Signal:
     low: float | None = None
     high: float | None = None
     says: str = ""
+    soft: bool = False
 
 
 REWARD = Signal("reward", says="the simulator's own reward, summed over repeated actions")
