@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,19 +31,9 @@ class Slot:
     policy: str = ""
 
 
-class Observed(NamedTuple):
-    """What all N slots show: the input of `act`."""
-
-    image: npt.NDArray[np.uint8] | None
-    """(N, H, W, C), None where the interface has no image"""
-    vector: Floats
-    """(N, V)"""
-    first: npt.NDArray[np.bool_]
-    """(N,) a new episode begins: whatever a policy remembers of the slot is void"""
-
-
-Act = Callable[[Observed], tuple[Floats, Any, Any]]
-"""Flat actions (N, A), unclipped; the latents deter (N, D), stoch (N, G, C) after seeing, or None twice"""
+Act = Callable[[npt.NDArray[np.uint8] | None, Floats, npt.NDArray[np.bool_]], tuple[Floats, Any, Any]]
+"""What acts in all N slots: from image (N, H, W, C) or None, vector (N, V) and first (N,) to flat actions (N, A),
+unclipped, and the latents deter (N, D), stoch (N, G, C) after seeing, or None twice. `first` voids its memory."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +104,7 @@ class Collector:
         seen = self._rebuilt or self._simulators.wait()
         self._rebuilt = None
         first = self._index == 0
-        action, deter, stoch = act(Observed(seen.image, seen.vector, first))
+        action, deter, stoch = act(seen.image, seen.vector, first)
         rows = Rows(
             image=seen.image,
             vector=seen.vector,
