@@ -11,7 +11,7 @@ class Registered(click.Group):
     """The group of all registered commands."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(registry().commands)
+        return [*registry().commands]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command:
         return registry().commands[name]

@@ -41,7 +41,7 @@ Next:
 
 
 def write_plugin(name: str, folder: Path) -> Path:
-    """Writes a plugin's package into a new folder; raises ManyheadsError for a name or folder that is taken."""
+    """Writes a plugin's package into a new folder; raises ManyheadsError where name or folder is taken."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise ManyheadsError(
             f"A plugin can't be named {name!r}; expected a word like sailing or lunar_rover."

@@ -1,0 +1,139 @@
+"""The frame of the command line: listings without torch, misspelt commands, exit codes."""
+
+import json
+import os
+import re
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from helpers import MANYHEADS, python, run
+from manyheads import __main__
+from manyheads.builtins import COMMANDS
+from manyheads.cli import manyheads
+from manyheads.cli.list import LISTINGS
+from manyheads.commands import Commands
+from manyheads.errors import ManyheadsError
+from manyheads.imports import load_object
+
+
+@pytest.mark.parametrize("what", [*LISTINGS])
+def test_listing_and_its_json_name_the_same_things(what: str) -> None:
+    rows = json.loads(CliRunner().invoke(manyheads, ["list", what, "--json"]).stdout)
+    table = CliRunner().invoke(manyheads, ["list", what])
+    assert table.exit_code == 0
+    assert rows
+    assert all(row["name"] in table.stdout for row in rows)
+
+
+def test_listings_import_no_torch_and_are_quick() -> None:
+    code = """
+import sys
+from click.testing import CliRunner
+from manyheads.cli import manyheads
+from manyheads.cli.list import LISTINGS
+for what in LISTINGS:
+    assert CliRunner().invoke(manyheads, ["list", what]).exit_code == 0, what
+assert CliRunner().invoke(manyheads, ["--help"]).exit_code == 0
+heavy = ("torch", "transformers", "dm_control", "mujoco", "tensorboard")
+print([name for name in heavy if name in sys.modules])
+"""
+    result = python(code)
+    assert result.stdout == "[]\n", result.stderr
+
+
+def test_list_answers_within_a_second() -> None:
+    def seconds() -> float:
+        start = time.perf_counter()
+        assert run(MANYHEADS, "list", "environments").returncode == 0
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(3)) < 1.0
+
+
+def test_help_names_every_command() -> None:
+    result = CliRunner().invoke(manyheads, ["--help"])
+    for name in COMMANDS:
+        assert re.search(rf"^  {name} ", result.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_of_the_core_is_there(name: str) -> None:
+    result = CliRunner().invoke(manyheads, [name, "--help"])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"Usage: manyheads {name}")
+
+
+def test_misspelt_command_is_one_message_without_traceback() -> None:
+    result = run(MANYHEADS, "trian")
+    assert result.returncode == 1
+    assert result.stderr.startswith(
+        "Error: There is no command named 'trian'. Did you mean train? "
+        "`manyheads --help` shows what there is."
+    )
+    assert "Traceback" not in result.stderr
+
+
+def test_wrong_argument_shows_what_is_expected() -> None:
+    result = run(MANYHEADS, "list", "enviroments")
+    assert result.returncode == 2
+    assert "'environments'" in result.stderr
+
+
+@pytest.mark.parametrize(("error", "code"), [(ManyheadsError("no wind"), 1), (KeyboardInterrupt(), 130)])
+def test_exit_codes(
+    error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(ctx: object) -> None:
+        raise error
+
+    monkeypatch.setattr(manyheads, "invoke", fail)
+    monkeypatch.setattr("sys.argv", ["manyheads", "list", "tasks"])
+    with pytest.raises(SystemExit) as stop:
+        __main__.main()
+    assert stop.value.code == code
+    assert capsys.readouterr().err.strip() == ("Error: no wind" if code == 1 else "Interrupted.")
+
+
+def test_output_into_a_closed_pipe_is_no_traceback() -> None:
+    result = run("bash", "-c", f"{MANYHEADS} list environments | head -n 1", env=os.environ)
+    assert "Traceback" not in result.stderr
+
+
+def test_doctor_looks_at_everything() -> None:
+    result = CliRunner().invoke(manyheads, ["doctor", "--json"])
+    checks = {check["what"]: check for check in json.loads(result.stdout)}
+    assert {"python", "torch", "cores", "memory", "disk", "compiler", "rendering", "video"} <= checks.keys()
+    assert result.exit_code == (1 if any(check["state"] == "missing" for check in checks.values()) else 0)
+
+
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [
+        ("manyheads", "The thing is said to be 'manyheads'; expected the form package.module:name."),
+        (
+            "manyheads.nothing:x",
+            "The thing is said to be manyheads.nothing:x; there is no module manyheads.nothing.",
+        ),
+        (
+            "manyheads.errors:unknwon",
+            "There is no object in manyheads.errors named 'unknwon'. Did you mean unknown?",
+        ),
+        (
+            "manyheads.errors:unknown",
+            "The thing is said to be manyheads.errors:unknown; expected a int, not ",
+        ),
+    ],
+)
+def test_places_that_lead_nowhere(where: str, says: str) -> None:
+    with pytest.raises(ManyheadsError) as error:
+        load_object(where, int, "thing")
+    assert str(error.value).startswith(says)
+
+
+def test_lazy_command_runs_the_real_one() -> None:
+    group = Commands("group")
+    group.add_lazy("list", "manyheads.cli.list:list", "what there is")
+    assert "what there is" in CliRunner().invoke(group, ["--help"]).stdout
+    assert "actor_critic" in CliRunner().invoke(group, ["list", "heads"]).stdout
