@@ -68,14 +68,18 @@ class Learner:
         vector_mask (B, V) and image_mask (B,) say in which places each sequence is reconstructed. Raises
         ManyheadsError, with nothing changed, when a loss or a gradient is not finite.
         """
+        losses, latents = self.losses(batch, labels, vector_mask, image_mask)
+        return Update(self._descend(losses), latents.detach())
+
+    def losses(
+        self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor
+    ) -> tuple[dict[str, Tensor], Latent]:
+        """The scaled terms, `world/dyn` or `TASK/policy`, whose sum an update minimises; the (B, T) latents."""
+        noise = self.world.draw_noise(*batch.shape, generator=self.generators[WORLD])
+        start = Latent(batch.deter, batch.stoch)
         with torch.set_grad_enabled(self.train_world):
             observed = self.world.observe(
-                batch.image,
-                batch.vector,
-                batch.previous_action,
-                batch.first,
-                Latent(batch.deter, batch.stoch),
-                self.world.draw_noise(*batch.shape, generator=self.generators[WORLD]),
+                batch.image, batch.vector, batch.previous_action, batch.first, start, noise
             )
         losses: dict[str, Tensor] = {}
         if self.train_world:
@@ -83,7 +87,7 @@ class Learner:
             terms = self.world.losses(observed, batch.image, batch.vector, vector_mask, image_mask)
             losses = {f"{WORLD}/{name}": scales[name] * loss.mean() for name, loss in terms.items()}
         losses |= self._head_losses(observed.latents, batch.last, labels)
-        return Update(self._descend(losses), observed.latents.detach())
+        return losses, observed.latents
 
     def update_heads(
         self, latents: Latent, last: Tensor, labels: Mapping[str, HeadLabels]

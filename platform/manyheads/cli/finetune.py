@@ -1,0 +1,42 @@
+"""`manyheads finetune`: a head on a frozen world, in imagination alone or with new experience."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from manyheads.errors import ManyheadsError
+from manyheads.learning.trainer import Trainer
+from manyheads.report.metrics import Metrics
+from manyheads.report.progress import Progress
+from manyheads.storage.folder import WorldFolder
+from manyheads.task import load_task
+
+
+@click.command()
+@click.argument("world", type=click.Path(path_type=Path))
+@click.argument("task")
+@click.option("--updates", default=2000, show_default=True, type=click.IntRange(min=0), help="updates in imagination")
+@click.option("--steps", default=0, show_default=True, type=click.IntRange(min=0), help="new rows to collect after that")
+def finetune(world: Path, task: str, updates: int, steps: int) -> None:
+    """Train a head for TASK on the frozen WORLD.
+
+    TASK is a task's name, a task file, or a head that WORLD already has. Ctrl-C saves; the same command goes on.
+    """
+    folder = WorldFolder.open(world)
+    if "world" not in folder.checkpoint.names:
+        raise ManyheadsError(f"{world} has not been trained yet; `manyheads train {world} TASK` comes first.")
+    chosen = folder.task(task) if task in folder.heads else load_task(task)
+    folder.record_of(chosen.instance)
+    folder.save_task(chosen)
+    trainer = Trainer(folder, [chosen], frozen=True)
+    try:
+        with Metrics(world) as metrics:
+            with Progress(updates, f"imagining {chosen.name}", unit="updates", start=trainer.updates) as progress:
+                trainer.imagine(updates, progress, metrics)
+            if steps:
+                with Progress(steps, f"collecting for {chosen.name}", start=trainer.steps) as progress:
+                    trainer.collect_and_learn(steps, progress, metrics)
+    finally:
+        trainer.close()

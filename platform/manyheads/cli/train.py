@@ -1,0 +1,78 @@
+"""`manyheads train`: a world and its heads, jointly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from manyheads.environment.adapter import Adapted
+from manyheads.errors import ManyheadsError
+from manyheads.learning.settings import load_settings
+from manyheads.learning.trainer import Trainer
+from manyheads.report.metrics import Metrics
+from manyheads.report.progress import Progress
+from manyheads.storage.folder import WORLD, InstanceRecord, WorldFolder
+from manyheads.task import Task, load_task
+
+
+@click.command()
+@click.argument("world", type=click.Path(path_type=Path))
+@click.argument("tasks", nargs=-1)
+@click.option("--steps", default=100_000, show_default=True, type=click.IntRange(min=1), help="rows to collect in all")
+@click.option("--settings", "source", help="a packaged preset's name or a YAML file; only for a new world")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="one setting; only for a new world")
+def train(world: Path, tasks: tuple[str, ...], steps: int, source: str | None, overrides: tuple[str, ...]) -> None:
+    """Train WORLD and a head for each of TASKS jointly, from scratch or from where it stopped.
+
+    Without TASKS an existing world goes on with those it had. Ctrl-C saves; the same command goes on.
+    """
+    folder, chosen = open_or_create(world, tasks, source, overrides)
+    for task in chosen:
+        folder.save_task(task)
+    trainer = Trainer(folder, chosen)
+    with Metrics(world) as metrics, Progress(steps, "training", start=trainer.steps) as progress:
+        try:
+            trainer.collect_and_learn(steps, progress, metrics)
+        finally:
+            trainer.close()
+
+
+def open_or_create(
+    world: Path, names: Sequence[str], source: str | None, overrides: Sequence[str]
+) -> tuple[WorldFolder, list[Task]]:
+    """The world folder, made for the tasks if it is new, and its tasks."""
+    chosen = [load_task(name) for name in names]
+    if (world / WORLD).exists():
+        folder = WorldFolder.open(world)
+        if source is not None or overrides:
+            asked = load_settings(source, overrides)
+            if asked != folder.settings:
+                raise ManyheadsError(
+                    f"{world} was made with other settings, which are in {world / WORLD}. "
+                    "Leave out --settings and --set to go on with them, or start another world."
+                )
+        last = folder.checkpoint.state.get("runs", {}).get("train", {}).get("tasks", [])
+        chosen = chosen or [folder.task(name) for name in last]
+        for task in chosen:
+            folder.record_of(task.instance)
+        if not chosen:
+            raise ManyheadsError(f"Name at least one task to train {world} on; `manyheads list tasks` shows them.")
+        return folder, chosen
+    if not chosen:
+        raise ManyheadsError(f"{world} is new: name at least one task. `manyheads list tasks` shows what there is.")
+    return WorldFolder.create(world, load_settings(source, overrides), records(chosen)), chosen
+
+
+def records(tasks: Sequence[Task]) -> list[InstanceRecord]:
+    """The instances of the tasks with their places, each once."""
+    found: dict[str, InstanceRecord] = {}
+    for task in tasks:
+        if task.instance.key not in found:
+            adapted = Adapted(task.make_environment(), task.instance.signals)
+            found[task.instance.key] = InstanceRecord(
+                environment=task.environment, options=dict(task.options), places=adapted.places
+            )
+            adapted.close()
+    return list(found.values())

@@ -1,0 +1,66 @@
+"""Stored latents brought up to date: one pass of a world over all recorded episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from manyheads.experience.episode import Episode
+from manyheads.experience.replay import Replay
+from manyheads.world.model import Latent, World
+
+TOGETHER = 64
+"""episodes observed side by side"""
+WINDOW = 64
+"""rows observed at a time"""
+
+
+@torch.no_grad()
+def refresh(world: World, replay: Replay, seed: int) -> int:
+    """Recomputes the latents of every recorded episode from its first row on; returns how many rows that were."""
+    generator = torch.Generator(world.device).manual_seed(seed)
+    episodes = sorted(replay.episodes(), key=len)
+    for start in range(0, len(episodes), TOGETHER):
+        group = episodes[start : start + TOGETHER]
+        parts = list(_observe(world, group, generator))
+        deter = np.concatenate([part.deter.cpu().numpy() for part in parts], 1)
+        stoch = np.concatenate([part.stoch.cpu().numpy() for part in parts], 1)
+        for index, episode in enumerate(group):
+            rows = len(episode)
+            replay.write_latents(episode.where, deter[index : index + 1, :rows], stoch[index : index + 1, :rows])
+    return sum(map(len, episodes))
+
+
+def _observe(world: World, episodes: Sequence[Episode], generator: torch.Generator) -> Iterator[Latent]:
+    """Posterior states (B, WINDOW, ...) of episodes padded to one length, window after window."""
+    rows = -(-max(map(len, episodes)) // WINDOW) * WINDOW
+    vector = torch.from_numpy(np.stack([_pad(episode.vector, rows) for episode in episodes]))
+    action = torch.from_numpy(np.stack([_pad(episode.action[:-1], rows, before=1) for episode in episodes]))
+    images = [episode.image for episode in episodes] if world.interface.image is not None else []
+    first = torch.zeros(len(episodes), rows, dtype=torch.bool)
+    first[:, 0] = True
+    latent = world.initial(len(episodes))
+    for start in range(0, rows, WINDOW):
+        window = slice(start, start + WINDOW)
+        image = None
+        if images:
+            image = torch.from_numpy(np.stack([_pad(pixels[window], WINDOW) for pixels in images if pixels is not None]))
+        observed = world.observe(
+            None if image is None else image.to(world.device),
+            vector[:, window].to(world.device),
+            action[:, window].to(world.device),
+            first[:, window].to(world.device),
+            latent,
+            world.draw_noise(len(episodes), WINDOW, generator=generator),
+        )
+        latent = Latent(observed.latents.deter[:, -1], observed.latents.stoch[:, -1])
+        yield observed.latents
+
+
+def _pad(values: np.ndarray, rows: int, before: int = 0) -> np.ndarray:  # type: ignore[type-arg]
+    """`values` (T, ...) in `rows` rows, zeros `before` it and after it."""
+    padded = np.zeros((rows, *values.shape[1:]), values.dtype)
+    padded[before : before + len(values)] = values
+    return padded

@@ -1,0 +1,117 @@
+"""Every setting of a run, checked: one file plus `--set key=value`, unknown keys refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from manyheads.errors import ManyheadsError, unknown
+from manyheads.learning.optimizer import OptimizerSettings
+from manyheads.world.sizes import WorldSettings
+
+
+class TrainingSettings(BaseModel):
+    """The loop: how much is collected, replayed and kept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    batch: int = Field(16, ge=1, description="sequences a batch")
+    length: int = Field(64, ge=2, description="rows a sequence")
+    ratio: float = Field(512.0, gt=0, description="replayed rows per environment row")
+    slots: int = Field(16, ge=1, description="environments stepped in lock-step")
+    workers: int = Field(0, ge=0, description="processes that step them; 0: this one")
+    random_rows: int = Field(0, ge=0, description="rows collected with random actions before anything is learned")
+    capacity_rows: int = Field(1_000_000, ge=1024, description="rows kept in replay")
+    capacity_bytes: int | None = Field(None, ge=1_000_000, description="bytes kept in replay")
+    checkpoint_minutes: float = Field(5.0, gt=0)
+    device: Literal["cpu", "cuda"] = "cpu"
+
+
+class Settings(BaseModel):
+    """All settings of a world, written into its folder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = Field(0, ge=0)
+    world: WorldSettings = Field(default_factory=WorldSettings)
+    heads: dict[str, dict[str, Any]] = Field(default_factory=dict, description="settings by kind of head")
+    optimizer: OptimizerSettings = Field(default_factory=OptimizerSettings)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+
+
+def load_settings(source: str | Path | None = None, overrides: Iterable[str] = ()) -> Settings:
+    """Settings from a packaged preset's name or a YAML file, then `key=value` overrides with dotted keys.
+
+    Raises ManyheadsError that names the key, the value and what was expected.
+    """
+    values: dict[str, Any] = _read(source) if source is not None else {}
+    for override in overrides:
+        _override(values, override)
+    return check_settings(values, where=str(source or "--set"))
+
+
+def check_settings(values: Mapping[str, Any], where: str) -> Settings:
+    """Checks a mapping; the error is the first problem, by its dotted key."""
+    try:
+        return Settings.model_validate(dict(values))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        path = [str(part) for part in problem["loc"]]
+        if problem["type"] == "extra_forbidden":
+            raise unknown("setting", ".".join(path), setting_names(Settings)) from None
+        raise ManyheadsError(
+            f"{where}: setting {'.'.join(path)}={problem['input']!r}: {problem['msg']}."
+        ) from None
+
+
+def setting_names(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Dotted names of all settings below a model."""
+    names = []
+    for name, info in model.model_fields.items():
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            names += setting_names(kind, f"{prefix}{name}.")
+        else:
+            names.append(prefix + name)
+    return names
+
+
+def presets() -> dict[str, Path]:
+    """Packaged presets by name."""
+    folder = Path(str(files("manyheads.learning"))) / "presets"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def _read(source: str | Path) -> dict[str, Any]:
+    known = presets()
+    path = known.get(str(source), Path(source))
+    if not path.exists():
+        raise unknown("preset or settings file", str(source), known)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ManyheadsError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ManyheadsError(f"{path} must hold a mapping of settings, not {type(values).__name__}.")
+    return values
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, sign, text = override.partition("=")
+    if not sign or not key:
+        raise ManyheadsError(f"--set {override}: expected key=value, for example training.batch=16.")
+    *groups, name = key.split(".")
+    target = values
+    for group in groups:
+        target = target.setdefault(group, {})
+        if not isinstance(target, dict):
+            raise ManyheadsError(f"--set {override}: {group!r} is a value, not a group of settings.")
+    try:
+        target[name] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        target[name] = text

@@ -1,0 +1,233 @@
+"""The loop: collect rows in lock-step, learn from replay, keep everything safe.
+
+One loop, three uses: a world and its heads jointly, a head on a frozen world with new experience, and a head in
+imagination alone (no environment at all).
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from manyheads.environment.adapter import Adapted
+from manyheads.environment.episode import episodes
+from manyheads.experience.collector import Collector, Observed, Slot
+from manyheads.experience.replay import Replay
+from manyheads.learning.labels import Labeller
+from manyheads.learning.latents import refresh
+from manyheads.learning.learner import Learner
+from manyheads.learning.policies import Policies
+from manyheads.report.metrics import Metrics
+from manyheads.report.progress import Progress
+from manyheads.storage.agent import build_head, load_module
+from manyheads.storage.folder import WorldFolder
+from manyheads.task import Task
+from manyheads.world.model import Latent, World
+
+METRICS_EVERY = 50
+"""updates between two lines of metrics"""
+
+
+class Trainer:
+    """Trains the heads of `tasks` on the world in `folder`, and the world too unless it is `frozen`.
+
+    Progress lives in the folder's checkpoint under `run`; a new Trainer on the same folder goes on from it.
+    """
+
+    def __init__(self, folder: WorldFolder, tasks: Sequence[Task], frozen: bool = False) -> None:
+        self.folder, self.tasks, self.frozen = folder, list(tasks), frozen
+        settings = folder.settings
+        torch.manual_seed(settings.seed)
+        self.world = World(folder.interface, settings.world).to(settings.training.device)
+        self.heads = {task.name: build_head(task, self.world, folder) for task in tasks}
+        self.learner = Learner(self.world, self.heads, settings.optimizer, settings.seed, train_world=not frozen)
+        self.replay: Replay = folder.replay()
+        self.steps = self.updates = 0
+        self.owed = 0.0
+        self._collector: Collector | None = None
+        self._policies: Policies | None = None
+        self._run: dict[str, Any] = {}
+        self._restore()
+
+    @property
+    def run_name(self) -> str:
+        """Where this run's progress is kept: joint training has one record, each fine-tuned head its own."""
+        return "train" if not self.frozen else f"finetune/{self.tasks[0].slug}"
+
+    def collect_and_learn(self, steps: int, progress: Progress, metrics: Metrics) -> None:
+        """Goes on until `steps` rows have been collected in this run, learning at the replay ratio."""
+        training = self.folder.settings.training
+        slots = [self.tasks[i % len(self.tasks)] for i in range(training.slots)]
+        collector, policies = self._open_collector(slots)
+        labellers = self._labellers()
+        rows_an_update = training.batch * training.length
+        with self._safely(progress) as stopping:
+            while self.steps < steps and not stopping():
+                result = collector.collect(_act(policies))
+                self.steps += result.rows
+                progress.advance(result.rows)
+                for episode in result.finished:
+                    self._report(episode, metrics, progress)
+                if self.steps < max(training.random_rows, rows_an_update):
+                    continue
+                self.owed += result.rows * training.ratio / rows_an_update
+                while self.owed >= 1 and not stopping():
+                    self.owed -= 1
+                    self._update(labellers, metrics)
+
+    def imagine(self, updates: int, progress: Progress, metrics: Metrics) -> None:
+        """Trains the heads on what replay holds, until `updates` have been made in this run; no environment."""
+        refresh(self.world, self.replay, self.folder.settings.seed)
+        labellers = self._labellers()
+        with self._safely(progress) as stopping:
+            while self.updates < updates and not stopping():
+                self._update(labellers, metrics)
+                progress.advance(1)
+
+    def save(self) -> None:
+        """Writes one consistent checkpoint."""
+        self.replay.flush()
+        checkpoint = self.folder.checkpoint
+        sets: dict[str, Mapping[str, Tensor]] = {f"{self.run_name}/learner": self.learner.state()}
+        if not self.frozen:
+            sets["world"] = self.world.state_dict()
+        for task in self.tasks:
+            sets[f"heads/{task.slug}/weights"] = self.heads[task.name].state_dict()
+        run: dict[str, Any] = {"steps": self.steps, "updates": self.updates, "owed": self.owed}
+        run["tasks"] = [task.name for task in self.tasks]
+        run["replay"] = self.replay.state()
+        if self._collector is not None and self._policies is not None:
+            run["collector"] = self._collector.state()
+            sets[f"{self.run_name}/policies"] = self._policies.state()
+        state = dict(checkpoint.state)
+        state["runs"] = {**state.get("runs", {}), self.run_name: run}
+        state["heads"] = {**state.get("heads", {})}
+        if not self.frozen:
+            state["steps"], state["updates"] = self.steps, self.updates
+        for task in self.tasks:
+            state["heads"][task.name] = {"world_updates": state.get("updates", 0), "run": self.run_name}
+        checkpoint.write(sets, state)
+
+    def close(self) -> None:
+        """Ends the environments and lets go of the replay."""
+        if self._collector is not None:
+            self._collector.close()
+        self.replay.close()
+
+    def _restore(self) -> None:
+        checkpoint = self.folder.checkpoint
+        if "world" in checkpoint.names:
+            load_module(self.world, self.folder, "world")
+        for task in self.tasks:
+            if f"heads/{task.slug}/weights" in checkpoint.names:
+                load_module(self.heads[task.name], self.folder, f"heads/{task.slug}/weights")
+        self._run = checkpoint.state.get("runs", {}).get(self.run_name, {})
+        if self._run:
+            self.learner.load(checkpoint.read(f"{self.run_name}/learner"))
+            self.steps, self.updates = self._run["steps"], self._run["updates"]
+            self.owed = self._run["owed"]
+            self.replay.restore(self._run["replay"])
+
+    def _open_collector(self, tasks: Sequence[Task]) -> tuple[Collector, Policies]:
+        settings, training = self.folder.settings, self.folder.settings.training
+        slots = [Slot(task.instance, task.name) for task in tasks]
+        steps = {task.instance.key: task.episode_steps for task in tasks}
+
+        def make(instance):
+            return Adapted(episodes(instance.make(), steps[instance.key]), instance.signals)
+
+        self._collector = Collector(slots, self.folder.interface, self.replay, settings.seed, training.workers, make)
+        self._policies = Policies(self.world, self.heads, [task.name for task in tasks], settings.seed)
+        if "collector" in self._run:
+            self._policies.load(self.folder.checkpoint.read(f"{self.run_name}/policies"))
+            for note in self._collector.restore(self._run["collector"]):
+                print(note)
+        return self._collector, self._policies
+
+    def _labellers(self) -> dict[str, Labeller]:
+        return {task.name: Labeller(task, self.replay.instances) for task in self.tasks}
+
+    def _update(self, labellers: Mapping[str, Labeller], metrics: Metrics) -> None:
+        training = self.folder.settings.training
+        batch, where = self.replay.sample(training.batch, training.length, online=not self.frozen)
+        labels = {name: labeller(batch) for name, labeller in labellers.items()}
+        if self.frozen:
+            latents = Latent(*(torch.from_numpy(part) for part in self.replay.read_latents(where)))
+            numbers = self.learner.update_heads(latents, batch.last, labels)
+        else:
+            vector_mask, image_mask = self._masks(batch.instance)
+            update = self.learner.update(batch, labels, vector_mask, image_mask)
+            self.replay.write_latents(where, update.latents.deter, update.latents.stoch)
+            numbers = update.metrics
+        self.updates += 1
+        if self.updates % METRICS_EVERY == 0:
+            metrics.write(self.steps, self.updates, numbers)
+
+    def _masks(self, instance: Tensor) -> tuple[Tensor, Tensor]:
+        """Places that each sequence's instance has: vector (B, V), image (B,)."""
+        masks = [self.folder.interface.mask(known.places) for known in self.replay.instances]
+        vector = torch.stack([torch.from_numpy(mask.vector) for mask in masks]).float()
+        image = torch.tensor([mask.image for mask in masks]).float()
+        return vector[instance], image[instance]
+
+    @contextmanager
+    def _safely(self, progress: Progress) -> Iterator[Callable[[], bool]]:
+        """Saves now and then, at the end, and at Ctrl-C or SIGTERM, which ends the work with KeyboardInterrupt."""
+        stop = StopRequest()
+        every = 60 * self.folder.settings.training.checkpoint_minutes
+        saved = time.monotonic()
+
+        def stopping() -> bool:
+            nonlocal saved
+            if time.monotonic() - saved > every:
+                self.save()
+                saved = time.monotonic()
+            return stop.requested
+
+        with stop:
+            yield stopping
+            self.save()
+        if stop.requested:
+            progress.say(f"Stopped and saved at {self.steps} steps, {self.updates} updates; the same command goes on.")
+            raise KeyboardInterrupt
+
+    def _report(self, episode: Any, metrics: Metrics, progress: Progress) -> None:
+        metrics.write(self.steps, self.updates, {f"{episode.policy}/simulator": episode.score})
+        progress.advance(0, {episode.policy: episode.score})
+
+
+class StopRequest:
+    """Turns the first Ctrl-C or SIGTERM into a request; a second Ctrl-C interrupts at once."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+
+
+def _act(policies: Policies) -> Callable[[Observed], tuple[Any, Any, Any]]:
+    def act(seen: Observed) -> tuple[Any, Any, Any]:
+        acted = policies.act(seen.image, seen.vector, seen.first)
+        return acted.action, acted.deter, acted.stoch
+
+    return act

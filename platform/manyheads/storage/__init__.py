@@ -1,0 +1,1 @@
+"""The world folder: what is saved, how, and how it is read back safely."""

@@ -1,0 +1,112 @@
+"""A trained world in a few lines: `agent = manyheads.load("world/").head("task")`, then `agent.act(observation)`."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from manyheads.environment.adapter import Adapted, Fitting
+from manyheads.environment.places import Mask
+from manyheads.errors import ManyheadsError, unknown
+from manyheads.heads.contract import Head
+from manyheads.learning.policies import Policies
+from manyheads.registry import registry
+from manyheads.storage.folder import WorldFolder
+from manyheads.task import Task
+from manyheads.world.model import World
+
+
+class LoadedWorld:
+    """A world as it was saved: `model`, `folder`, and agents by `head(name)`."""
+
+    def __init__(self, folder: WorldFolder) -> None:
+        if "world" not in folder.checkpoint.names:
+            raise ManyheadsError(f"{folder.path} has not been trained yet. `manyheads train {folder.path} TASK` does.")
+        self.folder = folder
+        self.model = World(folder.interface, folder.settings.world)
+        load_module(self.model, folder, "world")
+        self.model.requires_grad_(False)
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Names of the tasks that have a head."""
+        return self.folder.heads
+
+    def head(self, name: str, seed: int = 0) -> Agent:
+        """The agent of a task; raises ManyheadsError with the near names for an unknown one."""
+        if name not in self.heads:
+            raise unknown(f"head in {self.folder.path}", name, self.heads)
+        task = self.folder.task(name)
+        head = build_head(task, self.model, self.folder)
+        load_module(head, self.folder, f"heads/{task.slug}/weights")
+        head.requires_grad_(False)
+        return Agent(self.model, head, task, seed)
+
+
+class Agent:
+    """A head that acts on native observations, one environment at a time. Samples its actions, as it was trained."""
+
+    def __init__(self, world: World, head: Head, task: Task, seed: int = 0) -> None:
+        self.world, self.head, self.task, self.seed = world, head, task, seed
+        self.reset()
+
+    def reset(self) -> None:
+        """Call at every episode's start."""
+        self._policies = Policies(self.world, {self.task.name: self.head}, [self.task.name], self.seed)
+        self.seed += 1
+        self._first = True
+
+    def act(self, observation: Any, info: dict[str, Any] | None = None) -> Any:
+        """The native action for a native observation of the task's environment; `info` is taken for convenience."""
+        image, vector = self._adapted.observe(observation)
+        fitted = self._fitting.image(image)
+        acted = self._policies.act(
+            None if fitted is None else fitted[None], self._fitting.vector(vector)[None], np.array([self._first])
+        )
+        self._first = False
+        return self._adapted.act(self._fitting.action(acted.action[0]))
+
+    @cached_property
+    def _adapted(self) -> Adapted:
+        return Adapted(self.task.make_environment(), self.task.instance.signals)
+
+    @cached_property
+    def _fitting(self) -> Fitting:
+        return Fitting(self.world.interface, self._adapted.places)
+
+
+def load(path: str | Path) -> LoadedWorld:
+    """Opens a trained world; raises ManyheadsError where there is none, or a damaged or newer one."""
+    return LoadedWorld(WorldFolder.open(path))
+
+
+def build_head(task: Task, world: World, folder: WorldFolder) -> Head:
+    """A fresh head for a task on a world."""
+    kind = registry().heads[task.head].load()
+    settings = kind.settings.model_validate(folder.settings.heads.get(task.head, {}))
+    return kind.build(world.interface, mask_of(folder, task), world, settings).to(world.device)
+
+
+def mask_of(folder: WorldFolder, task: Task) -> Mask:
+    """Which places of the world's interface the task's instance has."""
+    return folder.interface.mask(folder.record_of(task.instance).places)
+
+
+def load_module(module: torch.nn.Module, folder: WorldFolder, name: str) -> None:
+    """Loads weights into a module; a file that doesn't fit is a ManyheadsError that names the tensor."""
+    tensors = folder.checkpoint.read(name)
+    expected = module.state_dict()
+    for key in sorted(expected.keys() | tensors.keys()):
+        if key not in tensors or key not in expected:
+            state = "lacks" if key not in tensors else "has an unexpected"
+            raise ManyheadsError(f"{folder.path}: saved {name!r} {state} tensor {key}. Were the settings edited?")
+        if expected[key].shape != tensors[key].shape:
+            raise ManyheadsError(
+                f"{folder.path}: tensor {key} of {name!r} is {tuple(tensors[key].shape)}, "
+                f"expected {tuple(expected[key].shape)}. Were the settings edited?"
+            )
+    module.load_state_dict(tensors)

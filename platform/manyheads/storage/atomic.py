@@ -1,0 +1,72 @@
+"""Writes that happen wholly or not at all, with errors that name the file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from manyheads.errors import ManyheadsError
+
+
+def write(path: Path, fill: Callable[[Path], None]) -> None:
+    """Lets `fill` write a neighbour of `path`, makes it durable, and renames it over `path`.
+
+    Raises ManyheadsError when the disk refuses; whatever was at `path` is then untouched.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fill(part)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        reason = error.strerror or str(error)
+        raise ManyheadsError(
+            f"Could not write {path}: {reason}. Nothing that was saved before is lost; make room and start again."
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Atomically writes UTF-8 text."""
+    write(path, lambda part: _text(part, text))
+
+
+def write_json(path: Path, value: object) -> None:
+    """Atomically writes JSON; numbers must be finite."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
+    """Atomically writes YAML that a person can read, keys in the given order."""
+    write_text(path, yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=110))
+
+
+def read_json(path: Path) -> Any:
+    """Reads JSON; a half-written or missing file is a ManyheadsError that names it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ManyheadsError(f"{path} is missing.") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ManyheadsError(f"{path} can't be read: {error}. Was it edited or cut short?") from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes a rename in `folder` durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _text(part: Path, text: str) -> None:
+    part.write_text(text, encoding="utf-8")

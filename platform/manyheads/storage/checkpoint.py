@@ -1,0 +1,90 @@
+"""Checkpoints: sets of tensors that belong together, named by one manifest that is replaced atomically.
+
+Every save writes new files whose names carry the next generation, then the manifest `checkpoint.json`, then deletes
+files that no manifest names any more. A crash at any moment leaves the last complete set in force. Tensors are
+safetensors; nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from manyheads.errors import ManyheadsError
+from manyheads.storage import atomic
+
+FORMAT = 1
+MANIFEST = "checkpoint.json"
+
+
+class Checkpoint:
+    """The sets of tensors in one world folder: `world`, `learner`, `heads/<slug>/weights`, …
+
+    `state` is a JSON-able record of everything else (counters, positions) that belongs to the same moment.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._generation = 0
+        self._files: dict[str, str] = {}
+        self.state: dict[str, Any] = {}
+        if self.exists:
+            manifest = atomic.read_json(folder / MANIFEST)
+            check_format(folder / MANIFEST, manifest.get("format"))
+            self._generation = int(manifest["generation"])
+            self._files = dict(manifest["files"])
+            self.state = dict(manifest["state"])
+
+    @property
+    def exists(self) -> bool:
+        return (self.folder / MANIFEST).exists()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the saved sets."""
+        return tuple(self._files)
+
+    def read(self, name: str) -> dict[str, Tensor]:
+        """The tensors saved under `name`; raises ManyheadsError where the file is missing or damaged."""
+        if name not in self._files:
+            raise ManyheadsError(f"{self.folder} holds no saved {name!r}; it has: {', '.join(self._files) or 'nothing'}.")
+        path = self.folder / self._files[name]
+        try:
+            return load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise ManyheadsError(
+                f"{path} can't be read ({error}). Restore this file from a copy; the replay beside it is not affected."
+            ) from None
+
+    def write(self, sets: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
+        """Saves new versions of the given sets, keeps the other sets, and puts both in force at once."""
+        self._generation += 1
+        files = dict(self._files)
+        for name, tensors in sets.items():
+            files[name] = f"{name}.{self._generation:06d}.safetensors"
+            plain = {key: value.detach().to("cpu").contiguous().clone() for key, value in tensors.items()}
+            atomic.write(self.folder / files[name], lambda part, plain=plain: save_file(plain, part))  # type: ignore[misc]
+        manifest = {"format": FORMAT, "generation": self._generation, "files": files, "state": dict(state)}
+        atomic.write_json(self.folder / MANIFEST, manifest)
+        self._files, self.state = files, dict(state)
+        for name, file in files.items():
+            current = self.folder / file
+            for other in current.parent.glob(f"{Path(name).name}.*.safetensors"):
+                if other != current:
+                    other.unlink(missing_ok=True)
+
+
+def check_format(path: Path, found: object) -> None:
+    """Refuses a file of a format newer than this version of the program knows."""
+    if not isinstance(found, int):
+        raise ManyheadsError(f"{path} does not say which format it has; it is not a manyheads file or it is damaged.")
+    if found > FORMAT:
+        raise ManyheadsError(
+            f"{path} was written by a newer manyheads (format {found}, this one knows {FORMAT}). "
+            "Upgrade with `pip install --upgrade manyheads`."
+        )

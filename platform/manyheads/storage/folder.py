@@ -1,0 +1,151 @@
+"""The world folder: settings, interface, weights, replay, heads and metrics, laid out for a person to read.
+
+    world/
+      world.yaml                settings, interface, the instances it is made for
+      checkpoint.json           the manifest: which files below are in force, counters, positions
+      world.000012.safetensors  weights of the world model
+      learner.000012.safetensors  optimiser, random generators
+      heads/dmc__walker-walk/   task.yaml, weights.000012.safetensors, what the goal's writer decided
+      replay/                   measured rows and the side table of latents
+      metrics.jsonl, tensorboard/, evaluations.json, report.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from manyheads.environment.contract import Instance
+from manyheads.environment.places import Places
+from manyheads.errors import ManyheadsError, unknown
+from manyheads.learning.settings import Settings, check_settings
+from manyheads.registry import registry
+from manyheads.storage import atomic
+from manyheads.storage.checkpoint import FORMAT, Checkpoint, check_format
+from manyheads.task import Task, load_task
+
+if TYPE_CHECKING:
+    from manyheads.experience.replay import Replay
+
+WORLD = "world.yaml"
+
+
+class InstanceRecord(BaseModel):
+    """An instance as a world remembers it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    environment: str
+    options: dict[str, Any]
+    places: Places
+
+    def instance(self) -> Instance:
+        """The instance; raises ManyheadsError where its plugin is not installed."""
+        return registry().environments[self.environment].instance(self.options)
+
+
+class WorldFolder:
+    """A world on disk. Use `create` or `open`."""
+
+    def __init__(self, path: Path, settings: Settings, interface: Places, instances: Sequence[InstanceRecord]) -> None:
+        self.path = path
+        self.settings = settings
+        self.interface = interface
+        self.instances = tuple(instances)
+        self.checkpoint = Checkpoint(path)
+
+    @classmethod
+    def create(cls, path: Path, settings: Settings, instances: Sequence[InstanceRecord]) -> WorldFolder:
+        """Makes the folder; the interface is the union of the instances' places."""
+        if (path / WORLD).exists():
+            raise ManyheadsError(f"{path} already holds a world.")
+        interface = Places()
+        for record in instances:
+            interface = interface.union(record.places)
+        folder = cls(path, settings, interface, instances)
+        folder._write()
+        return folder
+
+    @classmethod
+    def open(cls, path: str | Path) -> WorldFolder:
+        """Reads the folder; raises ManyheadsError where there is no world, or one by a newer version."""
+        path = Path(path)
+        if not (path / WORLD).exists():
+            raise ManyheadsError(f"{path} holds no world ({WORLD} is missing). `manyheads train {path} TASK` makes one.")
+        try:
+            values = yaml.safe_load((path / WORLD).read_text(encoding="utf-8"))
+            check_format(path / WORLD, values.get("format"))
+            settings = check_settings(values["settings"], where=str(path / WORLD))
+            instances = [InstanceRecord.model_validate(record) for record in values["instances"]]
+            interface = Places.model_validate(values["interface"])
+        except (yaml.YAMLError, ValidationError, AttributeError, KeyError, TypeError) as error:
+            raise ManyheadsError(f"{path / WORLD} is damaged or was edited: {error}") from None
+        return cls(path, settings, interface, instances)
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Names of the tasks that have a head here, in order of their making."""
+        return tuple(self.checkpoint.state.get("heads", {}))
+
+    def task(self, name: str) -> Task:
+        """The task of a head, as saved beside it."""
+        slug = name.replace("/", "__")
+        path = self.path / "heads" / slug / "task.yaml"
+        if not path.exists():
+            raise unknown(f"head in {self.path}", name, self.heads)
+        return load_task(path, name=name)
+
+    def save_task(self, task: Task) -> None:
+        """Puts a copy of the task beside its head; a different task under the same name is refused."""
+        path = self.head_folder(task) / "task.yaml"
+        if path.exists():
+            if load_task(path, name=task.name).content != task.content:
+                raise ManyheadsError(
+                    f"{self.path} already has a head for another task named {task.name!r} ({path}). "
+                    "Rename the new task's file, or delete that head's folder to start it afresh."
+                )
+            return
+        task.write(path)
+
+    def head_folder(self, task: Task) -> Path:
+        """Where a task's head lives."""
+        return self.path / "heads" / task.slug
+
+    def record_of(self, instance: Instance) -> InstanceRecord:
+        """The world's own record of an instance; raises ManyheadsError where the world was not made for it."""
+        for record in self.instances:
+            if record.environment == instance.environment.name and record.instance().experience == instance.experience:
+                return record
+        known = ", ".join(dict.fromkeys(record.instance().experience for record in self.instances))
+        raise ManyheadsError(f"The world {self.path} was not made for {instance.experience}; it knows: {known}.")
+
+    def replay(self, read_only: bool = False) -> Replay:
+        """The replay, opened where it lies; one process at a time may write to it."""
+        from manyheads.experience.latents import LatentLayout
+        from manyheads.experience.replay import Replay
+
+        training, world = self.settings.training, self.settings.world
+        return Replay(
+            self.path / "replay",
+            self.interface,
+            LatentLayout(world.deter, world.groups, world.classes),
+            capacity_rows=training.capacity_rows,
+            capacity_bytes=training.capacity_bytes,
+            seed=self.settings.seed,
+            read_only=read_only,
+        )
+
+    def _write(self) -> None:
+        atomic.write_yaml(
+            self.path / WORLD,
+            {
+                "format": FORMAT,
+                "settings": self.settings.model_dump(mode="json"),
+                "interface": self.interface.model_dump(mode="json"),
+                "instances": [record.model_dump(mode="json") for record in self.instances],
+            },
+        )
