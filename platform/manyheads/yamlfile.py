@@ -21,15 +21,21 @@ from manyheads.storage import atomic
 Key = str | int
 M = TypeVar("M", bound=BaseModel)
 MAX_BYTES = 1_000_000
+MAX_DEPTH = 64
 
 
-class _Resolver(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):
     """SafeLoader that also takes `1e-3` for a number, as YAML 1.2 does."""
 
 
-_Resolver.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), [*"-+0123456789"]
-)
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper that puts a text like `1e-3` into quotes."""
+
+
+for _side in (_Loader, _Dumper):
+    _side.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), [*"-+0123456789"]
+    )
 
 
 @dataclass(frozen=True)
@@ -80,11 +86,8 @@ def read(path: Path) -> Document:
     except UnicodeDecodeError:
         raise ManyheadsError(f"{path} is no text in UTF-8.") from None
     try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            if getattr(event, "anchor", None) or getattr(event, "tag", None):
-                line = event.start_mark.line + 1 if event.start_mark else 1
-                raise ManyheadsError(f"{path}:{line}: aliases and tags are not allowed.")
-        loader = _Resolver(text)
+        _refuse_tricks(path, text)
+        loader = _Loader(text)
         node = loader.get_single_node()
         lines: dict[tuple[Key, ...], int] = {}
         data = None if node is None else _construct(loader, node, (), lines, path)
@@ -93,15 +96,26 @@ def read(path: Path) -> Document:
         raise ManyheadsError(f"{path}:{line}: no valid YAML: {error.problem}.") from None
     except yaml.YAMLError as error:
         raise ManyheadsError(f"{path}: no valid YAML: {error}.") from None
-    except RecursionError:
-        raise ManyheadsError(f"{path}: nested too deeply.") from None
     return Document(path, data, lines)
 
 
 def write(path: Path, data: Mapping[str, Any]) -> None:
     """Atomically writes plain data as YAML for people: small things in one line, others in blocks."""
-    text = yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+    text = yaml.dump(
+        dict(data), Dumper=_Dumper, default_flow_style=None, sort_keys=False, allow_unicode=True, width=100
+    )
     atomic.write_text(path, text)
+
+
+def _refuse_tricks(path: Path, text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        if getattr(event, "anchor", None) or getattr(event, "tag", None):
+            raise ManyheadsError(f"{path}:{line}: aliases and tags are not allowed.")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise ManyheadsError(f"{path}:{line}: nested deeper than {MAX_DEPTH} levels.")
 
 
 def _construct(
