@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from manyheads.rewards.contract import Labels, RewardKind, RewardSource
     from manyheads.rewards.sources import SignalSource, load_spec
     from manyheads.rewards.spec import RewardSpec, Success
-    from manyheads.storage.folder import load
+    from manyheads.storage.agent import load
     from manyheads.task import Task, TaskFile, load_task, tasks
 
 _MODULES = {
@@ -38,7 +38,7 @@ _MODULES = {
     "Task": "task",
     "TaskFile": "task",
     "hookimpl": "hookspecs",
-    "load": "storage.folder",
+    "load": "storage.agent",
     "load_spec": "rewards.sources",
     "load_task": "task",
     "make": "registry",

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from manyheads.environment.adapter import Adapted
 from manyheads.environment.episode import episodes
-from manyheads.experience.collector import Collector, Observed, Slot
+from manyheads.experience.collector import Collector, Finished, Slot
 from manyheads.experience.replay import Replay
 from manyheads.learning.labels import Labeller
 from manyheads.learning.latents import refresh
@@ -70,7 +70,7 @@ class Trainer:
         rows_an_update = training.batch * training.length
         with self._safely(progress) as stopping:
             while self.steps < steps and not stopping():
-                result = collector.collect(_act(policies))
+                result = collector.collect(policies.act)
                 self.steps += result.rows
                 progress.advance(result.rows)
                 for episode in result.finished:
@@ -198,7 +198,7 @@ class Trainer:
             progress.say(f"Stopped and saved at {self.steps} steps, {self.updates} updates; the same command goes on.")
             raise KeyboardInterrupt
 
-    def _report(self, episode: Any, metrics: Metrics, progress: Progress) -> None:
+    def _report(self, episode: Finished, metrics: Metrics, progress: Progress) -> None:
         metrics.write(self.steps, self.updates, {f"{episode.policy}/simulator": episode.score})
         progress.advance(0, {episode.policy: episode.score})
 
@@ -224,10 +224,3 @@ class StopRequest:
             raise KeyboardInterrupt
         self.requested = True
 
-
-def _act(policies: Policies) -> Callable[[Observed], tuple[Any, Any, Any]]:
-    def act(seen: Observed) -> tuple[Any, Any, Any]:
-        acted = policies.act(seen.image, seen.vector, seen.first)
-        return acted.action, acted.deter, acted.stoch
-
-    return act
