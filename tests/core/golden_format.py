@@ -1,4 +1,4 @@
-"""Reads the golden data: arrays that the official DreamerV3 code computed, under the descriptive names of its format.
+"""Reads the golden data: arrays that the official DreamerV3 code computed, under descriptive names.
 
 The folder beside this file is read, or the one that the environment variable MANYHEADS_GOLDEN names.
 """

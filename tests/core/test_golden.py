@@ -1,4 +1,4 @@
-"""Functions, layers, the recurrent model, returns and the optimiser against the official code's own numbers."""
+"""Functions, layers, recurrent model, returns and optimiser against the official code's own numbers."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ from manyheads.world.networks import MLP, BlockLinear, upsample
 from manyheads.world.rssm import RSSM, Latent
 from manyheads.world.sizes import WorldSettings
 
-# --- transforms and distributions -------------------------------------------------------------------------------
+# --- transforms and distributions --------------------------------------------------------------
 
 
 def test_symlog_and_symexp():
@@ -116,7 +116,7 @@ def test_reconstruction_errors():
     close((image - g["img_target"].float() / 255).square().sum((-3, -2, -1)), g["img_loss"])
 
 
-# --- layers -----------------------------------------------------------------------------------------------------
+# --- layers ------------------------------------------------------------------------------------
 
 
 def test_mlp_and_its_gradients():
@@ -194,11 +194,13 @@ def test_decoder():
     vector = decoder.vector(latent)
     error = (vector - d.symlog(_vector(g.under("dec_target.")))).square()
     for key, places in VECTOR_KEYS.items():
-        close(vector[..., places].squeeze(-1) if key == "height" else vector[..., places], g[f"dec_pred.{key}"])
+        close(
+            vector[..., places].squeeze(-1) if key == "height" else vector[..., places], g[f"dec_pred.{key}"]
+        )
         close(error[..., places].sum(-1), g[f"dec_loss.{key}"])
 
 
-# --- recurrent model ------------------------------------------------------------------------------------------------
+# --- recurrent model ---------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -266,7 +268,7 @@ def test_imagine(rssm):
         assert torch.equal(latent.stoch.argmax(-1).int(), g["img_sample_index"][:, h])
 
 
-# --- heads and returns ------------------------------------------------------------------------------------------------
+# --- heads and returns -------------------------------------------------------------------------
 
 
 def _head(discrete):
@@ -287,7 +289,11 @@ def _head(discrete):
 
 def test_head_networks():
     g, head = golden("heads_returns"), _head(discrete=False)
-    for name, network in (("reward", head.reward), ("critic", head.critic), ("slow_critic", head.slow_critic)):
+    for name, network in (
+        ("reward", head.reward),
+        ("critic", head.critic),
+        ("slow_critic", head.slow_critic),
+    ):
         logits = network(g["feat"])
         close(logits, g[f"{name}_logits"])
         close(network.loss(logits, g["reward_target"]), g[f"{name}_loss"])
@@ -323,13 +329,9 @@ def test_plain_categorical_of_the_discrete_actor():
 def test_lambda_return():
     g = golden("heads_returns")
     discount, trace = g["lr_disc_lam"].tolist()
-    close(
-        lambda_return(g["lr_rew"], g["lr_term"], g["lr_last"], g["lr_boot"], discount, trace), g["lr_ret"]
-    )
+    close(lambda_return(g["lr_rew"], g["lr_term"], g["lr_last"], g["lr_boot"], discount, trace), g["lr_ret"])
     no_last = torch.zeros_like(g["lr_last"])
-    close(
-        lambda_return(g["lr_rew"], g["lr_soft_term"], no_last, g["lr_boot"], 1.0, trace), g["lr_soft_ret"]
-    )
+    close(lambda_return(g["lr_rew"], g["lr_soft_term"], no_last, g["lr_boot"], 1.0, trace), g["lr_soft_ret"])
 
 
 @pytest.mark.parametrize("discrete", [False, True])
@@ -391,7 +393,7 @@ def test_replay_value_loss():
     _check_gradients(head, g.under("rp_grad."))
 
 
-# --- optimiser --------------------------------------------------------------------------------------------------------
+# --- optimiser ---------------------------------------------------------------------------------
 
 
 def test_optimizer():
@@ -418,7 +420,7 @@ def test_optimizer():
         close(state[f"momentum/{name}"], g[f"mu_final.{name}"], rtol=1e-4)
 
 
-# --- sizes ------------------------------------------------------------------------------------------------------------
+# --- sizes -------------------------------------------------------------------------------------
 
 CONFIGURATIONS = ["size1m_vector24_cont6", "size12m_vector24_cont6", "size12m_image64_disc18"]
 

@@ -173,7 +173,9 @@ def test_losses_gradients_and_norms(recorded):
         )
         norms = torch.stack([torch.zeros(()) if x is None else x.norm() for x in gradients])
         expected = g["gradnorm_table"][row]
-        torch.testing.assert_close(norms, expected, rtol=1e-4, atol=1e-6, msg=lambda m, name=name: f"{name}: {m}")
+        torch.testing.assert_close(
+            norms, expected, rtol=1e-4, atol=1e-6, msg=lambda m, name=name: f"{name}: {m}"
+        )
         assert torch.equal(norms == 0, expected == 0), name
 
     total.backward()

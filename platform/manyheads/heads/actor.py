@@ -35,7 +35,9 @@ class ActionDistribution:
 
     def log_prob(self, action: Tensor) -> Tensor:
         """(...) summed over places."""
-        continuous, *blocks = action.split([self.mean.shape[-1], *(b.shape[-1] for b in self.log_probs)], -1)
+        continuous, *blocks = torch.split(
+            action, [self.mean.shape[-1], *(b.shape[-1] for b in self.log_probs)], -1
+        )
         total = (normal_log_prob(continuous, self.mean, self.deviation) * self._continuous).sum(-1)
         for i, (log_probs, chosen) in enumerate(zip(self.log_probs, blocks, strict=True)):
             total = total + (log_probs * chosen).sum(-1) * self._blocks[i]
@@ -70,7 +72,7 @@ class Actor(nn.Module):
         mean = deviation = x.new_zeros(*x.shape[:-1], 0)
         if self.mean is not None and self.deviation is not None:
             mean, deviation = bounded_normal(self.mean(x), self.deviation(x))
-        logits = self.logits(x).split(self.block_sizes, -1) if self.logits is not None else ()
+        logits = torch.split(self.logits(x), list(self.block_sizes), -1) if self.logits is not None else ()
         return ActionDistribution(mean, deviation, logits, self.continuous, self.blocks)
 
     def draw_noise(self, *shape: int, generator: torch.Generator | None = None) -> Tensor:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from manyheads.environment.places import Mask, Places
-from manyheads.heads.actor import Actor
+from manyheads.errors import ManyheadsError
+from manyheads.heads.actor import ActionDistribution, Actor
 from manyheads.heads.contract import Head, HeadBatch
-from manyheads.heads.imagination import ImaginationNoise, Imagined, draw_noise, imagine
+from manyheads.heads.imagination import ImaginationNoise, Imagined, draw_noise, frozen, imagine
 from manyheads.heads.kind import HeadKind
 from manyheads.heads.returns import ReturnScale, lambda_return
 from manyheads.world.distributions import BINS, bernoulli_loss, two_hot_bins, two_hot_loss, two_hot_mean
@@ -27,22 +29,19 @@ class HeadSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    units: int | None = Field(None, ge=1, description="width of the layers; None: the world's")
-    layers: int = Field(3, ge=1, description="layers of actor and critic; reward and continue have one")
-    horizon: int = Field(15, ge=1, description="imagined steps")
-    discount_horizon: int = Field(333, ge=2, description="rows; the discount is 1 - 1 / discount_horizon")
-    trace: float = Field(0.95, ge=0, le=1, description="lambda of the lambda returns")
-    entropy: float = Field(3e-4, ge=0, description="what a nat of the policy's entropy is worth")
-    slow_rate: float = Field(
-        0.02, gt=0, le=1, description="share of the critic that its slow copy takes in an update"
+    units: int | None = Field(default=None, ge=1, description="width of the layers; None: the world's")
+    layers: int = Field(default=3, ge=1, description="of actor and critic; reward and continue have one")
+    horizon: int = Field(default=15, ge=1, description="imagined steps")
+    discount_horizon: int = Field(default=333, ge=2, description="rows h; the discount is 1 - 1 / h")
+    trace: float = Field(default=0.95, ge=0, le=1, description="lambda of the lambda returns")
+    policy_gradient: Literal["reinforce", "dynamics"] = Field(
+        default="reinforce", description="by score, or back through the imagined dynamics"
     )
-    return_rate: float = Field(
-        0.01, gt=0, le=1, description="share of new percentiles in the scale of returns"
-    )
-    replay_value: float = Field(0.3, ge=0, description="scale of the critic's loss on real rows")
-    gradients_into_world: bool = Field(
-        True, description="whether this head also trains the world, where it is trained"
-    )
+    entropy: float = Field(default=3e-4, ge=0, description="what a nat of the policy's entropy is worth")
+    slow_rate: float = Field(default=0.02, gt=0, le=1, description="share of the critic its slow copy takes")
+    return_rate: float = Field(default=0.01, gt=0, le=1, description="share of new percentiles in the scale")
+    replay_value: float = Field(default=0.3, ge=0, description="scale of the critic's loss on real rows")
+    gradients_into_world: bool = Field(default=True, description="whether this head trains the world, too")
 
     @property
     def discount(self) -> float:
@@ -62,7 +61,8 @@ class TwoHot(nn.Module):
 
     def forward(self, feature: Tensor) -> Tensor:
         """Logits (..., 255)."""
-        return self.out(self.layers(feature))
+        logits: Tensor = self.out(self.layers(feature))
+        return logits
 
     def mean(self, logits: Tensor) -> Tensor:
         return two_hot_mean(logits, self.bins)
@@ -80,7 +80,8 @@ class Continue(nn.Module):
         self.out = Linear(units, 1)
 
     def forward(self, feature: Tensor) -> Tensor:
-        return self.out(self.layers(feature)).squeeze(-1)
+        logit: Tensor = self.out(self.layers(feature))
+        return logit.squeeze(-1)
 
 
 class Dream(NamedTuple):
@@ -97,6 +98,12 @@ class ActorCritic(Head):
     def __init__(self, interface: Places, mask: Mask, world: World, settings: HeadSettings) -> None:
         super().__init__()
         self.settings = settings
+        self.through_dynamics = settings.policy_gradient == "dynamics"
+        if self.through_dynamics and mask.blocks.any():
+            raise ManyheadsError(
+                "policy_gradient=dynamics needs continuous actions; discrete ones have no gradient. "
+                "Use policy_gradient=reinforce."
+            )
         inputs, units = world.settings.feature_size, settings.units or world.settings.units
         self.reward = TwoHot(inputs, units, layers=1)
         self.continues = Continue(inputs, units)
@@ -109,7 +116,8 @@ class ActorCritic(Head):
     @torch.no_grad()
     def act(self, latent: Latent, generator: torch.Generator | None = None) -> Tensor:
         noise = self.actor.draw_noise(latent.deter.shape[0], generator=generator)
-        return self.actor(latent.feature).sample(noise)
+        policy: ActionDistribution = self.actor(latent.feature)
+        return policy.sample(noise)
 
     def draw_noise(self, starts: int, world: World, generator: torch.Generator | None) -> ImaginationNoise:
         """All randomness of one `losses` call with that many imagined starts."""
@@ -129,13 +137,8 @@ class ActorCritic(Head):
         rows = real.reward.numel()
         imagined = self.imagine(world, real.latents, self.draw_noise(rows, world, generator))
         dream = self.imagined_losses(imagined, *self.predict(imagined.feature), real.owned.flatten())
-        replay = self.replay_value_loss(
-            real.latents.feature,
-            real.reward,
-            real.terminal,
-            real.last,
-            dream.returns[:, 0].view_as(real.reward),
-        )
+        feature, boot = real.latents.feature, dream.returns[:, 0].view_as(real.reward)
+        replay = self.replay_value_loss(feature, real.reward, real.terminal, real.last, boot)
         owned = real.owned.flatten()[:, None].expand_as(dream.policy)
         self._metrics |= {"reward_mean": masked_mean(batch.reward, batch.owned)}
         return {
@@ -151,42 +154,40 @@ class ActorCritic(Head):
         live = (1 - terminal.to(feature.dtype)) * self.settings.discount
         return self.reward.loss(self.reward(feature), reward), bernoulli_loss(self.continues(feature), live)
 
-    @torch.no_grad()
     def imagine(self, world: World, latents: Latent, noise: ImaginationNoise) -> Imagined:
         """A rollout from each of the states (B, T, ...)."""
-        return imagine(world, self.actor, latents.map(lambda x: x.flatten(0, 1)), noise)
+        with self._fixed(world):
+            return imagine(world, self.actor, latents.map(lambda x: x.detach().flatten(0, 1)), noise)
 
-    @torch.no_grad()
     def predict(self, feature: Tensor) -> tuple[Tensor, Tensor]:
         """Expected reward of arriving in a state, and the discounted probability to go on from it."""
-        return self.reward.mean(self.reward(feature)), self.continues(feature).sigmoid()
+        with self._fixed(self.reward, self.continues):
+            return self.reward.mean(self.reward(feature)), self.continues(feature).sigmoid()
 
     def imagined_losses(self, imagined: Imagined, reward: Tensor, continues: Tensor, owned: Tensor) -> Dream:
         """Policy and value losses of a rollout; `reward` and `continues` are (N, H + 1).
 
         Starts outside `owned` (N,) are left out of the scale of returns.
         """
-        h = imagined.action.shape[1]
-        logits = self.critic(imagined.feature)
-        policy = self.actor(imagined.feature[:, :h])
+        h, feature = imagined.action.shape[1], imagined.feature.detach()
+        logits = self.critic(feature)
+        value = self.critic.mean(logits.detach())
+        boot = value
+        if self.through_dynamics:
+            with frozen(self.critic):
+                boot = self.critic.mean(self.critic(imagined.feature))
+        never = torch.zeros_like(reward)
+        gained = lambda_return(reward, 1 - continues, never, boot, 1.0, self.settings.trace)
+        returns = gained.detach()
+        scale = self.return_scale.measure(returns, owned[:, None].expand_as(returns))
+        weight = continues.detach().cumprod(1)[:, :h]  # the start's own continue counts too
         with torch.no_grad():
-            value = self.critic.mean(logits)
-            slow_value = self.slow_critic.mean(self.slow_critic(imagined.feature[:, :h]))
-            weight = continues.cumprod(1)[:, :h]  # the start's own continue counts too
-            returns = lambda_return(
-                reward,
-                1 - continues,
-                torch.zeros_like(reward),
-                value,
-                discount=1.0,
-                trace=self.settings.trace,
-            )
-            scale = self.return_scale.measure(returns, owned[:, None].expand_as(returns))
-            advantage = (returns - value[:, :h]) / scale
-        entropy = policy.entropy()
-        policy_loss = -weight * (
-            policy.log_prob(imagined.action) * advantage + self.settings.entropy * entropy
-        )
+            slow_value = self.slow_critic.mean(self.slow_critic(feature[:, :h]))
+
+        policy = self.actor(feature[:, :h])
+        advantage, entropy = (returns - value[:, :h]) / scale, policy.entropy()
+        gain = gained / scale if self.through_dynamics else policy.log_prob(imagined.action) * advantage
+        policy_loss = -weight * (gain + self.settings.entropy * entropy)
         value_loss = weight * self._value_loss(logits[:, :h], returns, slow_value)
         self._metrics = {
             "entropy": entropy.detach().mean(),
@@ -194,8 +195,8 @@ class ActorCritic(Head):
             "imagined_return": returns.mean(),
             "return_scale": scale,
             "imagined_value": value.mean(),
-            "imagined_reward": reward[:, 1:].mean(),
-            "imagined_continue": continues[:, 1:].mean(),
+            "imagined_reward": reward[:, 1:].detach().mean(),
+            "imagined_continue": continues[:, 1:].detach().mean(),
         }
         return Dream(policy_loss, value_loss, returns)
 
@@ -214,11 +215,15 @@ class ActorCritic(Head):
         """The slow critic follows, and the scale of returns keeps what it measured."""
         self.return_scale.commit()
         with torch.no_grad():
-            slow = list(self.slow_critic.parameters())
-            torch._foreach_lerp_(slow, list(self.critic.parameters()), self.settings.slow_rate)
+            slow: list[Tensor] = list(self.slow_critic.parameters())
+            torch._foreach_lerp_(slow, [*self.critic.parameters()], self.settings.slow_rate)
 
     def metrics(self) -> dict[str, float | Tensor]:
         return self._metrics
+
+    def _fixed(self, *modules: nn.Module) -> AbstractContextManager[None]:
+        """What imagination passes through: no gradient at all, or none into these modules."""
+        return frozen(*modules) if self.through_dynamics else torch.no_grad()
 
     def _value_loss(self, logits: Tensor, returns: Tensor, slow_value: Tensor) -> Tensor:
         return self.critic.loss(logits, returns) + self.critic.loss(logits, slow_value)

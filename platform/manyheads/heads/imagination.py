@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from manyheads.heads.actor import Actor
 
@@ -31,6 +33,19 @@ class Imagined(NamedTuple):
     """(N, H, A)"""
 
 
+@contextmanager
+def frozen(*modules: nn.Module) -> Iterator[None]:
+    """Gradients flow through these modules, but not into them."""
+    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
 def draw_noise(
     world: World, actor: Actor, starts: int, horizon: int, generator: torch.Generator | None
 ) -> ImaginationNoise:
@@ -45,7 +60,7 @@ def imagine(world: World, actor: Actor, start: Latent, noise: ImaginationNoise) 
     """Rolls out from N states (deter (N, D), stoch (N, G, C)) for as many steps as there is noise."""
     latent, features, actions = start, [start.feature], []
     for h in range(noise.latent.shape[1]):
-        action = actor(features[-1]).sample(noise.action[:, h])
+        action = actor(features[-1].detach()).sample(noise.action[:, h])
         latent = world.imagine_step(latent, action, noise.latent[:, h])
         features.append(latent.feature)
         actions.append(action)

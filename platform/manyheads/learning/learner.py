@@ -74,7 +74,7 @@ class Learner:
     def losses(
         self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor
     ) -> tuple[dict[str, Tensor], Latent]:
-        """The scaled terms, `world/dyn` or `TASK/policy`, whose sum an update minimises; the (B, T) latents."""
+        """The scaled terms (`world/dyn`, `TASK/policy`) whose sum an update minimises; (B, T) latents."""
         noise = self.world.draw_noise(*batch.shape, generator=self.generators[WORLD])
         start = Latent(batch.deter, batch.stoch)
         with torch.set_grad_enabled(self.train_world):
@@ -128,7 +128,7 @@ class Learner:
         return losses
 
     def _starts(self, owned: Tensor, generator: torch.Generator) -> Tensor:
-        """As many sequences for every head, of its own rows: at random, again and again where it has too few."""
+        """As many sequences for every head, its own ones: at random, several times where there are few."""
         sequences = owned.shape[0]
         mine = owned.any(1)
         order = (torch.rand(sequences, generator=generator, device=owned.device) - mine.float()).argsort()
@@ -162,8 +162,8 @@ class Learner:
         for optimizer in self.optimizers.values():
             optimizer.forget_gradients()
         raise ManyheadsError(
-            f"{bad[0]} became {metrics[bad[0]]}; the weights are as they were before this update. Look for NaN "
-            "or huge values in observations or rewards; a lower optimizer.rate may help."
+            f"{bad[0]} became {metrics[bad[0]]}; the weights are as they were before this update. Look for "
+            "NaN or huge values in observations or rewards; a lower optimizer.rate may help."
         )
 
 

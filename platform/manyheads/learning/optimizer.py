@@ -16,13 +16,13 @@ class OptimizerSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    rate: float = Field(4e-5, gt=0, description="learning rate after the warmup")
-    warmup: int = Field(1000, ge=0, description="updates until the full rate; the first has rate 0")
-    clip: float = Field(0.3, gt=0, description="largest norm of a gradient, as a share of its tensor's")
-    clip_floor: float = Field(1e-3, gt=0, description="the norm that a smaller tensor counts as")
-    momentum: float = Field(0.9, ge=0, lt=1)
-    decay: float = Field(0.999, ge=0, lt=1, description="of the squared gradient's average")
-    epsilon: float = Field(1e-20, gt=0)
+    rate: float = Field(default=4e-5, gt=0, description="learning rate after the warmup")
+    warmup: int = Field(default=1000, ge=0, description="updates until the full rate; the first has rate 0")
+    clip: float = Field(default=0.3, gt=0, description="largest norm of a gradient, relative to its tensor")
+    clip_floor: float = Field(default=1e-3, gt=0, description="the norm that a smaller tensor counts as")
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    decay: float = Field(default=0.999, ge=0, lt=1, description="of the squared gradient's average")
+    epsilon: float = Field(default=1e-20, gt=0)
 
 
 class LaProp:
@@ -40,7 +40,9 @@ class LaProp:
     @torch.no_grad()
     def gradient_norm(self) -> Tensor:
         """Euclidean norm over all gradients, before clipping."""
-        return torch.stack(torch._foreach_norm(self._gradients())).norm()
+        norms: Tensor = torch.stack(torch._foreach_norm(self._gradients()))
+        total: Tensor = torch.linalg.vector_norm(norms)
+        return total
 
     @torch.no_grad()
     def step(self) -> None:
@@ -48,7 +50,7 @@ class LaProp:
         s, parameters, gradients = self.settings, self._parameters, self._gradients()
         norms = torch.stack(torch._foreach_norm(parameters)).clamp(min=s.clip_floor)
         excess = torch.stack(torch._foreach_norm(gradients)) / (s.clip * norms)
-        gradients = torch._foreach_div(gradients, list(excess.clamp(min=1).unbind()))
+        gradients = list(torch._foreach_div(gradients, list(excess.clamp(min=1).unbind())))
 
         rate = s.rate * (self._count / s.warmup).clamp(max=1) if s.warmup else s.rate
         self._count += 1

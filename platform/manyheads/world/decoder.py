@@ -28,7 +28,8 @@ class VectorDecoder(nn.Module):
 
     def forward(self, latent: Latent) -> Tensor:
         # stoch first, unlike the heads: as the official decoder reads it
-        return self.out(self.layers(torch.cat([latent.stoch.flatten(-2), latent.deter], -1)))
+        vector: Tensor = self.out(self.layers(torch.cat([latent.stoch.flatten(-2), latent.deter], -1)))
+        return vector
 
 
 class DecoderStage(nn.Module):
@@ -67,14 +68,14 @@ class ImageDecoder(nn.Module):
 
     def forward(self, latent: Latent) -> Tensor:
         height, width, channels = self.shape
-        deter = latent.deter.flatten(0, -2)
-        deter = self.deter_to_space(deter.unflatten(-1, (SPACE_BLOCKS, -1)))
+        deter = latent.deter.reshape(-1, SPACE_BLOCKS, latent.deter.shape[-1] // SPACE_BLOCKS)
+        deter = self.deter_to_space(deter)
         deter = deter.view(-1, SPACE_BLOCKS, height, width, channels // SPACE_BLOCKS)
         deter = deter.permute(0, 2, 3, 1, 4).flatten(-2)
         stoch = self.stoch_to_space(self.stoch_hidden(latent.stoch.flatten(-2).flatten(0, -2)))
         x = F.silu(self.norm(deter + stoch.view(-1, *self.shape)))
-        x = self.out(upsample(self.stages(x)))
-        return x.reshape(*latent.deter.shape[:-1], *x.shape[1:])
+        image: Tensor = self.out(upsample(self.stages(x)))
+        return image.reshape(*latent.deter.shape[:-1], *image.shape[1:])
 
 
 class Decoder(nn.Module):

@@ -55,8 +55,8 @@ class Encoder(nn.Module):
         if self.image is not None:
             if image is None:
                 raise ManyheadsError("This world's interface has an image, but no image was given.")
-            flat = image.flatten(0, -4).to(self.image[0].conv.weight.dtype)
-            tokens.append(self.image(flat / 255 - 0.5).reshape(*image.shape[:-3], -1))
+            flat = image.flatten(0, -4).float() / 255 - 0.5
+            tokens.append(self.image(flat).reshape(*image.shape[:-3], -1))
         return torch.cat(tokens, -1)
 
 
@@ -66,7 +66,7 @@ def smallest_image(image: tuple[int, int, int], settings: WorldSettings) -> tupl
     factor = 2 ** len(settings.mults)
     if height % factor or width % factor:
         raise ManyheadsError(
-            f"Images of {height} x {width} pixels can't be halved {len(settings.mults)} times: choose a height "
-            f"and a width that are multiples of {factor}, or fewer entries in world.mults."
+            f"Images of {height} x {width} pixels can't be halved {len(settings.mults)} times: choose a "
+            f"height and a width that are multiples of {factor}, or fewer entries in world.mults."
         )
     return height // factor, width // factor, settings.depth * settings.mults[-1]

@@ -43,7 +43,8 @@ class World(nn.Module):
 
     def draw_noise(self, *shape: int, generator: torch.Generator | None = None) -> Tensor:
         """Noise (*shape, G) for `observe`, `step` and `imagine_step`."""
-        return torch.rand(*shape, self.settings.groups, generator=generator, device=self.device)
+        like = self.rssm.prior_logits.weight
+        return self.rssm.kind.draw_noise((*shape, self.settings.groups), generator, like)
 
     def observe(
         self,
@@ -73,11 +74,14 @@ class World(nn.Module):
         losses = self.rssm.losses(observed)
         if self.decoder.vector is not None:
             error = self.decoder.vector(observed.latents) - symlog(vector)
-            losses["vector"] = (error.square() * vector_mask[:, None]).sum(-1)
+            losses["vector"] = (self._magnitude(error) * vector_mask[:, None]).sum(-1)
         if self.decoder.image is not None and image is not None:
             error = self.decoder.image(observed.latents).sigmoid() - image.float() / 255
-            losses["image"] = error.square().sum((-3, -2, -1)) * image_mask[:, None]
+            losses["image"] = self._magnitude(error).sum((-3, -2, -1)) * image_mask[:, None]
         return losses
+
+    def _magnitude(self, error: Tensor) -> Tensor:
+        return error.abs() if self.settings.reconstruction == "absolute" else error.square()
 
     @torch.no_grad()
     def step(

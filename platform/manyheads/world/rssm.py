@@ -1,4 +1,4 @@
-"""The recurrent state-space model: a deterministic state of gated blocks and a latent of categoricals."""
+"""The recurrent state-space model: a deterministic state of gated blocks and a stochastic latent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from manyheads.world.distributions import categorical_kl, mixed_probs, sample_one_hot, straight_through
+from manyheads.world.latents import latent_kind
 from manyheads.world.networks import MLP, BlockLinear, Layer, Linear, RMSNorm
 from manyheads.world.sizes import WorldSettings
 
@@ -20,7 +20,7 @@ class Latent(NamedTuple):
     deter: Tensor
     """(..., D) float32"""
     stoch: Tensor
-    """(..., G, C) float32, one-hot"""
+    """(..., G, C) float32, one-hot (gaussian: any number, C = 1)"""
 
     @property
     def feature(self) -> Tensor:
@@ -41,9 +41,9 @@ class Observed(NamedTuple):
 
     latents: Latent
     posterior: Tensor
-    """(B, T, G, C) raw logits"""
+    """(B, T, G, numbers) raw: logits, or mean and deviation"""
     prior: Tensor
-    """(B, T, G, C) raw logits at the same recurrent states"""
+    """(B, T, G, numbers) raw, at the same recurrent states"""
 
 
 class Core(nn.Module):
@@ -68,10 +68,10 @@ class Core(nn.Module):
             self.from_action(action),
         ]
         common = torch.cat(inputs, -1).unsqueeze(-2)
-        own = previous.deter.unflatten(-1, (self.blocks, -1))
+        own = previous.deter.view(*previous.deter.shape[:-1], self.blocks, -1)
         x = self.block_hidden(torch.cat([own, common.expand(*own.shape[:-1], -1)], -1))
-        x = F.silu(self.norm(x.flatten(-2)))
-        gates = self.block_gates(x.unflatten(-1, (self.blocks, -1)))
+        x = F.silu(self.norm(x.flatten(-2))).view_as(own)
+        gates: Tensor = self.block_gates(x)
         reset, candidate, update = gates.chunk(3, -1)
         candidate = torch.tanh(reset.sigmoid() * candidate).flatten(-2)
         update = torch.sigmoid(update - 1).flatten(-2)
@@ -84,8 +84,9 @@ class RSSM(nn.Module):
     def __init__(self, settings: WorldSettings, actions: int, tokens: int) -> None:
         super().__init__()
         self.settings = settings
+        self.kind = latent_kind(settings)
         deter, hidden = settings.deter, settings.hidden
-        logits = settings.groups * settings.classes
+        logits = settings.groups * self.kind.numbers
         self.core = Core(settings, actions)
         self.prior_layers = MLP(deter, hidden, layers=2)
         self.prior_logits = Linear(hidden, logits)
@@ -93,17 +94,12 @@ class RSSM(nn.Module):
         self.posterior_logits = Linear(hidden, logits)
 
     def prior(self, deter: Tensor) -> Tensor:
-        """Raw logits (..., G, C) before the observation is seen."""
+        """The latent before the observation is seen, raw (..., G, numbers)."""
         return self._groups(self.prior_logits(self.prior_layers(deter)))
 
     def posterior(self, deter: Tensor, tokens: Tensor) -> Tensor:
-        """Raw logits (..., G, C) after it."""
+        """The latent after it, raw (..., G, numbers)."""
         return self._groups(self.posterior_logits(self.posterior_layers(torch.cat([deter, tokens], -1))))
-
-    def sample(self, logits: Tensor, uniform: Tensor) -> Tensor:
-        """One-hot latents (..., G, C) from uniform noise (..., G), with straight-through gradients."""
-        probs = mixed_probs(logits, self.settings.unimix)
-        return straight_through(sample_one_hot(probs.detach(), uniform), probs)
 
     def observe_step(
         self, previous: Latent, tokens: Tensor, action: Tensor, first: Tensor, noise: Tensor
@@ -113,7 +109,7 @@ class RSSM(nn.Module):
         previous = Latent(previous.deter * keep, previous.stoch * keep[..., None])
         deter = self.core(previous, action * keep)
         logits = self.posterior(deter, tokens)
-        return Latent(deter, self.sample(logits, noise)), logits
+        return Latent(deter, self.kind.sample(logits, noise)), logits
 
     def observe(
         self, start: Latent, tokens: Tensor, action: Tensor, first: Tensor, noise: Tensor
@@ -129,18 +125,15 @@ class RSSM(nn.Module):
     def imagine_step(self, previous: Latent, action: Tensor, noise: Tensor) -> Latent:
         """The next prior state."""
         deter = self.core(previous, action)
-        return Latent(deter, self.sample(self.prior(deter), noise))
+        return Latent(deter, self.kind.sample(self.prior(deter), noise))
 
     def losses(self, observed: Observed) -> dict[str, Tensor]:
         """`dyn` trains the prior towards the posterior, `rep` the posterior towards the prior: (B, T) each.
 
-        KL is summed over the groups and floored at the free nats row by row.
+        KL is summed over the variables and floored at the free nats row by row.
         """
-        posterior = mixed_probs(observed.posterior, self.settings.unimix)
-        prior = mixed_probs(observed.prior, self.settings.unimix)
-        dyn = categorical_kl(posterior.detach(), prior).sum(-1)
-        rep = categorical_kl(posterior, prior.detach()).sum(-1)
+        dyn, rep = self.kind.losses(observed.posterior, observed.prior)
         return {"dyn": dyn.clamp(min=self.settings.free_nats), "rep": rep.clamp(min=self.settings.free_nats)}
 
-    def _groups(self, logits: Tensor) -> Tensor:
-        return logits.unflatten(-1, (self.settings.groups, self.settings.classes))
+    def _groups(self, raw: Tensor) -> Tensor:
+        return raw.view(*raw.shape[:-1], self.settings.groups, self.kind.numbers)

@@ -1,0 +1,88 @@
+"""The latent's two kinds: categorical variables as in DreamerV3, or a diagonal Gaussian as in a VAE.
+
+Networks give raw numbers (..., G, `numbers`); a sample is (..., G, C). Noise is one number per variable.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from manyheads.world.distributions import categorical_kl, mixed_probs, sample_one_hot, straight_through
+from manyheads.world.sizes import WorldSettings
+
+MIN_DEVIATION = 0.1
+
+
+class LatentKind(Protocol):
+    """How raw numbers become samples and divergences."""
+
+    numbers: int
+
+    def draw_noise(self, shape: tuple[int, ...], generator: torch.Generator | None, like: Tensor) -> Tensor:
+        """The noise that `sample` wants, of this shape, on the device of `like`."""
+
+    def sample(self, raw: Tensor, noise: Tensor) -> Tensor:
+        """(..., G, C) with gradients."""
+
+    def losses(self, posterior: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
+        """KL that trains the prior, KL that trains the posterior: (...) each, summed over the variables."""
+
+
+class Categorical:
+    """G one-hot variables of C classes, mixed with some uniform mass; straight-through gradients."""
+
+    def __init__(self, settings: WorldSettings) -> None:
+        self.numbers = settings.classes
+        self.unimix = settings.unimix
+
+    def draw_noise(self, shape: tuple[int, ...], generator: torch.Generator | None, like: Tensor) -> Tensor:
+        return torch.rand(shape, generator=generator, device=like.device)
+
+    def sample(self, raw: Tensor, noise: Tensor) -> Tensor:
+        probs = mixed_probs(raw, self.unimix)
+        return straight_through(sample_one_hot(probs.detach(), noise), probs)
+
+    def losses(self, posterior: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
+        p, q = mixed_probs(posterior, self.unimix), mixed_probs(prior, self.unimix)
+        return categorical_kl(p.detach(), q).sum(-1), categorical_kl(p, q.detach()).sum(-1)
+
+
+class Gaussian:
+    """G independent normals; the posterior is held to the learned prior or to the standard normal."""
+
+    def __init__(self, settings: WorldSettings) -> None:
+        self.numbers = 2
+        self.standard = settings.latent_prior == "standard"
+
+    def draw_noise(self, shape: tuple[int, ...], generator: torch.Generator | None, like: Tensor) -> Tensor:
+        return torch.randn(shape, generator=generator, device=like.device)
+
+    def sample(self, raw: Tensor, noise: Tensor) -> Tensor:
+        mean, deviation = self.moments(raw)
+        return (mean + deviation * noise)[..., None]
+
+    def losses(self, posterior: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
+        p, q = self.moments(posterior), self.moments(prior)
+        towards = (torch.zeros_like(q[0]), torch.ones_like(q[1])) if self.standard else q
+        dyn = normal_kl(p[0].detach(), p[1].detach(), *q)
+        rep = normal_kl(*p, towards[0].detach(), towards[1].detach())
+        return dyn.sum(-1), rep.sum(-1)
+
+    def moments(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation (..., G)."""
+        return raw[..., 0], F.softplus(raw[..., 1]) + MIN_DEVIATION
+
+
+def normal_kl(mean_p: Tensor, deviation_p: Tensor, mean_q: Tensor, deviation_q: Tensor) -> Tensor:
+    """KL(p || q) of each component."""
+    ratio = deviation_p / deviation_q
+    return 0.5 * (ratio.square() + ((mean_p - mean_q) / deviation_q).square() - 1) - ratio.log()
+
+
+def latent_kind(settings: WorldSettings) -> LatentKind:
+    """The kind that the settings name."""
+    return Gaussian(settings) if settings.latent == "gaussian" else Categorical(settings)
