@@ -1,0 +1,113 @@
+"""Which way things depend, read from the imports: the table of docs/architecture.md."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent.parent
+CORE = HERE / "platform"
+
+BASE = {"errors", "imports", "storage.atomic"}
+NAMES = BASE | {"hookspecs", "models", "commands", "yamlfile", "registry", "task"}
+CONTRACTS = {"environment.contract", "environment.places", "rewards.contract", "heads.kind", "heads.contract"}
+LEARNED = {"environment", "experience", "world", "heads", "rewards"}
+WORK = LEARNED | {"learning", "storage", "report"}
+
+MAY_IMPORT = {
+    "errors": set(),
+    "imports": {"errors"},
+    "commands": BASE,
+    "yamlfile": BASE,
+    "models": BASE,
+    "hookspecs": NAMES | CONTRACTS,
+    "registry": NAMES | CONTRACTS,
+    "task": NAMES | CONTRACTS | {"environment", "rewards.spec"},
+    "builtins": NAMES | CONTRACTS | {"rewards"},
+    "testing": NAMES | LEARNED,
+    "environment": BASE | {"environment"},
+    "rewards": BASE | {"rewards", "environment.contract"},
+    "world": BASE | {"world", "environment.places", "experience.batch"},
+    "heads": BASE | {"heads", "world", "rewards.contract", "environment.places"},
+    "experience": BASE | {"experience", "world", "environment", "heads.contract"},
+    "learning": NAMES | WORK,
+    "storage": NAMES | WORK,
+    "report": NAMES | WORK,
+    "cli": NAMES | WORK | {"cli"},
+    "__main__": NAMES | {"cli"},
+    "__init__": NAMES | WORK,
+}
+"""Which modules (and those below them) each room imports; imports for type checkers alone are free."""
+
+PLUGINS_MAY_IMPORT = CONTRACTS | {"", "errors", "hookspecs", "models", "testing", "task", "yamlfile"}
+PLUGINS_MAY_IMPORT |= {"rewards", "storage.folder", "storage.atomic", "commands"}
+"""The public face ("") and the contracts."""
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules that a file imports when it runs, in full, wherever in the file."""
+
+    def visit(node: ast.AST) -> Iterator[str]:
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            return
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            module = node.module or ""
+            for alias in node.names:
+                inner = CORE.joinpath(*module.split("."), alias.name)
+                yield (
+                    f"{module}.{alias.name}"
+                    if inner.is_dir() or inner.with_suffix(".py").exists()
+                    else module
+                )
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child)
+
+    yield from visit(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def inside(module: str, allowed: set[str]) -> bool:
+    """Whether a module of manyheads (without its first name) is one of these or lies below one."""
+    return any(module == name or (name and module.startswith(f"{name}.")) for name in allowed)
+
+
+def core_files() -> list[Path]:
+    return sorted(path for path in (CORE / "manyheads").rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    """`heads.contract` for platform/manyheads/heads/contract.py."""
+    parts = path.relative_to(CORE / "manyheads").with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+@pytest.mark.parametrize("path", core_files(), ids=name_of)
+def test_core_depends_one_way(path: Path) -> None:
+    room = name_of(path).split(".")[0]
+    allowed = BASE if name_of(path) in BASE else MAY_IMPORT[room]
+    for module in imports(path):
+        package, _, inner = module.partition(".")
+        assert not package.startswith("manyheads_"), f"the core imports the plugin {package}"
+        if package == "manyheads" and inner:
+            assert inside(inner, allowed), f"{room} must not import manyheads.{inner}"
+
+
+@pytest.mark.parametrize(
+    "folder", sorted({*(HERE / "plugins").glob("*"), *(HERE / "tasks").glob("*")}), ids=lambda p: p.name
+)
+def test_plugins_import_the_public_face_and_never_one_another(folder: Path) -> None:
+    for path in folder.rglob("*.py"):
+        for module in imports(path):
+            package, _, inner = module.partition(".")
+            if package.startswith("manyheads_"):
+                assert package == folder.name, f"{path.name} imports the plugin {package}"
+            elif package == "manyheads":
+                assert inside(inner, PLUGINS_MAY_IMPORT), f"{path.name} imports manyheads.{inner}"
+
+
+def test_every_room_is_in_the_table() -> None:
+    rooms = {name_of(path).split(".")[0] for path in core_files()}
+    assert rooms <= MAY_IMPORT.keys()

@@ -1,0 +1,115 @@
+"""Every hook is documented in docs/plugins.md, and the page's own plugin works."""
+
+import inspect
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+import manyheads
+from helpers import package
+from manyheads import hookspecs
+from manyheads.cli import manyheads as command_line
+from manyheads.environment.places import Places
+from manyheads.heads.contract import HeadBatch
+from manyheads.models import LanguageModel
+from manyheads.registry import Registry, registry
+from manyheads.rewards.contract import RewardSource
+from manyheads.world.model import Latent, World
+from manyheads.world.sizes import WorldSettings
+
+PAGE = (Path(__file__).parent.parent / "docs" / "plugins.md").read_text(encoding="utf-8")
+HOOKS = [
+    name for name, _ in inspect.getmembers(hookspecs, inspect.isfunction) if name.startswith("register_")
+]
+
+
+def files() -> dict[str, str]:
+    """The page's blocks, joined by the file that their first line names."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for file, text in re.findall(r"^```(?:python|yaml)\n# (\S+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL):
+        found[file].append(text)
+    return {file: "\n".join(texts) for file, texts in found.items()}
+
+
+@pytest.fixture(scope="module")
+def sailing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the page's package and its metadata."""
+    return package(tmp_path_factory.mktemp("sailing"), "sailing", files())
+
+
+@pytest.fixture
+def registered(sailing: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
+    """The registry of this Python with the page's package installed."""
+    monkeypatch.syspath_prepend(str(sailing))
+    registry.cache_clear()
+    yield registry()
+    registry.cache_clear()
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_hook_is_documented_and_its_example_is_registered(hook: str, registered: Registry) -> None:
+    assert f"## `{hook}`" in PAGE
+    assert f"def {hook}(" in files()["manyheads_sailing/__init__.py"]
+    table = getattr(registered, hook.removeprefix("register_"))
+    assert [name for name, owner in table.owners.items() if owner == "sailing"]
+    assert not registered.plugins["sailing"].problems
+
+
+def test_there_are_the_six_hooks_of_the_page() -> None:
+    assert set(re.findall(r"^## `(\w+)`", PAGE, re.MULTILINE)) == set(HOOKS)
+
+
+def test_every_python_block_of_the_page_names_its_file() -> None:
+    assert PAGE.count("```python") == len(re.findall(r"^```python\n# \S+\.py$", PAGE, re.MULTILINE))
+
+
+def test_environment_of_the_page(registered: Registry) -> None:
+    env = manyheads.make("sailing/boat", wind=1)
+    _, info = env.reset(seed=0)
+    *_, after = env.step(1)
+    assert after["signals"]["north"] == pytest.approx(info["signals"]["north"] + 0.1)
+    with pytest.raises(manyheads.ManyheadsError, match="option wind=2"):
+        manyheads.make("sailing/boat", wind=2)
+
+
+def test_task_and_reward_of_the_page(registered: Registry) -> None:
+    task = manyheads.load_task("sailing/boat-north")
+    assert isinstance(task.reward, RewardSource)
+    reward, terminated = task.reward.label({"north": np.array([9.0, 2.5, -1.0, 7.0])})
+    assert reward.tolist() == [0, 0.5, 0, 1]
+    assert terminated.tolist() == [False, False, False, True]
+
+
+def test_head_of_the_page(registered: Registry) -> None:
+    interface = Places(vector=("a", "b"), continuous=("push",), discrete=(("rudder", 2), ("sail", 3)))
+    world = World(interface, WorldSettings(size="demo"))
+    kind = registered.heads["sailing/helmsman"].load()
+    mask = interface.mask(Places(vector=("a",), discrete=(("rudder", 2),)))
+    head = kind.build(interface, mask, world, kind.settings())
+    action = head.act(world.initial(5))
+    assert action.shape == (5, 6)
+    assert action[:, 1:3].sum(-1).tolist() == [1] * 5
+    assert not action[:, [0, 3, 4, 5]].any()
+    rows, size = (2, 3), world.settings
+    latents = Latent(torch.zeros(*rows, size.deter), torch.zeros(*rows, size.groups, size.classes))
+    nothing = torch.zeros(rows, dtype=torch.bool)
+    batch = HeadBatch(latents, torch.ones(rows), nothing, nothing, ~nothing)
+    assert sum(head.losses(batch, world).values()) > 0
+    assert sum(head.losses(batch._replace(owned=nothing), world).values()) == 0
+
+
+def test_model_of_the_page(registered: Registry) -> None:
+    model = registered.models["sailing/parrot"].factory()
+    assert isinstance(model, LanguageModel)
+    assert np.linalg.norm(model.embed(["a", "b"]), axis=1).tolist() == [1, 1]
+
+
+def test_command_of_the_page(registered: Registry) -> None:
+    assert "greet a boat" in CliRunner().invoke(command_line, ["--help"]).stdout
+    assert CliRunner().invoke(command_line, ["harbour", "Ada"]).stdout == "Welcome to the harbour, Ada.\n"
