@@ -11,7 +11,16 @@ from manyheads.rewards.compile import combination, tolerance
 from manyheads.rewards.sources import SpecSource, episode_succeeded, successes
 from manyheads.rewards.spec import REACH_ZERO, Combine, RewardSpec, Success, Tolerance
 
-SIGMOIDS = ["gaussian", "hyperbolic", "long_tail", "reciprocal", "cosine", "linear", "quadratic", "tanh_squared"]
+SIGMOIDS = [
+    "gaussian",
+    "hyperbolic",
+    "long_tail",
+    "reciprocal",
+    "cosine",
+    "linear",
+    "quadratic",
+    "tanh_squared",
+]
 
 
 def source(reward, **more):
@@ -48,7 +57,9 @@ def test_tolerance_is_dm_controls(sigmoid, lower, width, margin, at_margin):
         shape="tolerance", lower=lower, upper=upper, margin=margin, sigmoid=sigmoid, value_at_margin=at_margin
     )
     bounds = (-np.inf if lower is None else lower, np.inf if upper is None else upper)
-    edges = [edge + step for edge in bounds if np.isfinite(edge) for step in (-margin, -1e-9, 0, 1e-9, margin)]
+    edges = [
+        edge + step for edge in bounds if np.isfinite(edge) for step in (-margin, -1e-9, 0, 1e-9, margin)
+    ]
     x = np.array([*np.linspace(-20, 20, 41), *edges])
     theirs = rewards.tolerance(x, bounds, margin, sigmoid, at_margin)
     np.testing.assert_allclose(tolerance(torch.as_tensor(x), shape).numpy(), theirs, rtol=0, atol=1e-9)
@@ -62,7 +73,12 @@ def test_ramp_runs_either_way_and_is_clipped():
 
 @pytest.mark.parametrize(
     ("how", "expected"),
-    [("product", 0.2 * 0.8), ("min", 0.2), ("weighted_mean", 0.65), ("geometric_mean", 0.2**0.25 * 0.8**0.75)],
+    [
+        ("product", 0.2 * 0.8),
+        ("min", 0.2),
+        ("weighted_mean", 0.65),
+        ("geometric_mean", 0.2**0.25 * 0.8**0.75),
+    ],
 )
 def test_combinations(how, expected):
     both = [ramp("x", weight=1.0), ramp("y", weight=3.0)]
@@ -102,7 +118,11 @@ def test_expressions(expression, expected):
 
 def test_effort_is_the_mean_over_all_controls():
     lazy = source({**ramp("x")}, effort={"weight": 0.2})
-    columns = {"x": np.ones((1, 3)), "control[0]": np.array([[0, 1, 0.5]]), "control[1]": np.array([[0, 1, -2.0]])}
+    columns = {
+        "x": np.ones((1, 3)),
+        "control[0]": np.array([[0, 1, 0.5]]),
+        "control[1]": np.array([[0, 1, -2.0]]),
+    }
     reward = lazy.label(columns, np.zeros((1, 3), bool)).reward
     np.testing.assert_allclose(reward, [[1.0, 0.8, 0.8 + 0.2 * 0.75 / 2]], rtol=1e-6)
     with pytest.raises(ManyheadsError, match=r"control\[0\]"):

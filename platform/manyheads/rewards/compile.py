@@ -149,7 +149,8 @@ def value(node: Expression, signals: Signals) -> Tensor:
     if isinstance(node, Unary):
         x = value(node.of, signals)
         if node.op == "wrap_angle":
-            return math.pi - torch.remainder(math.pi - x, 2 * math.pi)
+            turned = math.pi - torch.remainder(math.pi - x, 2 * math.pi)
+            return torch.where((x > -math.pi) & (x <= math.pi), x, turned)
         return x.abs() if node.op == "abs" else -x
     operands = _stack([value(child, signals) for child in node.of])
     if node.op == "diff":

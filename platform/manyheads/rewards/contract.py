@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_ch
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from manyheads.environment.contract import Instance
 
 
@@ -37,7 +35,7 @@ class RewardSource(Protocol):
     @property
     def signals(self) -> frozenset[str]: ...
 
-    def label(self, signals: Mapping[str, Tensor], first: Tensor | None = None) -> Labels:
+    def label(self, signals: Mapping[str, Any], first: Any = None) -> Labels:
         """Labels rows of any one shape, as float32 reward and bool terminated of that shape.
 
         Without `first`, axis 0 is time and row 0 starts an episode. NumPy arrays give NumPy arrays.

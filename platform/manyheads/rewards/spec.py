@@ -271,7 +271,7 @@ class RewardSpec(Node):
                 _limit(f"{where}.x", "nodes", size, MAX_EXPRESSION_NODES)
                 _limit(f"{where}.x", "nested operations", _depth(node.x, (Unary, Nary)), MAX_EXPRESSION_DEPTH)
                 if not any(isinstance(inner, SignalValue) for _, inner in walk(node.x)):
-                    raise _wrong("L2_OPERANDS", f"{where}.x reads no signal, so it never changes")
+                    raise _wrong("L2_OPERANDS", "this reads no signal, so it never changes", f"{where}.x")
             if isinstance(node, (Success, Indicator)):
                 _limit(
                     f"{where}.when", "nested predicates", _depth(node.when, (Join, Not)), MAX_PREDICATE_DEPTH
@@ -280,7 +280,7 @@ class RewardSpec(Node):
         terms = sum(isinstance(node, Term) for _, node in walk(self.reward))
         _limit("reward", "terms", terms, MAX_TERMS, "L2_SIZE")
         distinct = {expression.model_dump_json() for expression in expressions}
-        _limit("the specification", "different expressions", len(distinct), MAX_EXPRESSIONS, "L2_SIZE")
+        _limit("", "different expressions", len(distinct), MAX_EXPRESSIONS, "L2_SIZE")
         return self
 
     @property
@@ -325,9 +325,9 @@ def _depth(node: Any, kinds: tuple[type[Node], ...]) -> int:
     return 1 + max(_depth(child, kinds) for child in inner)
 
 
-def _limit(where: str, what: str, size: int, most: int, code: str = "L2_DEPTH") -> None:
+def _limit(path: str, what: str, size: int, most: int, code: str = "L2_DEPTH") -> None:
     if size > most:
-        raise _wrong(code, f"{where} has {size} {what}; at most {most} are allowed")
+        raise _wrong(code, f"{size} {what} are too many; at most {most} are allowed", path)
 
 
 def _require_ordered(lower: float, upper: float) -> None:
@@ -335,6 +335,6 @@ def _require_ordered(lower: float, upper: float) -> None:
         raise _wrong("L2_BOUNDS", f"`lower` ({lower:g}) must not be above `upper` ({upper:g})")
 
 
-def _wrong(code: str, message: str) -> PydanticCustomError:
-    """A check of validate's list that fails inside a model; pydantic adds the place."""
-    return PydanticCustomError(code, message)
+def _wrong(code: str, message: str, path: str = "") -> PydanticCustomError:
+    """A check of validate's list that fails inside a model; `path` leads on from where pydantic says."""
+    return PydanticCustomError(code, "{message}", {"message": message, "path": path})

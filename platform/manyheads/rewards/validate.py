@@ -148,7 +148,8 @@ def _parse(model: type[M], data: Any, at: str) -> tuple[M | None, list[Finding]]
         findings = []
         for problem in error.errors():
             code = problem["type"] if problem["type"].startswith("L2_") else "L1_SCHEMA"
-            findings.append(under(at, Finding(code, "error", _path(problem["loc"]), _message(problem))))
+            inner = under(_path(problem["loc"]), Finding(code, "error", _inside(problem), _message(problem)))
+            findings.append(under(at, inner))
         return None, findings
 
 
@@ -161,6 +162,11 @@ def _path(location: tuple[int | str, ...]) -> str:
         elif part not in UNION_MEMBERS:
             path += f".{part}" if path else part
     return path
+
+
+def _inside(problem: Any) -> str:
+    """How the grammar's own check leads on from the model in which it failed."""
+    return str(problem.get("ctx", {}).get("path", "")) if problem["type"].startswith("L2_") else ""
 
 
 UNION_MEMBERS = frozenset(
