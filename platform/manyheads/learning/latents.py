@@ -29,7 +29,9 @@ def refresh(world: World, replay: Replay, seed: int) -> int:
         stoch = np.concatenate([part.stoch.cpu().numpy() for part in parts], 1)
         for index, episode in enumerate(group):
             rows = len(episode)
-            replay.write_latents(episode.where, deter[index : index + 1, :rows], stoch[index : index + 1, :rows])
+            replay.write_latents(
+                episode.where, deter[index : index + 1, :rows], stoch[index : index + 1, :rows]
+            )
     return sum(map(len, episodes))
 
 
@@ -46,7 +48,9 @@ def _observe(world: World, episodes: Sequence[Episode], generator: torch.Generat
         window = slice(start, start + WINDOW)
         image = None
         if images:
-            image = torch.from_numpy(np.stack([_pad(pixels[window], WINDOW) for pixels in images if pixels is not None]))
+            image = torch.from_numpy(
+                np.stack([_pad(pixels[window], WINDOW) for pixels in images if pixels is not None])
+            )
         observed = world.observe(
             None if image is None else image.to(world.device),
             vector[:, window].to(world.device),

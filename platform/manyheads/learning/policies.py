@@ -39,7 +39,10 @@ class Policies:
 
     @torch.no_grad()
     def act(
-        self, image: npt.NDArray[np.uint8] | None, vector: npt.NDArray[np.float32], first: npt.NDArray[np.bool_]
+        self,
+        image: npt.NDArray[np.uint8] | None,
+        vector: npt.NDArray[np.float32],
+        first: npt.NDArray[np.bool_],
     ) -> Acted:
         """Advances all latents by one observation each and samples an action for each slot."""
         pixels = None if image is None else torch.from_numpy(image).to(self.device)

@@ -47,7 +47,9 @@ class Trainer:
         torch.manual_seed(settings.seed)
         self.world = World(folder.interface, settings.world).to(settings.training.device)
         self.heads = {task.name: build_head(task, self.world, folder) for task in tasks}
-        self.learner = Learner(self.world, self.heads, settings.optimizer, settings.seed, train_world=not frozen)
+        self.learner = Learner(
+            self.world, self.heads, settings.optimizer, settings.seed, train_world=not frozen
+        )
         self.replay: Replay = folder.replay()
         self.steps = self.updates = 0
         self.owed = 0.0
@@ -143,7 +145,9 @@ class Trainer:
         def make(instance):
             return Adapted(episodes(instance.make(), steps[instance.key]), instance.signals)
 
-        self._collector = Collector(slots, self.folder.interface, self.replay, settings.seed, training.workers, make)
+        self._collector = Collector(
+            slots, self.folder.interface, self.replay, settings.seed, training.workers, make
+        )
         self._policies = Policies(self.world, self.heads, [task.name for task in tasks], settings.seed)
         if "collector" in self._run:
             self._policies.load(self.folder.checkpoint.read(f"{self.run_name}/policies"))
@@ -195,7 +199,9 @@ class Trainer:
             yield stopping
             self.save()
         if stop.requested:
-            progress.say(f"Stopped and saved at {self.steps} steps, {self.updates} updates; the same command goes on.")
+            progress.say(
+                f"Stopped and saved at {self.steps} steps, {self.updates} updates; the same command goes on."
+            )
             raise KeyboardInterrupt
 
     def _report(self, episode: Finished, metrics: Metrics, progress: Progress) -> None:
@@ -223,4 +229,3 @@ class StopRequest:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
-

@@ -25,7 +25,9 @@ class LoadedWorld:
 
     def __init__(self, folder: WorldFolder) -> None:
         if "world" not in folder.checkpoint.names:
-            raise ManyheadsError(f"{folder.path} has not been trained yet. `manyheads train {folder.path} TASK` does.")
+            raise ManyheadsError(
+                f"{folder.path} has not been trained yet. `manyheads train {folder.path} TASK` does."
+            )
         self.folder = folder
         self.model = World(folder.interface, folder.settings.world)
         load_module(self.model, folder, "world")
@@ -65,7 +67,9 @@ class Agent:
         image, vector = self._adapted.observe(observation)
         fitted = self._fitting.image(image)
         acted = self._policies.act(
-            None if fitted is None else fitted[None], self._fitting.vector(vector)[None], np.array([self._first])
+            None if fitted is None else fitted[None],
+            self._fitting.vector(vector)[None],
+            np.array([self._first]),
         )
         self._first = False
         return self._adapted.act(self._fitting.action(acted.action[0]))
@@ -103,7 +107,9 @@ def load_module(module: torch.nn.Module, folder: WorldFolder, name: str) -> None
     for key in sorted(expected.keys() | tensors.keys()):
         if key not in tensors or key not in expected:
             state = "lacks" if key not in tensors else "has an unexpected"
-            raise ManyheadsError(f"{folder.path}: saved {name!r} {state} tensor {key}. Were the settings edited?")
+            raise ManyheadsError(
+                f"{folder.path}: saved {name!r} {state} tensor {key}. Were the settings edited?"
+            )
         if expected[key].shape != tensors[key].shape:
             raise ManyheadsError(
                 f"{folder.path}: tensor {key} of {name!r} is {tuple(tensors[key].shape)}, "

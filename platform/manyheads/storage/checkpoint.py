@@ -52,7 +52,9 @@ class Checkpoint:
     def read(self, name: str) -> dict[str, Tensor]:
         """The tensors saved under `name`; raises ManyheadsError where the file is missing or damaged."""
         if name not in self._files:
-            raise ManyheadsError(f"{self.folder} holds no saved {name!r}; it has: {', '.join(self._files) or 'nothing'}.")
+            raise ManyheadsError(
+                f"{self.folder} holds no saved {name!r}; it has: {', '.join(self._files) or 'nothing'}."
+            )
         path = self.folder / self._files[name]
         try:
             return load_file(path)
@@ -82,7 +84,9 @@ class Checkpoint:
 def check_format(path: Path, found: object) -> None:
     """Refuses a file of a format newer than this version of the program knows."""
     if not isinstance(found, int):
-        raise ManyheadsError(f"{path} does not say which format it has; it is not a manyheads file or it is damaged.")
+        raise ManyheadsError(
+            f"{path} does not say which format it has; it is not a manyheads file or it is damaged."
+        )
     if found > FORMAT:
         raise ManyheadsError(
             f"{path} was written by a newer manyheads (format {found}, this one knows {FORMAT}). "

@@ -1,13 +1,13 @@
 """The world folder: settings, interface, weights, replay, heads and metrics, laid out for a person to read.
 
-    world/
-      world.yaml                settings, interface, the instances it is made for
-      checkpoint.json           the manifest: which files below are in force, counters, positions
-      world.000012.safetensors  weights of the world model
-      learner.000012.safetensors  optimiser, random generators
-      heads/dmc__walker-walk/   task.yaml, weights.000012.safetensors, what the goal's writer decided
-      replay/                   measured rows and the side table of latents
-      metrics.jsonl, tensorboard/, evaluations.json, report.html
+world/
+  world.yaml                settings, interface, the instances it is made for
+  checkpoint.json           the manifest: which files below are in force, counters, positions
+  world.000012.safetensors  weights of the world model
+  learner.000012.safetensors  optimiser, random generators
+  heads/dmc__walker-walk/   task.yaml, weights.000012.safetensors, what the goal's writer decided
+  replay/                   measured rows and the side table of latents
+  metrics.jsonl, tensorboard/, evaluations.json, report.html
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ class InstanceRecord(BaseModel):
 class WorldFolder:
     """A world on disk. Use `create` or `open`."""
 
-    def __init__(self, path: Path, settings: Settings, interface: Places, instances: Sequence[InstanceRecord]) -> None:
+    def __init__(
+        self, path: Path, settings: Settings, interface: Places, instances: Sequence[InstanceRecord]
+    ) -> None:
         self.path = path
         self.settings = settings
         self.interface = interface
@@ -75,7 +77,9 @@ class WorldFolder:
         """Reads the folder; raises ManyheadsError where there is no world, or one by a newer version."""
         path = Path(path)
         if not (path / WORLD).exists():
-            raise ManyheadsError(f"{path} holds no world ({WORLD} is missing). `manyheads train {path} TASK` makes one.")
+            raise ManyheadsError(
+                f"{path} holds no world ({WORLD} is missing). `manyheads train {path} TASK` makes one."
+            )
         try:
             values = yaml.safe_load((path / WORLD).read_text(encoding="utf-8"))
             check_format(path / WORLD, values.get("format"))
@@ -118,10 +122,15 @@ class WorldFolder:
     def record_of(self, instance: Instance) -> InstanceRecord:
         """The world's own record of an instance; raises ManyheadsError where the world was not made for it."""
         for record in self.instances:
-            if record.environment == instance.environment.name and record.instance().experience == instance.experience:
+            if (
+                record.environment == instance.environment.name
+                and record.instance().experience == instance.experience
+            ):
                 return record
         known = ", ".join(dict.fromkeys(record.instance().experience for record in self.instances))
-        raise ManyheadsError(f"The world {self.path} was not made for {instance.experience}; it knows: {known}.")
+        raise ManyheadsError(
+            f"The world {self.path} was not made for {instance.experience}; it knows: {known}."
+        )
 
     def replay(self, read_only: bool = False) -> Replay:
         """The replay, opened where it lies; one process at a time may write to it."""

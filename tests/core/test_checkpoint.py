@@ -1,0 +1,92 @@
+"""Checkpoints: complete sets in force at once, damage and newer formats said plainly, nothing lost on a full disk."""
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from manyheads import ManyheadsError
+from manyheads.storage import atomic
+from manyheads.storage.checkpoint import FORMAT, MANIFEST, Checkpoint
+
+
+def save(folder: Path, value: float, step: int) -> None:
+    Checkpoint(folder).write(
+        {"world": {"w": torch.full((3,), value)}, "heads/a/weights": {"h": torch.ones(2) * value}},
+        {"steps": step},
+    )
+
+
+def test_what_was_written_is_read_back(tmp_path: Path) -> None:
+    save(tmp_path, 1.5, 10)
+    found = Checkpoint(tmp_path)
+    assert found.state == {"steps": 10}
+    assert torch.equal(found.read("world")["w"], torch.full((3,), 1.5))
+
+
+def test_sets_that_are_not_written_again_stay_in_force(tmp_path: Path) -> None:
+    save(tmp_path, 1.0, 10)
+    Checkpoint(tmp_path).write({"heads/a/weights": {"h": torch.zeros(2)}}, {"steps": 11})
+    found = Checkpoint(tmp_path)
+    assert torch.equal(found.read("world")["w"], torch.ones(3))
+    assert torch.equal(found.read("heads/a/weights")["h"], torch.zeros(2))
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 2
+
+
+def test_a_crash_between_weights_and_manifest_leaves_the_last_set_in_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, 1.0, 10)
+
+    def crash(path: Path, value: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, "write_json", crash)
+        with pytest.raises(KeyboardInterrupt):
+            save(tmp_path, 2.0, 20)
+    assert Checkpoint(tmp_path).state == {"steps": 10}
+    assert torch.equal(Checkpoint(tmp_path).read("world")["w"], torch.ones(3))
+    save(tmp_path, 3.0, 30)
+    assert torch.equal(Checkpoint(tmp_path).read("world")["w"], torch.full((3,), 3.0))
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 2
+
+
+def test_a_full_disk_is_said_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path, 1.0, 10)
+
+    def full(fd: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic.os, "fsync", full)
+        with pytest.raises(
+            ManyheadsError, match=r"world.000002.safetensors: No space left on device. Nothing that was"
+        ):
+            save(tmp_path, 2.0, 20)
+    assert Checkpoint(tmp_path).state == {"steps": 10}
+    assert not list(tmp_path.rglob(".*.part"))
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    save(tmp_path, 1.0, 10)
+    (tmp_path / "world.000001.safetensors").write_bytes(b"half")
+    with pytest.raises(ManyheadsError, match=r"world.000001.safetensors can't be read"):
+        Checkpoint(tmp_path).read("world")
+
+
+def test_a_newer_format_is_refused(tmp_path: Path) -> None:
+    save(tmp_path, 1.0, 10)
+    manifest = json.loads((tmp_path / MANIFEST).read_text())
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest | {"format": FORMAT + 1}))
+    with pytest.raises(ManyheadsError, match=r"written by a newer manyheads .* Upgrade with"):
+        Checkpoint(tmp_path)
+
+
+def test_a_half_written_manifest_is_named(tmp_path: Path) -> None:
+    save(tmp_path, 1.0, 10)
+    (tmp_path / MANIFEST).write_text('{"format": 1, "gener')
+    with pytest.raises(ManyheadsError, match=r"checkpoint.json can't be read"):
+        Checkpoint(tmp_path)

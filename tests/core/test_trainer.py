@@ -1,0 +1,163 @@
+"""The loop on a real simulator: it goes on bit for bit after a stop, loses nothing when killed, and says what is wrong."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from manyheads import ManyheadsError, load
+from manyheads.cli import manyheads
+from manyheads.experience.collector import Collector
+from manyheads.storage.folder import WorldFolder
+
+TASKS = ["dmc/cartpole-swingup", "dmc/cartpole-park_left"]
+TINY = [
+    f"--set={setting}"
+    for setting in (
+        "world.deter=16", "world.hidden=8", "world.groups=4", "world.classes=4", "world.units=8",
+        "heads.actor_critic.horizon=3", "training.batch=4", "training.length=8", "training.slots=2",
+        "training.ratio=4", "training.checkpoint_minutes=0.005",
+    )
+]  # fmt: skip
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    """Runs the command line in this process and returns what it printed."""
+    result = CliRunner().invoke(manyheads, [str(argument) for argument in arguments])
+    if code == 0 and result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def weights(world: Path) -> dict[str, torch.Tensor]:
+    checkpoint = WorldFolder.open(world).checkpoint
+    return {
+        f"{name}/{key}": value for name in checkpoint.names for key, value in checkpoint.read(name).items()
+    }
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
+    """Ctrl-C while the collector works for the `call`-th time."""
+    collect, calls = Collector.collect, iter(range(1, call + 1))
+
+    def interrupted(self: Collector, act: Any) -> Any:
+        if next(calls, None) == call:
+            signal.raise_signal(signal.SIGINT)
+        return collect(self, act)
+
+    monkeypatch.setattr(Collector, "collect", interrupted)
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    run("train", straight, *TASKS, "--steps", 200, *TINY)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 70)
+        assert (
+            CliRunner().invoke(manyheads, ["train", str(stopped), *TASKS, "--steps", "200", *TINY]).exit_code
+            == 1
+        )
+    reached = WorldFolder.open(stopped).checkpoint.state["steps"]
+    assert 0 < reached < 200
+    run("train", stopped, "--steps", 200)
+    assert same(weights(straight), weights(stopped))
+
+
+def test_fine_tuning_leaves_the_world_alone_and_needs_no_steps(tmp_path: Path) -> None:
+    run("train", tmp_path, TASKS[0], "--steps", 100, *TINY)
+    before = WorldFolder.open(tmp_path)
+    rows = before.replay(read_only=True).rows
+    world = before.checkpoint.read("world")
+    run("finetune", tmp_path, TASKS[1], "--updates", 5)
+    after = WorldFolder.open(tmp_path)
+    assert same(world, after.checkpoint.read("world"))
+    assert after.replay(read_only=True).rows == rows
+    assert after.heads == tuple(TASKS)
+
+
+def test_fine_tuning_online_collects_for_its_task_alone(tmp_path: Path) -> None:
+    run("train", tmp_path, TASKS[0], "--steps", 100, *TINY)
+    rows = WorldFolder.open(tmp_path).replay(read_only=True).rows
+    run("finetune", tmp_path, TASKS[1], "--updates", 2, "--steps", 60)
+    assert WorldFolder.open(tmp_path).replay(read_only=True).rows == rows + 60
+
+
+def test_a_loaded_head_acts_on_native_observations(tmp_path: Path) -> None:
+    run("train", tmp_path, TASKS[0], "--steps", 60, *TINY)
+    agent = load(tmp_path).head(TASKS[0])
+    environment = agent.task.make_environment(seed=1)
+    observation, info = environment.reset()
+    agent.reset()
+    for _ in range(3):
+        action = agent.act(observation, info)
+        assert environment.action_space.contains(action)
+        observation, _, _, _, info = environment.step(action)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "WORLD"], "is new: name at least one task"),
+        (["train", "WORLD", "dmc/cartpole-swingpu"], "Did you mean dmc/cartpole-swingup"),
+        (["train", "WORLD", TASKS[0], "--set", "training.batsh=3"], "Did you mean training.batch"),
+        (["train", "WORLD", TASKS[0], "--set", "training.batch=many"], "training.batch='many'"),
+        (["train", "WORLD", TASKS[0], "--settings", "dmeo"], "Did you mean demo"),
+        (["finetune", "WORLD", TASKS[0]], "holds no world"),
+        (["evaluate", "WORLD"], "holds no world"),
+        (["show", "WORLD"], "holds no world"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(
+        manyheads, [str(tmp_path / "w") if word == "WORLD" else word for word in arguments]
+    )
+    assert isinstance(result.exception, ManyheadsError)
+    assert message in str(result.exception)
+
+
+def test_a_head_is_not_silently_replaced_by_another_task_of_its_name(tmp_path: Path) -> None:
+    run("train", tmp_path, TASKS[0], "--steps", 60, *TINY)
+    other = tmp_path / "other"
+    other.mkdir()
+    text = (tmp_path / "heads" / "dmc__cartpole-swingup" / "task.yaml").read_text()
+    path = other / "dmc__cartpole-swingup.yaml"
+    path.write_text(text)
+    run("finetune", tmp_path, path, "--updates", 1)  # a task of another name
+    path.write_text(text.replace("episode_steps: 500", "episode_steps: 400"))
+    with pytest.raises(ManyheadsError, match="already has a head for another task"):
+        run("finetune", tmp_path, path, "--updates", 1)
+
+
+def test_a_newer_world_is_refused(tmp_path: Path) -> None:
+    run("train", tmp_path, TASKS[0], "--steps", 60, *TINY)
+    path = tmp_path / "world.yaml"
+    path.write_text(path.read_text().replace("format: 1", "format: 99"))
+    with pytest.raises(ManyheadsError, match="written by a newer manyheads"):
+        load(tmp_path)
+
+
+@pytest.mark.slow
+def test_ten_kills_lose_no_written_row(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "manyheads", "train", str(tmp_path / "w"), *TASKS, "--steps", "1000000"]
+    rows = 0
+    for attempt in range(10):
+        process = subprocess.Popen([*command, *(TINY if attempt == 0 else [])], stderr=subprocess.DEVNULL)
+        time.sleep(random.uniform(5, 12))
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        replay = WorldFolder.open(tmp_path / "w").replay(read_only=True)
+        assert replay.rows > rows, f"nothing was added before kill {attempt}"
+        rows = replay.rows
