@@ -49,8 +49,9 @@ reacher's two tasks differ too: the target's size is seen.
 
 
 class SuiteOptions(Options):
-    """Options that every domain has, beside its `task`."""
+    """Options that every domain has; `task` is one of the domain's own."""
 
+    task: str
     action_repeat: Annotated[int, Field(ge=1, le=16)] = 1
     image_size: Annotated[int, Field(ge=16, le=512)] | None = None
     """side in pixels of a camera image beside (or instead of) the vector; None: no image"""

@@ -13,6 +13,7 @@ from gymnasium import spaces
 from manyheads.errors import ManyheadsError
 from manyheads_dmc.domains import SuiteOptions
 from manyheads_dmc.measures import Meter
+from manyheads_dmc.pictures import POSES, Canvas
 from manyheads_dmc.signals import TABLES
 
 if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
@@ -41,13 +42,14 @@ class Simulator(gymnasium.Env[Row, np.ndarray]):
     def __init__(self, domain: str, options: SuiteOptions) -> None:
         self.domain, self.options = domain, options
         # One seed for loading, since lqr draws its dynamics there; episodes are seeded at reset.
-        self.suite = suite.load(domain, options.task, task_kwargs={"random": 0})
+        self.suite = self._load()
         self.physics = self.suite.physics
         self.metadata = {
             **self.metadata,
             "render_fps": 1 / (self.suite.control_timestep() * options.action_repeat),
         }
         self._seeded = False
+        self._canvas: Canvas | None = None
         self._meter = Meter(TABLES[domain](options.task), self.physics)
         if options.camera >= self.physics.model.ncam:
             raise ManyheadsError(
@@ -65,7 +67,7 @@ class Simulator(gymnasium.Env[Row, np.ndarray]):
                 parts[key] = spaces.Box(-np.inf, np.inf, value.shape or (1,), np.float32)
         if options.image_size is not None:
             parts["image"] = spaces.Box(0, 255, (options.image_size, options.image_size, 3), np.uint8)
-        self.observation_space = spaces.Dict(parts)
+        self.observation_space: spaces.Dict = spaces.Dict(parts)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Row, Row]:
         super().reset(seed=seed)
@@ -101,13 +103,29 @@ class Simulator(gymnasium.Env[Row, np.ndarray]):
         """The camera's picture, (240, 320, 3) uint8."""
         return np.asarray(self.physics.render(240, 320, camera_id=self.options.camera))
 
+    def picture(self, vector: np.ndarray) -> np.ndarray | None:
+        """Draws the state that would be observed as `vector`, an observation's numbers, as `render` does.
+
+        None where observations don't tell the state. The running episode is not touched.
+        """
+        if self.domain not in POSES or not self.options.vector:
+            return None
+        if self._canvas is None:
+            boxes = self.observation_space.items()
+            parts = {key: int(np.prod(box.shape or ())) for key, box in boxes if key != "image"}
+            self._canvas = Canvas(self._load(), self.domain, parts, self.options.camera)
+        return self._canvas.draw(vector)
+
     def close(self) -> None:
         self.suite.close()
+
+    def _load(self) -> Any:
+        return suite.load(self.domain, self.options.task, task_kwargs={"random": 0})
 
     def _observe(self, observation: Row) -> Row:
         row: Row = {}
         size = self.options.image_size
-        for key in self.observation_space.spaces:
+        for key in self.observation_space:
             if key == "image" and size is not None:
                 row[key] = np.asarray(self.physics.render(size, size, camera_id=self.options.camera))
             else:

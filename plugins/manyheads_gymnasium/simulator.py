@@ -24,11 +24,12 @@ def build(id: str, image_size: int | None) -> gymnasium.Env[Any, Any]:
     """The environment of a registered id; ManyheadsError where something that it needs is missing."""
     spec = gymnasium.spec(id)
     try:
-        modes = load_env_creator(spec.entry_point).metadata.get("render_modes", ())
-        pictures = {"render_mode": "rgb_array"} if "rgb_array" in modes else {}
-        return Simulator(gymnasium.make(spec, disable_env_checker=True, **pictures), image_size)
+        simulator: Any = load_env_creator(str(spec.entry_point))
+        pictures = "rgb_array" in simulator.metadata.get("render_modes", ())
+        env = gymnasium.make(spec, disable_env_checker=True, render_mode="rgb_array" if pictures else None)
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
         raise ManyheadsError(f"gymnasium/{id} does not build here: {error}") from error
+    return Simulator(env, image_size)
 
 
 class Simulator(gymnasium.Wrapper[Any, Any, Any, Any]):
