@@ -24,7 +24,10 @@ MAX_BYTES = 1_000_000
 MAX_DEPTH = 64
 
 
-class _Loader(yaml.SafeLoader):
+_SafeLoader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast
+
+
+class _Loader(_SafeLoader):  # type: ignore[misc, valid-type]
     """SafeLoader that also takes `1e-3` for a number, as YAML 1.2 does."""
 
 
@@ -109,7 +112,7 @@ def write(path: Path, data: Mapping[str, Any]) -> None:
 
 def _refuse_tricks(path: Path, text: str) -> None:
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for event in yaml.parse(text, Loader=_SafeLoader):
         line = event.start_mark.line + 1 if event.start_mark else 1
         if getattr(event, "anchor", None) or getattr(event, "tag", None):
             raise ManyheadsError(f"{path}:{line}: aliases and tags are not allowed.")
