@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from manyheads.environment.adapter import Adapted
 from manyheads.environment.contract import Instance
 from manyheads.environment.places import Places
 from manyheads.experience.chunk import Rows
 from manyheads.experience.episode import Episode
 from manyheads.experience.replay import Replay
-from manyheads.experience.simulators import Floats, Local, Make, Seen, Simulators
+from manyheads.experience.simulators import Floats, Local, Make, Seen, Simulators, adapt
 from manyheads.experience.stream import Recorded
 from manyheads.experience.workers import Workers
 
@@ -32,8 +31,9 @@ class Slot:
 
 
 Act = Callable[[npt.NDArray[np.uint8] | None, Floats, npt.NDArray[np.bool_]], tuple[Floats, Any, Any]]
-"""What acts in all N slots: from image (N, H, W, C) or None, vector (N, V) and first (N,) to flat actions (N, A),
-unclipped, and the latents deter (N, D), stoch (N, G, C) after seeing, or None twice. `first` voids its memory."""
+"""What acts in all N slots: from image (N, H, W, C) or None, vector (N, V) and first (N,) to flat actions
+(N, A), unclipped, and the latents deter (N, D), stoch (N, G, C) after seeing, or None twice.
+Where `first`, what it remembers is void."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,6 @@ class StepResult:
     steps: int
     """environment steps: rows less those that ended an episode, whose actions are not carried out"""
     finished: list[Finished]
-
-
-def adapt(instance: Instance) -> Adapted:
-    """The instance's environment as flat rows."""
-    return Adapted(instance.make(), instance.signals)
 
 
 class Collector:

@@ -142,6 +142,14 @@ class Replay:
             if number in self._streams:
                 self._streams[number].write_latents(start, own)
 
+    def read_latents(self, where: Where) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Stored latents of the rows of a batch: deter (B, T, D), stoch (B, T, G, C)."""
+        windows = zip(where.streams.tolist(), where.starts.tolist(), strict=True)
+        records = [
+            self._streams[number].read_latents(start, start + where.length) for number, start in windows
+        ]
+        return self.latent.decode(np.stack(records))
+
     # whole episodes
 
     def newest_episode(self, stream: int) -> Episode | None:
@@ -254,9 +262,9 @@ class Replay:
         return max(16, min(limits))
 
     def _shrink(self) -> None:
-        """Drops oldest chunks until what is left fits; a chunk that still grows stays."""
+        """Drops oldest chunks until what is left fits; the newest of a stream in use stays."""
         while self.rows > self.capacity_rows or self.bytes > (self.capacity_bytes or self.bytes):
-            full = [s for s in self._streams.values() if s.chunks and not s.chunks[0].growing]
+            full = [s for s in self._streams.values() if len(s.chunks) > s.live]
             if not full:
                 return
             stream = min(full, key=lambda s: s.chunks[0].serial)

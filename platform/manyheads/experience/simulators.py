@@ -18,6 +18,11 @@ Make = Callable[[Instance], Adapted]
 Floats = npt.NDArray[np.float32]
 
 
+def adapt(instance: Instance) -> Adapted:
+    """The instance's environment as flat rows."""
+    return Adapted(instance.make(), instance.signals)
+
+
 @dataclass(frozen=True)
 class Seen:
     """What N slots show after a reset or step, fitted to the interface."""

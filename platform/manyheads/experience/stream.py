@@ -81,6 +81,8 @@ class Stream:
         self.begun: list[Begun] = []
         self.served = 0
         """rows before this one have gone through the online queue"""
+        self.live = False
+        """rows are still being added"""
         self._fitting = None if recorded == interface else Fitting(interface, recorded)
         self._recorded = recorded
         self._between = True
@@ -118,6 +120,7 @@ class Stream:
 
     def create(self) -> Stream:
         """Makes the folder and its sidecar."""
+        self.live = True
         if self.folder is not None:
             layout = {name: (str(kind[0]), kind[1]) for name, kind in (self.record.fields or {}).items()}
             sidecar = Sidecar(
@@ -133,6 +136,7 @@ class Stream:
             raise ValueError(
                 f"Stream {self.number}, row {self.stop}: `first` is {first} after `last` {self._between}."
             )
+        self.live = True
         begins = not self.chunks or not self.chunks[-1].growing
         if begins:
             self.chunks.append(self._chunk(serial, self.stop).begin(size))
@@ -163,7 +167,8 @@ class Stream:
             self.folder.rmdir()
 
     def seal(self) -> None:
-        """Ends the growing chunk."""
+        """Ends the growing chunk; nothing more is added for now."""
+        self.live = False
         if self.chunks:
             self.chunks[-1].seal()
 
@@ -209,9 +214,10 @@ class Stream:
 
     def write_latents(self, start: int, latents: Records) -> None:
         """Replaces the latents of the rows from `start` on; rows dropped meanwhile are passed over."""
-        skip = min(max(0, self.start - start), len(latents))
-        for chunk, own, there in self.parts(start + skip, start + len(latents)):
-            chunk.latents[own] = latents[skip:][there]
+        begin, end = max(start, self.start), start + len(latents)
+        if begin < end:
+            for chunk, own, there in self.parts(begin, end):
+                chunk.latents[own] = latents[begin - start :][there]
 
     def _chunk(self, serial: int, start: int) -> Chunk:
         path = None if self.folder is None else self.folder / f"{serial:08d}-{start:010d}.rows"
