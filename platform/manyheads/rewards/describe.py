@@ -96,9 +96,7 @@ class Words:
         assert node.x is not None  # the grammar's own check
         x, unit = self.expression(node.x), self.unit(node.x)
         if isinstance(node.to, Ramp):
-            return (
-                f"{x} as {'high' if node.to.high > node.to.low else 'low'} as {_number(node.to.high)}{unit}"
-            )
+            return f"{x} as {'high' if node.to.high > node.to.low else 'low'} as {_number(node.to.high)}{unit}"
         return f"{x} {_inside(node.to, unit)}"
 
     def success(self, node: Success) -> str:
@@ -112,9 +110,7 @@ class Words:
             return self.predicate(node.of, not negated)
         if isinstance(node, Join):
             parts = [self.predicate(child, negated) for child in node.of]
-            parts = [
-                f"({p})" if isinstance(c, (Join, Not)) else p for p, c in zip(parts, node.of, strict=True)
-            ]
+            parts = [f"({p})" if isinstance(c, (Join, Not)) else p for p, c in zip(parts, node.of, strict=True)]
             return (" and " if (node.op == "all") != negated else " or ").join(parts)
         x, unit = self.expression(node.x), self.unit(node.x)
         if isinstance(node, Between):
@@ -126,7 +122,9 @@ class Words:
 
     def _part(self, node: Predicate, negated: bool) -> str:
         words = self.predicate(node, negated)
-        return f"({words})" if isinstance(node, (Join, Not)) else words
+        while isinstance(node, Not):
+            node = node.of
+        return f"({words})" if isinstance(node, Join) else words
 
     def expression(self, node: Expression) -> str:
         """A number."""

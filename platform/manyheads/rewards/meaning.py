@@ -42,18 +42,14 @@ def units(root: Node, catalogue: ranges.Catalogue) -> Iterator[Finding]:
             if len(used) > 1:
                 message = f"`{node.op}` needs one unit; its expressions are in {', '.join(sorted(used))}."
                 yield Finding("L2_UNIT", "error", path, message)
-            angles = [
-                c for c in node.of if isinstance(c, SignalValue) and catalogue[c.signal].kind == "angle"
-            ]
+            angles = [c for c in node.of if isinstance(c, SignalValue) and catalogue[c.signal].kind == "angle"]
             if node.op == "diff" and angles and not any(wrap.of is node for wrap in wraps):
                 message = "A difference of angles jumps by a full turn; put `wrap_angle` around it."
                 yield Finding("L2_ANGLE", "warning", path, message)
         if isinstance(node, Unary) and node.op == "wrap_angle":
             unit = unit_of(node.of, catalogue)
             if unit not in ("rad", None):
-                yield Finding(
-                    "L2_UNIT", "error", path, f"`wrap_angle` needs an angle in rad; this is in {unit}."
-                )
+                yield Finding("L2_UNIT", "error", path, f"`wrap_angle` needs an angle in rad; this is in {unit}.")
 
 
 def unit_of(node: Expression, catalogue: ranges.Catalogue) -> str | None:
@@ -73,17 +69,11 @@ def reach(root: Node, catalogue: ranges.Catalogue) -> Iterator[Finding]:
             pay = ranges.of_term(node, catalogue)
             where = "" if isinstance(node.to, Indicator) or node.x is None else _range(node.x, catalogue)
             if not pay.something:
-                yield Finding(
-                    "L2_UNREACHABLE", "error", path, f"This term can never pay anything. {where}".strip()
-                )
+                yield Finding("L2_UNREACHABLE", "error", path, f"This term can never pay anything. {where}".strip())
             elif not pay.everything:
-                yield Finding(
-                    "L2_UNREACHABLE", "warning", path, f"This term can never pay in full. {where}".strip()
-                )
+                yield Finding("L2_UNREACHABLE", "warning", path, f"This term can never pay in full. {where}".strip())
             elif not pay.less:
-                yield Finding(
-                    "L2_TRIVIAL", "warning", path, f"This term always pays in full. {where}".strip()
-                )
+                yield Finding("L2_TRIVIAL", "warning", path, f"This term always pays in full. {where}".strip())
         if isinstance(node, Success):
             can = ranges.of_predicate(node.when, catalogue)
             at = f"{path}.when" if path else "when"

@@ -126,9 +126,7 @@ def of_term(node: Term, catalogue: Catalogue) -> Pay:
     if isinstance(node.to, Ramp):
         # in the direction in which the ramp rises, 0 at the foot and 1 at the top
         worst, best = (low, high) if node.to.high > node.to.low else (-high, -low)
-        foot, top = (
-            (node.to.low, node.to.high) if node.to.high > node.to.low else (-node.to.low, -node.to.high)
-        )
+        foot, top = (node.to.low, node.to.high) if node.to.high > node.to.low else (-node.to.low, -node.to.high)
         return Pay(best > foot, best >= top, worst < top)
     lower = -math.inf if node.to.lower is None else node.to.lower
     upper = math.inf if node.to.upper is None else node.to.upper

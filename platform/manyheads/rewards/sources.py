@@ -105,9 +105,7 @@ class PythonReward(SignalSource):
         try:
             result = self.function(dict(signals))
         except Exception as error:
-            raise ManyheadsError(
-                f"Reward function {self.name} raised {type(error).__name__}: {error}"
-            ) from error
+            raise ManyheadsError(f"Reward function {self.name} raised {type(error).__name__}: {error}") from error
         reward, terminated = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
         shape = next(iter(signals.values())).shape
         reward = self._checked("reward", reward, shape)

@@ -27,9 +27,7 @@ Number = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 Margin = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Floor = Annotated[float, Field(ge=0, lt=1)]
 Weight = Annotated[float, Field(gt=0, le=10)]
-Sigmoid = Literal[
-    "gaussian", "hyperbolic", "long_tail", "reciprocal", "cosine", "linear", "quadratic", "tanh_squared"
-]
+Sigmoid = Literal["gaussian", "hyperbolic", "long_tail", "reciprocal", "cosine", "linear", "quadratic", "tanh_squared"]
 REACH_ZERO = ("cosine", "linear", "quadratic")
 """The sigmoids that may be 0 at the margin."""
 
@@ -73,9 +71,7 @@ class Nary(Node):
         if self.op == "diff" and len(self.of) != 2:
             raise _wrong("L2_OPERANDS", "`diff` takes exactly two expressions (first minus second)")
         if self.op == "dist" and len(self.of) % 2:
-            raise _wrong(
-                "L2_OPERANDS", "`dist` takes an even number of expressions: one point, then the other"
-            )
+            raise _wrong("L2_OPERANDS", "`dist` takes an even number of expressions: one point, then the other")
         return self
 
 
@@ -168,9 +164,7 @@ class Tolerance(Node):
     @model_validator(mode="after")
     def _sound(self) -> Tolerance:
         if self.lower is None and self.upper is None:
-            raise _wrong(
-                "L2_BOUNDS", "a tolerance needs `lower`, `upper` or both; with neither it is always 1"
-            )
+            raise _wrong("L2_BOUNDS", "a tolerance needs `lower`, `upper` or both; with neither it is always 1")
         if self.lower is not None and self.upper is not None:
             _require_ordered(self.lower, self.upper)
         if self.value_at_margin < 1e-6 and not (self.value_at_margin == 0 and self.sigmoid in REACH_ZERO):
@@ -273,9 +267,7 @@ class RewardSpec(Node):
                 if not any(isinstance(inner, SignalValue) for _, inner in walk(node.x)):
                     raise _wrong("L2_OPERANDS", "this reads no signal, so it never changes", f"{where}.x")
             if isinstance(node, (Success, Indicator)):
-                _limit(
-                    f"{where}.when", "nested predicates", _depth(node.when, (Join, Not)), MAX_PREDICATE_DEPTH
-                )
+                _limit(f"{where}.when", "nested predicates", _depth(node.when, (Join, Not)), MAX_PREDICATE_DEPTH)
         _limit("reward", "nested combinations", _depth(self.reward, (Combine,)), MAX_COMBINE_DEPTH)
         terms = sum(isinstance(node, Term) for _, node in walk(self.reward))
         _limit("reward", "terms", terms, MAX_TERMS, "L2_SIZE")

@@ -52,9 +52,7 @@ def check(spec: RewardSpec, signals: Sequence[Signal]) -> list[Finding]:
     catalogue = {signal.name: signal for signal in signals}
     findings = list(meaning.unknown_signals(spec, catalogue))
     if spec.effort is not None and not control_names(catalogue):
-        message = (
-            "An effort reads the signals control[0], control[1], …; this environment has none. Leave it out."
-        )
+        message = "An effort reads the signals control[0], control[1], …; this environment has none. Leave it out."
         findings.append(Finding("L2_NO_CONTROL", "error", "effort", message))
     if not errors(findings):
         findings += meaning.units(spec, catalogue)
@@ -66,9 +64,7 @@ def check(spec: RewardSpec, signals: Sequence[Signal]) -> list[Finding]:
             )
             findings.append(Finding("L2_CATALOGUE", "error", "catalogue", message))
         if "reward" in spec.signals:
-            message = (
-                "`reward` is the simulator's own: only experience of this very task can be labelled with it."
-            )
+            message = "`reward` is the simulator's own: only experience of this very task can be labelled with it."
             findings.append(Finding("L2_OWN_REWARD", "warning", "reward", message))
     return findings
 
