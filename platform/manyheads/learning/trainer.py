@@ -138,6 +138,8 @@ class Trainer:
             self.replay.restore(self._run["replay"])
 
     def _open_collector(self, tasks: Sequence[Task]) -> tuple[Collector, Policies]:
+        if self._collector is not None and self._policies is not None:
+            return self._collector, self._policies
         settings, training = self.folder.settings, self.folder.settings.training
         slots = [Slot(task.instance, task.name) for task in tasks]
         steps = {task.instance.key: task.episode_steps for task in tasks}

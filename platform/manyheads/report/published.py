@@ -1,0 +1,101 @@
+"""Published scores of DreamerV3, and a run of ours drawn over their band.
+
+A score is the mean return of training episodes in the last `window` environment steps before a mark; the band is the
+lowest and highest of the published seeds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from manyheads.errors import unknown
+from manyheads.report.metrics import Series
+
+Suite = Literal["dmc_proprio", "dmc_vision", "atari100k"]
+
+
+@dataclass(frozen=True)
+class Band:
+    """What was published at one mark."""
+
+    mark: int
+    """environment steps, repeated actions counted"""
+    mean: float
+    low: float
+    high: float
+    seeds: int
+
+    def place(self, score: float) -> str:
+        """`above`, `inside` or `below`."""
+        return "above" if score > self.high else "below" if score < self.low else "inside"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Our score at a published mark."""
+
+    band: Band
+    score: float
+    episodes: int
+
+    @property
+    def place(self) -> str:
+        return self.band.place(self.score)
+
+
+def bands(task: str, suite: Suite) -> tuple[list[Band], int]:
+    """The published marks of a task and the window of the score; raises ManyheadsError for an unknown task."""
+    table = _table(suite)
+    if task not in table["scores"]:
+        raise unknown("published score for", task, table["scores"])
+    marks = table["scores"][task]
+    return [Band(mark=int(mark), **values) for mark, values in marks.items()], int(table["window"])
+
+
+def compare(returns: Series, repeat: int, task: str, suite: Suite) -> list[Comparison]:
+    """Our score at every mark that the run has passed; `returns` are of training episodes, at rows collected."""
+    found, window = bands(task, suite)
+    steps, values = np.array(returns.step) * repeat, np.array(returns.value)
+    comparisons = []
+    for band in found:
+        inside = (steps > band.mark - window) & (steps <= band.mark)
+        if steps.size and steps[-1] >= band.mark - window // 20 and inside.any():
+            comparisons.append(Comparison(band, float(values[inside].mean()), int(inside.sum())))
+    return comparisons
+
+
+def draw(returns: Series, repeat: int, task: str, suite: Suite) -> Figure:
+    """The run's episodes and their running mean over the published band."""
+    found, window = bands(task, suite)
+    steps, values = np.array(returns.step) * repeat, np.array(returns.value)
+    figure = Figure(figsize=(7.2, 4.0), layout="constrained")
+    panel = figure.add_subplot()
+    reach = max(2 * int(steps[-1]) if steps.size else 0, found[0].mark)
+    shown = [band for band in found if band.mark <= reach] or found[:1]
+    marks = [0, *(band.mark for band in shown)]
+    panel.fill_between(
+        marks, [0, *(b.low for b in shown)], [0, *(b.high for b in shown)], alpha=0.2, label="published, all seeds"
+    )
+    panel.plot(marks, [0, *(band.mean for band in shown)], "--", label="published, mean")
+    if steps.size:
+        panel.plot(steps, values, ".", alpha=0.25, color="tab:orange")
+        running = [values[(steps > at - window) & (steps <= at)].mean() for at in steps]
+        panel.plot(steps, running, color="tab:orange", label=f"this run, mean of the last {window:,} steps")
+    panel.set(xlabel="environment steps", ylabel="return of training episodes", title=f"{task} ({suite})")
+    panel.legend(loc="upper left", frameon=False)
+    return figure
+
+
+@cache
+def _table(suite: str) -> Mapping[str, Any]:
+    path = files("manyheads.report") / "published" / f"{suite}.json"
+    table: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return table
