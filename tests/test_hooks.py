@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 
 import manyheads
@@ -16,17 +15,15 @@ from helpers import package
 from manyheads import hookspecs
 from manyheads.cli import manyheads as command_line
 from manyheads.environment.places import Places
-from manyheads.heads.contract import HeadBatch
 from manyheads.models import LanguageModel
 from manyheads.registry import Registry, registry
 from manyheads.rewards.contract import RewardSource
-from manyheads.world.model import Latent, World
+from manyheads.testing import check_environment, check_head
+from manyheads.world.model import World
 from manyheads.world.sizes import WorldSettings
 
 PAGE = (Path(__file__).parent.parent / "docs" / "plugins.md").read_text(encoding="utf-8")
-HOOKS = [
-    name for name, _ in inspect.getmembers(hookspecs, inspect.isfunction) if name.startswith("register_")
-]
+HOOKS = [name for name, _ in inspect.getmembers(hookspecs, inspect.isfunction) if name.startswith("register_")]
 
 
 def files() -> dict[str, str]:
@@ -70,6 +67,7 @@ def test_every_python_block_of_the_page_names_its_file() -> None:
 
 
 def test_environment_of_the_page(registered: Registry) -> None:
+    check_environment(registered.environments["sailing/boat"].instance())
     env = manyheads.make("sailing/boat", wind=1)
     _, info = env.reset(seed=0)
     *_, after = env.step(1)
@@ -90,18 +88,13 @@ def test_head_of_the_page(registered: Registry) -> None:
     interface = Places(vector=("a", "b"), continuous=("push",), discrete=(("rudder", 2), ("sail", 3)))
     world = World(interface, WorldSettings(size="demo"))
     kind = registered.heads["sailing/helmsman"].load()
+    check_head(kind)
     mask = interface.mask(Places(vector=("a",), discrete=(("rudder", 2),)))
     head = kind.build(interface, mask, world, kind.settings())
     action = head.act(world.initial(5))
     assert action.shape == (5, 6)
     assert action[:, 1:3].sum(-1).tolist() == [1] * 5
     assert not action[:, [0, 3, 4, 5]].any()
-    rows, size = (2, 3), world.settings
-    latents = Latent(torch.zeros(*rows, size.deter), torch.zeros(*rows, size.groups, size.classes))
-    nothing = torch.zeros(rows, dtype=torch.bool)
-    batch = HeadBatch(latents, torch.ones(rows), nothing, nothing, ~nothing)
-    assert sum(head.losses(batch, world).values()) > 0
-    assert sum(head.losses(batch._replace(owned=nothing), world).values()) == 0
 
 
 def test_model_of_the_page(registered: Registry) -> None:

@@ -12,6 +12,9 @@ from manyheads.environment.contract import Instance, Signal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from pydantic import BaseModel
+
+    from manyheads.heads.kind import HeadKind
 
 SOFT = 0.5
 """by what share of its width a soft range may be passed"""
@@ -42,6 +45,18 @@ def check_environment(instance: Instance, *, seed: int = 0, steps: int = 100) ->
         again.close()
 
 
+def check_head(kind: HeadKind, settings: BaseModel | None = None, *, seed: int = 0) -> None:
+    """Builds a kind of head on small worlds with continuous, discrete and both kinds of actions, and checks it.
+
+    Actions are finite, one-hot where they choose, zero where the instance has no such place, and repeat under one
+    generator; losses are finite scalars that repeat, do not hear of rows that the head does not own, and reach
+    the head's parameters, not the frozen world's. Interfaces that `build` refuses with ManyheadsError are left out.
+    """
+    from manyheads.heads.check import check_kind
+
+    check_kind(kind, settings, seed)
+
+
 class _Row(NamedTuple):
     observation: Observation
     last: bool
@@ -57,9 +72,7 @@ def _play(env: Adapted, instance: Instance, seed: int, steps: int) -> list[_Row]
         action = rng.uniform(-1.2, 1.2, env.places.action_size).astype(np.float32)
         kept = [None if part is None else part.copy() for part in rows[-1].observation]
         native, reward, terminated, truncated, info = env.env.step(env.act(action))
-        _require(
-            instance, env.env.observation_space.contains(native), f"observation {step} lies outside its space"
-        )
+        _require(instance, env.env.observation_space.contains(native), f"observation {step} lies outside its space")
         for flag, name in ((terminated, "terminated"), (truncated, "truncated")):
             _require(instance, isinstance(flag, bool | np.bool_), f"{name} is {flag!r}, not a bool")
         observation = env.row(native, info)
@@ -76,9 +89,7 @@ def _play(env: Adapted, instance: Instance, seed: int, steps: int) -> list[_Row]
 
 def _reset(env: Adapted, instance: Instance, seed: int) -> Observation:
     native, info = env.env.reset(seed=seed)
-    _require(
-        instance, env.env.observation_space.contains(native), "the first observation lies outside its space"
-    )
+    _require(instance, env.env.observation_space.contains(native), "the first observation lies outside its space")
     observation = env.row(native, info)
     _require(instance, observation.signals[0] == 0.0, "a row that starts an episode has reward 0")
     return observation
@@ -96,9 +107,7 @@ def _check_on_time(env: Adapted, instance: Instance, seed: int) -> None:
             if last:
                 break
         moved_at |= {t for t in range(1, len(rows)) if not _same_view(rows[t], rows[t - 1])}
-    _require(
-        instance, moved_at != {2}, "observations come one row late: the first step shows the start again"
-    )
+    _require(instance, moved_at != {2}, "observations come one row late: the first step shows the start again")
 
 
 def _check_declared(signals: tuple[Signal, ...]) -> None:
@@ -119,14 +128,10 @@ def _check_row(instance: Instance, row: Observation, inputs: NDArray[np.float32]
             _check_control(instance, signal, value, inputs)
 
 
-def _check_control(
-    instance: Instance, signal: Signal, value: float, inputs: NDArray[np.float32] | None
-) -> None:
+def _check_control(instance: Instance, signal: Signal, value: float, inputs: NDArray[np.float32] | None) -> None:
     number = int(signal.name[len("control[") : -1])
     if inputs is None:
-        _require(
-            instance, value == 0.0, f"{signal.name} is {value} where an episode starts; nothing has acted"
-        )
+        _require(instance, value == 0.0, f"{signal.name} is {value} where an episode starts; nothing has acted")
     elif number < len(inputs) and signal.low is not None and signal.high is not None:
         led_here = signal.low + (float(inputs[number]) + 1) / 2 * (signal.high - signal.low)
         _require(

@@ -1,0 +1,99 @@
+"""Every registered head keeps the contract, and `check_head` finds each promise that is broken."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from pydantic import BaseModel
+
+from manyheads.errors import ManyheadsError
+from manyheads.heads.contract import Head, HeadBatch
+from manyheads.heads.kind import HeadKind
+from manyheads.registry import registry
+from manyheads.testing import check_head
+
+
+class Settings(BaseModel):
+    """Nothing to set."""
+
+
+class Sound(Head):
+    """Plays zeros and first choices; learns the mean reward."""
+
+    def __init__(self, interface: Any, mask: Any, world: Any, settings: Any) -> None:
+        super().__init__()
+        self.mean = torch.nn.Parameter(torch.zeros(()))
+        choices = [torch.eye(size)[0] * float(here) for here, size in zip(mask.blocks, interface.blocks, strict=True)]
+        self.action = torch.cat([torch.zeros(len(interface.continuous)), *choices])
+
+    def act(self, latent: Any, generator: Any = None) -> torch.Tensor:
+        return self.action.expand(len(latent.deter), -1).clone()
+
+    def losses(self, batch: HeadBatch, world: Any, generator: Any = None) -> dict[str, torch.Tensor]:
+        return {"reward": ((batch.reward - self.mean).square() * batch.owned).mean()}
+
+
+def kind(change: Callable[[Sound], None] = lambda head: None) -> HeadKind:
+    def build(*arguments: Any) -> Head:
+        head = Sound(*arguments)
+        change(head)
+        return head
+
+    return HeadKind("test/sound", Settings, build)
+
+
+@pytest.mark.parametrize("name", sorted(registry().heads))
+def test_registered_head(name: str) -> None:
+    check_head(registry().heads[name].load())
+
+
+def test_sound_head_passes() -> None:
+    check_head(kind())
+
+
+def losing(loss: Callable[[Sound, HeadBatch, Any], torch.Tensor]) -> Callable[[Sound], None]:
+    def change(head: Sound) -> None:
+        head.losses = lambda batch, world, generator=None: {"x": loss(head, batch, world)}
+
+    return change
+
+
+def acting(act: Callable[[Any], torch.Tensor]) -> Callable[[Sound], None]:
+    return lambda head: setattr(head, "act", lambda latent, generator=None: act(head.action.expand(64, -1).clone()))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (acting(lambda a: a[:, :3]), r"act gave shape \(64, 3\)"),
+        (acting(lambda a: a / 0), "an action is not finite"),
+        (acting(lambda a: a.requires_grad_()), "an action carries a gradient"),
+        (acting(lambda a: a + torch.rand(())), "the same generator gave other actions"),
+        (acting(lambda a: a + torch.eye(7)[1]), "it acts at y, which the instance lacks"),
+        (acting(lambda a: a + torch.eye(7)[6]), "it acts at absent q"),
+        (acting(lambda a: a * 0.5), "q is no one-hot choice"),
+        (losing(lambda head, batch, world: batch.reward * head.mean), r"loss x has shape \(4, 6\)"),
+        (losing(lambda head, batch, world: head.mean / 0), "loss x is nan"),
+        (losing(lambda head, batch, world: head.mean + torch.rand(())), "the same generator gave loss x"),
+        (losing(lambda head, batch, world: (1 + head.mean) * batch.reward.sum()), "rows that it does not own changed"),
+        (losing(lambda head, batch, world: torch.ones((), requires_grad=True)), "no parameter of the head has a"),
+        (
+            losing(lambda head, batch, world: head.mean + next(world.parameters()).sum()),
+            "imagination trains the world",
+        ),
+        (lambda head: setattr(head, "losses", lambda *_: {}), "losses gave nothing to learn from"),
+        (lambda head: setattr(head, "metrics", lambda: {"m": torch.ones(2)}), "metric m is not one number"),
+    ],
+)
+def test_broken_promise_is_named(change: Callable[[Sound], None], says: str) -> None:
+    with pytest.raises(AssertionError, match=says):
+        check_head(kind(change))
+
+
+def test_head_that_refuses_every_interface() -> None:
+    def build(*arguments: Any) -> Head:
+        raise ManyheadsError("no boats here")
+
+    with pytest.raises(AssertionError, match="takes no actions at all: no boats here"):
+        check_head(HeadKind("test/none", Settings, build))
