@@ -58,11 +58,7 @@ def imports(path: Path) -> Iterator[str]:
             module = node.module or ""
             for alias in node.names:
                 inner = CORE.joinpath(*module.split("."), alias.name)
-                yield (
-                    f"{module}.{alias.name}"
-                    if inner.is_dir() or inner.with_suffix(".py").exists()
-                    else module
-                )
+                yield (f"{module}.{alias.name}" if inner.is_dir() or inner.with_suffix(".py").exists() else module)
         for child in ast.iter_child_nodes(node):
             yield from visit(child)
 

@@ -23,18 +23,14 @@ def load_object(where: str, expected: type[T], what: str) -> T:
     except ModuleNotFoundError as error:
         missing = error.name or module_name
         if module_name == missing or module_name.startswith(f"{missing}."):
-            raise ManyheadsError(
-                f"The {what} is said to be {where}; there is no module {missing}."
-            ) from error
+            raise ManyheadsError(f"The {what} is said to be {where}; there is no module {missing}.") from error
         raise ManyheadsError(f"The {what} needs the module {missing}; install its package.") from error
     try:
         found = getattr(module, name)
     except AttributeError:
         raise unknown(f"object in {module_name}", name, (n for n in vars(module) if n[0] != "_")) from None
     if not isinstance(found, expected):
-        raise ManyheadsError(
-            f"The {what} is said to be {where}; expected a {expected.__name__}, not {found!r}."
-        )
+        raise ManyheadsError(f"The {what} is said to be {where}; expected a {expected.__name__}, not {found!r}.")
     return found
 
 

@@ -95,9 +95,7 @@ class Registry:
             self._load(entry)
         for name in self._disabled:
             if name not in self.plugins:
-                logger.warning(
-                    "%s: %s", SWITCH, unknown("plugin", name, self.plugins, "manyheads list plugins")
-                )
+                logger.warning("%s: %s", SWITCH, unknown("plugin", name, self.plugins, "manyheads list plugins"))
 
     @cached_property
     def environments(self) -> Table[Environment]:
@@ -174,9 +172,7 @@ class Registry:
                 self._manager.unregister(name=entry.name)
             self.report(plugin, f"did not load: {_brief(error)}")
 
-    def _call(
-        self, hook: str, arguments: Callable[[list[Any]], dict[str, Any]]
-    ) -> Iterator[tuple[Plugin, list[Any]]]:
+    def _call(self, hook: str, arguments: Callable[[list[Any]], dict[str, Any]]) -> Iterator[tuple[Plugin, list[Any]]]:
         """Calls each plugin's hook by itself; yields what it registered, and nothing of one that raised."""
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             plugin = self.plugins[implementation.plugin_name]
@@ -206,9 +202,7 @@ class Registry:
         for name, thing in things:
             plain = table.kind == "command" or (plugin.name == CORE and table.kind in ("head", "reward"))
             if not (_NAME.fullmatch(name) or (plain and _PLAIN_NAME.fullmatch(name))):
-                self.report(
-                    plugin, f"registers the {table.kind} {name!r}; expected a name like {plugin.name}/thing"
-                )
+                self.report(plugin, f"registers the {table.kind} {name!r}; expected a name like {plugin.name}/thing")
             elif name in table.owners:
                 self._contest(table, name, plugin)
             else:

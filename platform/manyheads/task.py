@@ -168,7 +168,5 @@ def _resolve(content: TaskFile, name: str, document: Document, path: Path | None
     if content.success is not None:
         measured = [signal.name for signal in instance.signals]
         for name in sorted(signals_of(content.success) - {*measured}):
-            raise document.error(
-                ("success",), str(unknown(f"signal of {instance.environment.name}", name, measured))
-            )
+            raise document.error(("success",), str(unknown(f"signal of {instance.environment.name}", name, measured)))
     return Task(name, content, instance, settings, path)

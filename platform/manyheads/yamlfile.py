@@ -23,8 +23,7 @@ M = TypeVar("M", bound=BaseModel)
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 64
 
-
-_SafeLoader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast
+_SafeLoader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_SafeLoader):  # type: ignore[misc, valid-type]
@@ -97,7 +96,7 @@ def read(path: Path) -> Document:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ManyheadsError(f"{path}:{line}: no valid YAML: {error.problem}.") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that no calendar has
         raise ManyheadsError(f"{path}: no valid YAML: {error}.") from None
     return Document(path, data, lines)
 
@@ -137,9 +136,7 @@ def _construct(
                 raise ManyheadsError(f"{path}:{line}: a key must be a plain word.")
             key = str(key_node.value)
             if key in data:
-                raise ManyheadsError(
-                    f"{path}:{line}: the key {key!r} comes twice (first in line {lines[(*at, key)]})."
-                )
+                raise ManyheadsError(f"{path}:{line}: the key {key!r} comes twice (first in line {lines[(*at, key)]}).")
             lines[(*at, key)] = line
             data[key] = _construct(loader, value_node, (*at, key), lines, path)
         return data

@@ -71,8 +71,7 @@ def test_misspelt_command_is_one_message_without_traceback() -> None:
     result = run(MANYHEADS, "trian")
     assert result.returncode == 1
     assert result.stderr.startswith(
-        "Error: There is no command named 'trian'. Did you mean train? "
-        "`manyheads --help` shows what there is."
+        "Error: There is no command named 'trian'. Did you mean train? `manyheads --help` shows what there is."
     )
     assert "Traceback" not in result.stderr
 

@@ -88,9 +88,7 @@ def test_plugin_that_raises_while_loading_is_named_and_the_others_work(
         ),
     ],
 )
-def test_plugin_that_fails_in_a_hook_registers_nothing(
-    folder: Path, body: str, says: str, request: object
-) -> None:
+def test_plugin_that_fails_in_a_hook_registers_nothing(folder: Path, body: str, says: str, request: object) -> None:
     name = f"reg_hook_{body[:5].lower()}_{len(body)}"
     source = f"""
 from manyheads import Environment, hookimpl
@@ -112,18 +110,14 @@ def test_hook_that_does_not_exist_is_a_failure(folder: Path) -> None:
 
 
 def test_task_folder_that_does_not_exist_is_a_failure(folder: Path) -> None:
-    source = (
-        "from manyheads import hookimpl\n\n@hookimpl\ndef register_tasks(register): register('no/such')\n"
-    )
+    source = "from manyheads import hookimpl\n\n@hookimpl\ndef register_tasks(register): register('no/such')\n"
     package(folder, "reg_t", {"manyheads_reg_t.py": source})
     made = Registry(entries(folder))
     assert not made.tasks
     assert "there is no task file or folder no/such" in made.plugins["reg_t"].problems[0]
 
 
-def test_switch_leaves_a_plugin_out_and_misspelt_switch_is_said(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_switch_leaves_a_plugin_out_and_misspelt_switch_is_said(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     add(folder, "reg_h", "reg_h/boat")
     made = Registry(entries(folder), disabled=["reg_h", "reg_hh"])
     assert made.plugins["reg_h"].disabled
@@ -144,9 +138,7 @@ def test_misspelt_name_gets_the_near_one_and_the_listing(folder: Path) -> None:
 
 def test_misspelt_name_mentions_plugins_that_failed(folder: Path) -> None:
     package(folder, "reg_j", {"manyheads_reg_j.py": "1 / 0"})
-    with pytest.raises(
-        ManyheadsError, match=r"Plugins that failed: reg_j \(`manyheads list plugins` says why\)\."
-    ):
+    with pytest.raises(ManyheadsError, match=r"Plugins that failed: reg_j \(`manyheads list plugins` says why\)\."):
         Registry(entries(folder)).environments["reg_j/walker"]
 
 

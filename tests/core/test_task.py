@@ -214,6 +214,7 @@ def test_any_task_survives_writing(
         ("goal: Sail", "goal: &a Sail", ":10: aliases and tags are not allowed."),
         ("goal: Sail", "goal: [Sail", ":11: no valid YAML: "),
         ("goal: Sail", "goal: \x00", ": no valid YAML: "),
+        ("goal: Sail", "goal: 2020-13-45 #", ": no valid YAML: month must be in 1..12."),
         (GOOD, "", ": expected keys and values, found nothing."),
         (GOOD, "- 1", ": expected keys and values, found the list [1]."),
         (GOOD, "? [a]\n: 1", ":1: a key must be a plain word."),
@@ -230,9 +231,7 @@ def test_what_is_wrong_is_said_with_file_line_and_key(old: str, new: str, says: 
 
 
 PLAIN = st.none() | st.text(max_size=5) | st.floats() | st.integers()
-NESTED = st.recursive(
-    PLAIN, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner), max_leaves=8
-)
+NESTED = st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner), max_leaves=8)
 
 
 @settings(max_examples=50, deadline=None)

@@ -43,9 +43,7 @@ Next:
 def write_plugin(name: str, folder: Path) -> Path:
     """Writes a plugin's package into a new folder; raises ManyheadsError where name or folder is taken."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
-        raise ManyheadsError(
-            f"A plugin can't be named {name!r}; expected a word like sailing or lunar_rover."
-        )
+        raise ManyheadsError(f"A plugin can't be named {name!r}; expected a word like sailing or lunar_rover.")
     if name in registry().plugins:
         raise ManyheadsError(f"There is a plugin {registry().plugins[name]} already; take another name.")
     if folder.exists():

@@ -15,9 +15,7 @@ class FirstSeed(gymnasium.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         self._seed: int | None = seed
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         seed = self._seed if seed is None else seed
         self._seed = None
         return self.env.reset(seed=seed, options=options)

@@ -84,7 +84,7 @@ def _check_step(place: str, head: Head, world: World, loss: Tensor) -> None:
     assert not any(p.grad is not None for p in world.parameters()), f"{place}: imagination trains the world"
     with torch.no_grad():
         for parameter, grad in learned.items():
-            parameter -= 1e-3 * grad
+            parameter.sub_(grad, alpha=1e-3)
     head.after_update()
     for name, number in head.metrics().items():
         assert torch.as_tensor(number).numel() == 1, f"{place}: metric {name} is not one number"
