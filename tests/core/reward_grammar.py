@@ -27,9 +27,7 @@ expressions = st.recursive(
 )
 predicates = st.recursive(
     st.one_of(
-        st.fixed_dictionaries(
-            {"op": st.sampled_from(["lt", "le", "gt", "ge"]), "x": expressions, "than": numbers}
-        ),
+        st.fixed_dictionaries({"op": st.sampled_from(["lt", "le", "gt", "ge"]), "x": expressions, "than": numbers}),
         st.builds(
             lambda x, a, b: {"op": "between", "x": x, "lower": min(a, b), "upper": max(a, b)},
             expressions,

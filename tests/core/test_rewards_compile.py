@@ -57,9 +57,7 @@ def test_tolerance_is_dm_controls(sigmoid, lower, width, margin, at_margin):
         shape="tolerance", lower=lower, upper=upper, margin=margin, sigmoid=sigmoid, value_at_margin=at_margin
     )
     bounds = (-np.inf if lower is None else lower, np.inf if upper is None else upper)
-    edges = [
-        edge + step for edge in bounds if np.isfinite(edge) for step in (-margin, -1e-9, 0, 1e-9, margin)
-    ]
+    edges = [edge + step for edge in bounds if np.isfinite(edge) for step in (-margin, -1e-9, 0, 1e-9, margin)]
     x = np.array([*np.linspace(-20, 20, 41), *edges])
     theirs = rewards.tolerance(x, bounds, margin, sigmoid, at_margin)
     np.testing.assert_allclose(tolerance(torch.as_tensor(x), shape).numpy(), theirs, rtol=0, atol=1e-9)

@@ -15,9 +15,7 @@ from manyheads.rewards.spec import Expression, Predicate, Term
 
 LOW, HIGH = -2.0, 3.0
 CATALOGUE = {name: Signal(name, low=LOW, high=HIGH) for name in NAMES}
-rows = st.fixed_dictionaries(
-    {name: st.lists(st.floats(LOW, HIGH), min_size=5, max_size=5) for name in CATALOGUE}
-)
+rows = st.fixed_dictionaries({name: st.lists(st.floats(LOW, HIGH), min_size=5, max_size=5) for name in CATALOGUE})
 
 
 def parse(kind, document):

@@ -165,6 +165,14 @@ def test_a_good_specification_has_no_findings():
     assert codes(changed(*TERM, "x", to=wrapped)) == []
 
 
+def test_soft_ranges_give_way_a_little():
+    soft = [*SIGNALS[:2], Signal("cart_position", "m", low=-1.8, high=1.8, soft=True), *SIGNALS[3:]]
+    for than, fine in [(-1.9, True), (-2.5, False)]:
+        spec, _ = check_text(json.dumps(changed("success", "when", "than", to=than)), soft)
+        assert (spec is not None) == fine
+        assert check_text(json.dumps(changed("success", "when", "than", to=than)), SIGNALS)[0] is None
+
+
 def test_an_effort_needs_controls():
     without = [signal for signal in SIGNALS if signal.name != "control[0]"]
     [finding] = check(RewardSpec.model_validate(GOOD), without)

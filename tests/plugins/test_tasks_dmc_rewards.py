@@ -83,9 +83,7 @@ def ball_in_cup(physics, random):
 
     def place(i):
         cup = random.uniform(-0.1, 0.1, 2)
-        away = room * (
-            random.uniform(-1.5, 1.5, 2) if i % 2 else random.choice([-1, -1 + 1e-9, 1 - 1e-9, 1], 2)
-        )
+        away = room * (random.uniform(-1.5, 1.5, 2) if i % 2 else random.choice([-1, -1 + 1e-9, 1 - 1e-9, 1], 2))
         physics.named.data.qpos[["cup_x", "cup_z"]] = cup
         physics.named.data.qpos[["ball_x", "ball_z"]] = offset + cup - away
 

@@ -16,7 +16,7 @@ from manyheads.rewards.describe import describe
 from manyheads.rewards.document import Refused, read_document
 from manyheads.rewards.finding import Finding, errors
 from manyheads.rewards.spec import RewardSpec
-from manyheads.rewards.validate import check_environment, check_text, read_text
+from manyheads.rewards.validate import check_name, check_text, read_text
 
 
 @click.group()
@@ -30,9 +30,7 @@ def reward() -> None:
 @click.option("--set", "settings", multiple=True, metavar="OPTION=VALUE", help="an option of the environment")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of text")
 @click.pass_context
-def check(
-    context: click.Context, file: Path, environment: str | None, settings: Sequence[str], as_json: bool
-) -> None:
+def check(context: click.Context, file: Path, environment: str | None, settings: Sequence[str], as_json: bool) -> None:
     """Check FILE, a specification or a task file that holds one, and say it back in plain words."""
     text = read_text(file)
     spec, findings = check_text(text)
@@ -43,7 +41,7 @@ def check(
         instance = registry().environments[name].instance({**own, **dict(map(_setting, settings))})
         spec, findings = check_text(text, instance.signals)
         if spec is not None:
-            findings += check_environment(spec, instance)
+            findings += check_name(spec, instance)
             words = describe(spec, instance.signals)
     _report(spec, findings, words, as_json)
     if errors(findings):

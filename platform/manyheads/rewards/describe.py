@@ -109,8 +109,7 @@ class Words:
         if isinstance(node, Not):
             return self.predicate(node.of, not negated)
         if isinstance(node, Join):
-            parts = [self.predicate(child, negated) for child in node.of]
-            parts = [f"({p})" if isinstance(c, (Join, Not)) else p for p, c in zip(parts, node.of, strict=True)]
+            parts = [self._part(child, negated) for child in node.of]
             return (" and " if (node.op == "all") != negated else " or ").join(parts)
         x, unit = self.expression(node.x), self.unit(node.x)
         if isinstance(node, Between):

@@ -64,9 +64,10 @@ def unit_of(node: Expression, catalogue: ranges.Catalogue) -> str | None:
 
 def reach(root: Node, catalogue: ranges.Catalogue) -> Iterator[Finding]:
     """What can never or must always hold, given the signals' hard ranges."""
+    wide = ranges.widened(catalogue)
     for path, node in walk(root):
         if isinstance(node, Term):
-            pay = ranges.of_term(node, catalogue)
+            pay = ranges.of_term(node, wide)
             where = "" if isinstance(node.to, Indicator) or node.x is None else _range(node.x, catalogue)
             if not pay.something:
                 yield Finding("L2_UNREACHABLE", "error", path, f"This term can never pay anything. {where}".strip())
@@ -75,7 +76,7 @@ def reach(root: Node, catalogue: ranges.Catalogue) -> Iterator[Finding]:
             elif not pay.less:
                 yield Finding("L2_TRIVIAL", "warning", path, f"This term always pays in full. {where}".strip())
         if isinstance(node, Success):
-            can = ranges.of_predicate(node.when, catalogue)
+            can = ranges.of_predicate(node.when, wide)
             at = f"{path}.when" if path else "when"
             if not can.possible:
                 yield Finding("L2_UNREACHABLE", "error", at, _why(node, catalogue, "never"))

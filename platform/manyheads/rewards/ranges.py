@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from manyheads.environment.contract import Signal
@@ -23,6 +24,8 @@ from manyheads.rewards.spec import (
 )
 
 Catalogue = Mapping[str, Signal]
+SPRING = 0.1
+"""By what share of its width a soft range gives way before something counts as out of reach."""
 
 
 class Range(NamedTuple):
@@ -37,6 +40,17 @@ class Reach(NamedTuple):
 
     possible: bool
     avoidable: bool
+
+
+def widened(catalogue: Catalogue) -> Catalogue:
+    """The catalogue with soft ranges as wide as springs may let them become."""
+    wide = {}
+    for name, signal in catalogue.items():
+        if signal.soft and signal.low is not None and signal.high is not None:
+            give = SPRING * (signal.high - signal.low)
+            signal = replace(signal, low=signal.low - give, high=signal.high + give)
+        wide[name] = signal
+    return wide
 
 
 def of_expression(node: Expression, catalogue: Catalogue) -> Range:

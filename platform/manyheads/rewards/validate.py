@@ -104,7 +104,7 @@ def read_text(path: Path) -> str:
         raise ManyheadsError(f"{path} is no text in UTF-8.") from None
 
 
-def check_environment(spec: RewardSpec, instance: Instance) -> list[Finding]:
+def check_name(spec: RewardSpec, instance: Instance) -> list[Finding]:
     """Whether a specification is written for this instance's environment."""
     name = instance.environment.name
     if spec.environment == name:
@@ -115,7 +115,7 @@ def check_environment(spec: RewardSpec, instance: Instance) -> list[Finding]:
 
 def require_sound(spec: RewardSpec, instance: Instance) -> None:
     """Raises ManyheadsError with every finding that forbids this specification for this instance."""
-    if wrong := errors([*check_environment(spec, instance), *check(spec, instance.signals)]):
+    if wrong := errors([*check_name(spec, instance), *check(spec, instance.signals)]):
         raise ManyheadsError(f"The reward specification does not fit {instance.key}.\n{_listing(wrong)}")
 
 
