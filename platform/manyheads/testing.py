@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from manyheads.heads.kind import HeadKind
+    from manyheads.rewards.contract import RewardSource
 
 SOFT = 0.5
 """by what share of its width a soft range may be passed"""
@@ -45,6 +46,17 @@ def check_environment(instance: Instance, *, seed: int = 0, steps: int = 100) ->
         again.close()
 
 
+def check_reward_source(source: RewardSource, signals: Sequence[Signal], *, seed: int = 0) -> None:
+    """Labels made-up rows within the signals' ranges and checks a reward source's promises.
+
+    Labels have the rows' shape, are finite, and repeat; rows that start an episode earn nothing; NumPy arrays
+    give NumPy arrays; what is given is not written into; a row's labels hang on that row alone.
+    """
+    from manyheads.rewards.check import check_source
+
+    check_source(source, signals, seed)
+
+
 def check_head(kind: HeadKind, settings: BaseModel | None = None, *, seed: int = 0) -> None:
     """Builds a kind of head on small worlds with continuous, discrete and both kinds of actions, and checks it.
 
@@ -73,8 +85,6 @@ def _play(env: Adapted, instance: Instance, seed: int, steps: int) -> list[_Row]
         kept = [None if part is None else part.copy() for part in rows[-1].observation]
         native, reward, terminated, truncated, info = env.env.step(env.act(action))
         _require(instance, env.env.observation_space.contains(native), f"observation {step} lies outside its space")
-        for flag, name in ((terminated, "terminated"), (truncated, "truncated")):
-            _require(instance, isinstance(flag, bool | np.bool_), f"{name} is {flag!r}, not a bool")
         observation = env.row(native, info)
         _require(instance, info["signals"]["reward"] == reward, "the signal reward is not the step's reward")
         _check_row(instance, observation, np.clip(action[: len(env.places.continuous)], -1, 1))
