@@ -77,20 +77,14 @@ class Swinging(Head):
 
 def task_of(make, steps=1000):
     environment = Environment("test/counting", lambda options: make(), (Signal("at", "m"),))
-    content = TaskFile(
-        version=1, environment="test/counting", reward={"source": "environment"}, episode_steps=steps
-    )
+    content = TaskFile(version=1, environment="test/counting", reward={"source": "environment"}, episode_steps=steps)
     return Task("test/counting-far", content, environment.instance(), content.reward)
 
 
 def world_of(image=False):
     torch.manual_seed(0)
-    interface = Places(
-        image=(16, 16, 3) if image else None, vector=("at[0]", "at[1]"), continuous=("action[0]",)
-    )
-    settings = WorldSettings(
-        size="demo", deter=16, hidden=8, groups=2, classes=4, units=8, depth=4, mults=(1, 2)
-    )
+    interface = Places(image=(16, 16, 3) if image else None, vector=("at[0]", "at[1]"), continuous=("action[0]",))
+    settings = WorldSettings(size="demo", deter=16, hidden=8, groups=2, classes=4, units=8, depth=4, mults=(1, 2))
     return World(interface, settings)
 
 
@@ -199,12 +193,12 @@ class Case:
 def test_every_environment_gets_a_clip(case, tmp_path):
     clip = real_and_imagined(world_of(case.image), Swinging(), task_of(case.make), steps=25, context=5)
     assert [panel.title for panel in clip.panels] == case.titles
-    assert {len(panel.frames) for panel in clip.panels} == {25}
+    assert {len(panel.frames) for panel in clip.panels} == {13}  # every second row, to play in real time
     assert clip.error.shape == (20,)
     assert np.isfinite(clip.error).all()
-    assert clip.fps == 30
+    assert clip.fps == 25
     clip.write(tmp_path / "clip.mp4")
-    assert size_of(tmp_path / "clip.mp4")[1] == 25
+    assert size_of(tmp_path / "clip.mp4")[1] == 13
 
 
 def test_clips_repeat_exactly_under_a_seed():

@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.floating]
 
 BACK, CARD, INK, MUTED, LINE = "#14171c", "#1d2128", "#e8eaed", "#9aa3af", "#343a44"
 REAL, IMAGINED = "#8ab4f8", "#f5a65b"
-HEIGHT, GAP, HEAD, FOOT = 240, 12, 30, 26
+HEIGHT, GAP, HEAD = 240, 12, 50
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ def side_by_side(panels: Sequence[Panel]) -> Iterator[Pixels]:
     sizes = [_scaled(panel.frames[0]) for panel in panels]
     width = sum(w for w, _ in sizes) + GAP * (len(panels) + 1)
     for at in range(min(len(panel.frames) for panel in panels)):
-        canvas = Image.new("RGB", (width, HEAD + HEIGHT + FOOT + GAP), BACK)
+        canvas = Image.new("RGB", (width, HEAD + HEIGHT + GAP), BACK)
         draw = ImageDraw.Draw(canvas)
         left = GAP
         for panel, size in zip(panels, sizes, strict=True):
-            draw.text((left, HEAD / 2 + 1), panel.title, panel.colour, font(14), anchor="lm")
+            draw.text((left, 17), panel.title, panel.colour, font(14), anchor="lm")
             canvas.paste(_resized(panel.frames[at], size), (left, HEAD))
             if at < len(panel.notes):
-                draw.text((left, HEAD + HEIGHT + FOOT / 2 + 2), panel.notes[at], MUTED, font(12), anchor="lm")
+                draw.text((left, 36), panel.notes[at], MUTED, font(12), anchor="lm")
             left += size[0] + GAP
         yield np.asarray(canvas)
 
@@ -48,7 +48,7 @@ def side_by_side(panels: Sequence[Panel]) -> Iterator[Pixels]:
 def line_charts(
     names: Sequence[str], real: Floats, imagined: Floats, imagined_from: int, most: int = 6
 ) -> list[Pixels]:
-    """A picture a row of real and imagined (T, V) numbers: real solid, imagined dashed, up to that row.
+    """A picture for each row of real and imagined (T, V) numbers: real solid, imagined dashed, up to there.
 
     Where there are many places, the `most` that move most. The dotted line is where imagination begins.
     """
@@ -87,9 +87,7 @@ class _Cell:
         left, top, width, height = box
         self.left, self.right = left + 8, left + width - 8
         self.top, self.bottom = top + 20, top + height - 6
-        shown = np.concatenate(
-            [real, np.clip(imagined, real.min() - np.ptp(real), real.max() + np.ptp(real))]
-        )
+        shown = np.concatenate([real, np.clip(imagined, real.min() - np.ptp(real), real.max() + np.ptp(real))])
         self.low, self.span = float(shown.min()), float(np.ptp(shown)) or 1.0
         self.draw.text((self.left, top + 10), name, MUTED, font(11), anchor="lm")
         self.draw.line([(self.left, self.bottom), (self.right, self.bottom)], LINE)

@@ -1,7 +1,7 @@
 """Numbers over time: appended to `metrics.jsonl` and TensorBoard, read back as one series a name.
 
-Names are paths: `<task>/return` is an episode's return under the task's own reward, `<task>/loss/<term>` a
-loss of that task's head, `world/loss/<term>` one of the world model.
+Names are paths: `<task>/return` is an episode's return under the task's own reward, `<task>/<number>` a loss
+or another number of that task's head, `world/<number>` one of the world model.
 """
 
 from __future__ import annotations
@@ -102,9 +102,7 @@ class Metrics:
             raise ManyheadsError(f"Can't write {self.path}: {error.strerror}.") from error
         if written != len(line):
             os.ftruncate(self._file, whole)
-            raise ManyheadsError(
-                f"Can't write {self.path}: the disk is full. Free some space and start again."
-            )
+            raise ManyheadsError(f"Can't write {self.path}: the disk is full. Free some space and start again.")
 
     def _write_tensorboard(self, updates: int, values: Mapping[str, float]) -> None:
         if self._writer is None:

@@ -15,7 +15,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from manyheads.report.metrics import Series
 from manyheads.report.svg import INK, MUTED, SERIES, STYLE, svg
 
-WIDTH = 8.6
+WIDTH, COLUMNS = 8.6, 4
 
 
 AXES: dict[str, Callable[[Series], Sequence[float]]] = {
@@ -25,65 +25,65 @@ AXES: dict[str, Callable[[Series], Sequence[float]]] = {
 }
 
 
-def learning_curves(series: Mapping[str, Series], measure: str = "return") -> str:
-    """Each task's `<task>/<measure>` against environment steps (updates where no step was taken) and minutes.
+def learning_curves(
+    series: Mapping[str, Series],
+    measure: str = "return",
+    along: Sequence[str] = ("environment steps", "minutes of work"),
+) -> str:
+    """Each task's `<task>/<measure>` in a panel for each axis `along` which it moves; empty text without any.
 
-    Dots are single values, the line is their running mean. Empty text without such a series.
+    Dots are single values, the line is their running mean.
     """
     ending = f"/{measure}"
     curves = {
-        name.removesuffix(ending): thinned(one)
-        for name, one in series.items()
-        if name.endswith(ending) and one.value
+        name.removesuffix(ending): thinned(one) for name, one in series.items() if name.endswith(ending) and one.value
     }
-    moving = {
-        label: along for label, along in AXES.items() if any(_spans(along(one)) for one in curves.values())
-    }
-    if "environment steps" in moving:
-        moving.pop("updates", None)
-    if not moving:
+    axes = [axis for axis in along if any(_spans(AXES[axis](one)) for one in curves.values())]
+    if not axes:
         return ""
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
-        panels = figure.subplots(1, len(moving), sharey=True, squeeze=False)[0]
-        for panel, (label, along) in zip(panels, moving.items(), strict=True):
+        panels = figure.subplots(1, len(axes), sharey=True, squeeze=False)[0]
+        for panel, axis in zip(panels, axes, strict=True):
             for number, (name, one) in enumerate(curves.items()):
-                colour = SERIES[number % len(SERIES)]
-                at = along(one)
+                at, colour = AXES[axis](one), SERIES[number % len(SERIES)]
                 panel.plot(at, one.value, ".", markersize=4, markeredgewidth=0, color=colour, alpha=0.4)
                 panel.plot(at, running_mean(one.value), color=colour, label=name)
-            panel.set_xlabel(label)
-            panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+            panel.set_xlabel(axis)
+            if axis != "minutes of work":
+                panel.xaxis.set_major_formatter(EngFormatter(sep=""))
             panel.xaxis.set_major_locator(MaxNLocator(6))
         panels[0].set_ylabel(measure.replace("_", " "))
-        _legend(figure, panels[0])
+        handles, names = panels[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper left", ncols=min(len(names), 3), labelcolor=INK)
         return svg(figure, f"{measure} of {', '.join(curves)} while training")
 
 
-def losses(series: Mapping[str, Series]) -> str:
-    """Every `…/loss/<term>` in a small panel of its own, against updates."""
-    terms = {
-        name.replace("/loss/", " "): thinned(one)
+def small_multiples(series: Mapping[str, Series], owner: str) -> str:
+    """Every number `<owner>/<number>` in a small panel against updates; empty text without any."""
+    start = f"{owner}/"
+    numbers = {
+        name.removeprefix(start): thinned(one, 200)
         for name, one in series.items()
-        if "/loss/" in name and one.value
+        if name.startswith(start) and len(one.value) > 1
     }
-    if not terms:
+    if not numbers:
         return ""
-    columns = 4
-    rows = -(-len(terms) // columns)
+    rows = -(-len(numbers) // COLUMNS)
     with rc_context(STYLE | {"font.size": 7.5, "axes.titlesize": 8, "lines.linewidth": 1.2}):
         figure = Figure(figsize=(WIDTH, 1.35 * rows + 0.1), layout="constrained")
-        panels = figure.subplots(rows, columns, squeeze=False).ravel()
-        for panel in panels[len(terms) :]:
+        panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
+        for panel in panels[len(numbers) :]:
             panel.set_axis_off()
-        for panel, (name, one) in zip(panels, terms.items(), strict=False):
+        for panel, (name, one) in zip(panels, numbers.items(), strict=False):
             panel.plot(one.updates, one.value, color=SERIES[0], alpha=0.25, linewidth=0.8)
             panel.plot(one.updates, running_mean(one.value), color=SERIES[0])
-            panel.set_title(name)
+            panel.set_title(name.replace("_", " "))
             panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+            panel.yaxis.set_major_formatter(EngFormatter(sep="", places=None))
             panel.xaxis.set_major_locator(MaxNLocator(3))
             panel.yaxis.set_major_locator(MaxNLocator(3))
-        return svg(figure, f"losses against updates: {', '.join(terms)}")
+        return svg(figure, f"{owner}: {', '.join(numbers)} against updates")
 
 
 def reward_along_episodes(rewards: Sequence[npt.NDArray[Any]]) -> str:
@@ -96,9 +96,7 @@ def reward_along_episodes(rewards: Sequence[npt.NDArray[Any]]) -> str:
             axes.plot(reward, color=SERIES[0], alpha=0.15 + 0.75 * newness**2, linewidth=0.8 + 0.8 * newness)
         axes.set_xlabel("step of the episode")
         axes.set_ylabel("reward a step")
-        axes.set_ylim(
-            -0.03, max(1.03, *(float(np.max(reward, initial=0)) for reward in rewards)) if rewards else 1
-        )
+        axes.set_ylim(-0.03, max(1.03, *(float(np.max(reward, initial=0)) for reward in rewards)) if rewards else 1)
         axes.set_xlim(left=0)
         return svg(figure, f"reward along {len(rewards)} recorded episodes")
 
@@ -129,21 +127,17 @@ def evaluations(results: Sequence[Mapping[str, Any]]) -> str:
         return svg(figure, f"returns of heads and of a random policy on {', '.join(tasks)}")
 
 
-def signal_histogram(values: npt.NDArray[Any], low: float | None = None, high: float | None = None) -> str:
-    """How often a signal took which values (N,), its middle 98% between lines, nearby hard bounds dashed."""
-    with rc_context(STYLE | {"font.size": 7.5}):
-        figure = Figure(figsize=(2.6, 0.85), layout="constrained")
-        axes = figure.subplots()
-        axes.hist(values, bins=40, color=SERIES[0], alpha=0.8)
-        for quantile in np.quantile(values, [0.01, 0.99]):
-            axes.axvline(float(quantile), color=SERIES[1], linewidth=1)
-        for bound in (low, high):
-            if bound is not None and _near(bound, values):
-                axes.axvline(bound, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
-        axes.set_yticks([])
-        axes.spines["left"].set_visible(False)
-        axes.xaxis.set_major_locator(MaxNLocator(4))
-        return svg(figure, "histogram of a signal's measured values")
+def histogram(values: npt.NDArray[Any], bars: int = 40) -> str:
+    """How often a signal took which values (N,), lowest to highest, as a picture for a table's cell."""
+    counts, _ = np.histogram(values, bins=bars)
+    heights = counts / max(int(counts.max()), 1) * 20
+    path = "".join(f"M{at * 3} 21v-{height:.1f}h2v{height:.1f}z" for at, height in enumerate(heights) if height)
+    says = "how often it took which value"
+    return (
+        f'<svg class="bars" viewBox="0 0 {bars * 3} 22" role="img" aria-label="{says}">'
+        f'<path d="{path}" fill="var(--series-1)"/>'
+        f'<path d="M0 21.5h{bars * 3}" stroke="var(--grid)"/></svg>'
+    )
 
 
 def thinned(one: Series, most: int = 400) -> Series:
@@ -176,15 +170,5 @@ def _interval(panel: Axes, height: int, result: Mapping[str, Any], colour: str) 
     panel.plot([returns["mean"]], [height], "o", color=colour, markersize=7)
 
 
-def _legend(figure: Figure, panel: Axes) -> None:
-    handles, names = panel.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper left", ncols=min(len(names), 4), labelcolor=INK)
-
-
 def _spans(values: Sequence[float]) -> bool:
-    return len(values) > 1 and min(values) < max(values)
-
-
-def _near(bound: float, values: npt.NDArray[Any]) -> bool:
-    width = float(np.ptp(values)) or 1.0
-    return bool(values.min() - width < bound < values.max() + width)
+    return len(values) > 1 and max(values) - min(values) > 0.01 * max(values)

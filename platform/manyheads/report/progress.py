@@ -120,9 +120,7 @@ class _Bar(Bar):
             refresh_per_second=4,
         )
         self.progress = progress
-        self.job = self.add_task(
-            progress.title, total=progress.total, completed=progress.done, state=progress.state()
-        )
+        self.job = self.add_task(progress.title, total=progress.total, completed=progress.done, state=progress.state())
 
     def show(self) -> None:
         self.update(self.job, completed=self.progress.done, state=self.progress.state())

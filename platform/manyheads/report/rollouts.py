@@ -26,7 +26,8 @@ class Played:
     """T rows of a real episode, in the places of the world's interface."""
 
     frames: list[Pixels]
-    """the environment's own pictures, T of them; empty where it draws none"""
+    """the environment's own picture of every `every`th row; empty where it draws none"""
+    every: int
     image: Pixels | None
     """(T, H, W, C), or None where the world has no image"""
     vector: Floats
@@ -40,12 +41,12 @@ class Played:
     fitting: Fitting
 
     def pictures(self, env: gymnasium.Env[Any, Any], vectors: Floats) -> list[Pixels] | None:
-        """Imagined vectors (T, V) drawn by the simulator itself, None where it can't draw an observation."""
+        """Every `every`th of the vectors (T, V) drawn by the simulator, None where it can't draw them."""
         draw = getattr(env.unwrapped, "picture", None)
         if draw is None:
             return None
         drawn = []
-        for vector in self.fitting.own_vector(vectors):
+        for vector in self.fitting.own_vector(vectors[:: self.every]):
             picture = draw(vector)
             if picture is None:
                 return None
@@ -63,8 +64,16 @@ class Imagined(NamedTuple):
 
 
 @torch.no_grad()
-def play(world: World, head: Head, task: Task, env: gymnasium.Env[Any, Any], seed: int, steps: int) -> Played:
-    """Plays the head in the simulator until the episode ends or `steps` rows are there."""
+def play(
+    world: World,
+    head: Head,
+    task: Task,
+    env: gymnasium.Env[Any, Any],
+    seed: int,
+    steps: int,
+    every: int = 1,
+) -> Played:
+    """Plays the head until the episode ends or `steps` rows are there; draws every `every`th of them."""
     adapted = Adapted(env, task.instance.signals)
     fitting = Fitting(world.interface, adapted.places)
     generator = torch.Generator(world.device).manual_seed(seed)
@@ -85,7 +94,7 @@ def play(world: World, head: Head, task: Task, env: gymnasium.Env[Any, Any], see
             world.draw_noise(1, generator=generator),
         )
         action = head.act(latent, generator)
-        frames += [adapted.render()] if draws else []
+        frames += [adapted.render()] if draws and at % every == 0 else []
         images += [] if image is None else [image]
         vectors.append(vector)
         actions.append(action[0])
@@ -98,6 +107,7 @@ def play(world: World, head: Head, task: Task, env: gymnasium.Env[Any, Any], see
     reward = task.reward.label(columns).reward
     return Played(
         frames=frames,
+        every=every,
         image=np.stack(images) if images else None,
         vector=np.stack(vectors),
         action=torch.stack(actions),

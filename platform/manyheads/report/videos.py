@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from manyheads.task import Task
     from manyheads.world.model import World
 
-MOST_FPS = 30.0
+FPS = 25.0
+"""pictures a second, about: of faster simulators rows are left out"""
 
 
 @dataclass(frozen=True)
@@ -51,16 +52,16 @@ class Clip:
         write_video(side_by_side(self.panels), path, self.fps)
 
 
-def real_and_imagined(
-    world: World, head: Head, task: Task, seed: int = 0, steps: int = 300, context: int = 10
-) -> Clip:
+def real_and_imagined(world: World, head: Head, task: Task, seed: int = 0, steps: int = 300, context: int = 10) -> Clip:
     """Plays an episode of `task`, lets the world see `context` rows of it, and imagines the rest from there.
 
     Twice: with the very actions of the real episode, and with actions that the head chooses in imagination.
     """
     env = task.instance.make()
     try:
-        played = play(world, head, task, env, seed, steps)
+        rate = float(env.metadata.get("render_fps", FPS))
+        every = max(1, round(rate / FPS))
+        played = play(world, head, task, env, seed, steps, every)
         if len(played.vector) <= context:
             raise ManyheadsError(
                 f"The episode of {task.name} with seed {seed} has {len(played.vector)} rows; "
@@ -69,10 +70,9 @@ def real_and_imagined(
         same = imagine(world, played, context, None, seed)
         own = imagine(world, played, context, head, seed)
         panels = _panels(played, env, same, own, context)
-        fps = min(float(env.metadata.get("render_fps", MOST_FPS)), MOST_FPS)
     finally:
         env.close()
-    return Clip(panels, fps, played, context, _error(played, same.vector, context))
+    return Clip(panels, rate / every, played, context, _error(played, same.vector, context))
 
 
 def _panels(
@@ -85,24 +85,29 @@ def _panels(
         f"sees the simulator, {context - at} more" if at < context else f"{at - context + 1} steps on its own"
         for at in range(len(notes))
     ]
-    frames = played.frames if played.image is None else [as_picture(image) for image in played.image]
-    real = [Panel("real", frames, notes, REAL)] if frames else []
+    shown, alone = notes[:: played.every], alone[:: played.every]
+    frames = played.frames if played.image is None else _as_pictures(played.image, played.every)
+    real = [Panel("real", frames, shown, REAL)] if frames else []
     drawn = [_view(played, env, same), _view(played, env, own)]
     if drawn[0] is not None and drawn[1] is not None:
         first = Panel("imagined, same actions", drawn[0], alone, IMAGINED)
         return (*real, first, Panel("imagined, own actions", drawn[1], alone, IMAGINED))
     fit = played.fitting
     charts = line_charts(fit.own.vector, fit.own_vector(played.vector), fit.own_vector(same.vector), context)
-    return (*real, Panel("real solid, imagined dashed", charts, alone, IMAGINED))
+    return (*real, Panel("real solid, imagined dashed", charts[:: played.every], alone, IMAGINED))
 
 
 def _view(played: Played, env: gymnasium.Env[Any, Any], imagined: Imagined) -> list[Pixels] | None:
     if imagined.image is not None:
-        return [as_picture(image) for image in imagined.image]
+        return _as_pictures(imagined.image, played.every)
     return played.pictures(env, imagined.vector)
 
 
-def write_video(frames: Iterable[Pixels], path: Path, fps: float = MOST_FPS) -> None:
+def _as_pictures(images: Pixels, every: int) -> list[Pixels]:
+    return [as_picture(image) for image in images[::every]]
+
+
+def write_video(frames: Iterable[Pixels], path: Path, fps: float = FPS) -> None:
     """Atomically writes (h, w, 3) uint8 pictures of one size as an mp4 for browsers (H.264, yuv420p)."""
     frames = iter(frames)
     first = next(frames, None)

@@ -1,0 +1,28 @@
+"""`manyheads report`: a world as one HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("world", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="where to write it; by default WORLD/report.html")
+@click.option(
+    "--video-steps",
+    default=300,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="length of each head's video; 0 leaves videos out",
+)
+def report(world: Path, out: Path | None, video_steps: int) -> None:
+    """Write what WORLD learned as one HTML page that needs nothing else.
+
+    Learning curves, evaluations, what each head is paid for, and videos of its episodes beside imagination.
+    """
+    from manyheads.report.page import write_report
+
+    path = write_report(world, out, video_steps, say=lambda name: click.echo(f"{name}: playing and imagining"))
+    click.echo(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB).")

@@ -1,0 +1,37 @@
+"""`manyheads watch`: a video of a head at work, real beside imagined."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("world", type=click.Path(path_type=Path))
+@click.argument("task")
+@click.option("--out", type=click.Path(path_type=Path), help="the mp4; by default WORLD/videos/TASK.mp4")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="of episode and actions")
+@click.option("--steps", default=300, show_default=True, type=click.IntRange(min=2), help="longest length")
+@click.option(
+    "--context",
+    default=10,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="rows that the world sees first",
+)
+def watch(world: Path, task: str, out: Path | None, seed: int, steps: int, context: int) -> None:
+    """Write a video of TASK's head in WORLD: the real episode beside the one that the world imagines.
+
+    After the first rows the world goes on without seeing the simulator again: once with the same actions, once
+    with those that the head chooses in imagination.
+    """
+    from manyheads.report.videos import real_and_imagined
+    from manyheads.storage.agent import load
+
+    agent = load(world).head(task)
+    clip = real_and_imagined(agent.world, agent.head, agent.task, seed, steps, context)
+    path = world / "videos" / f"{agent.task.slug}.mp4" if out is None else out
+    clip.write(path)
+    rows, earned = len(clip.played.vector), clip.played.reward.sum()
+    click.echo(f"Wrote {path}: {rows} steps, return {earned:.1f} under the task's own reward.")

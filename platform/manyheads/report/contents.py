@@ -1,0 +1,253 @@
+"""What the report of a world says, gathered from the world's folder."""
+
+from __future__ import annotations
+
+import base64
+import json
+import platform
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from manyheads.environment.contract import Instance, Signal
+from manyheads.errors import ManyheadsError
+from manyheads.learning.evaluate import RESERVED_SEEDS
+from manyheads.report import plots
+from manyheads.report.metrics import Series, read
+from manyheads.report.videos import Clip, real_and_imagined
+from manyheads.rewards.coverage import Coverage, coverage
+from manyheads.rewards.describe import Words, describe
+from manyheads.rewards.sources import SpecSettings, episode_succeeded
+from manyheads.storage import atomic
+from manyheads.storage.agent import Agent, load
+from manyheads.storage.folder import WorldFolder
+
+if TYPE_CHECKING:
+    from manyheads.experience.episode import Episode
+    from manyheads.experience.replay import Replay
+    from manyheads.task import Task
+
+PACKAGES = ("manyheads", "torch", "gymnasium", "dm-control", "mujoco", "transformers", "numpy")
+CURVES = 12
+"""recorded episodes that a reward is drawn along"""
+JOURNAL = "goal.jsonl"
+"""beside a task that a language model wrote: what it was asked and what was decided"""
+ERROR_AT = (1, 15, 50, 200)
+"""steps into imagination at which its error is told"""
+
+
+@dataclass(frozen=True)
+class HeadContents:
+    """One head: its task in words and as a file, what experience earns under it, and a clip of it at work."""
+
+    task: Task
+    file: str
+    """the task file's text"""
+    words: str
+    """the reward in plain words"""
+    success: str
+    curve: str
+    """SVG, empty without recorded episodes"""
+    coverage: Coverage | None
+    """None where the reward is not a specification, or nothing is recorded"""
+    succeeded: tuple[int, int] | None
+    """recorded episodes that succeed, of how many; None where the task says nothing about success"""
+    decisions: list[dict[str, Any]]
+    """what the goal's writer decided, and which of its steps did; empty where a person wrote the task"""
+    evaluations: dict[str, dict[str, Any]]
+    """by policy, `random` and `head`"""
+    video: str
+    """mp4, base64"""
+    no_video: str
+    """why there is none"""
+    errors: list[tuple[int, float]]
+    """(steps imagined, distance from what was real), in standard deviations"""
+
+
+@dataclass(frozen=True)
+class SignalRow:
+    """A signal with what was measured of it so far."""
+
+    signal: Signal
+    quantiles: tuple[float, float, float] | None
+    """1%, 50%, 99%; None where nothing is recorded"""
+    histogram: str
+
+
+@dataclass
+class Contents:
+    """Everything on the page; made by `gather`."""
+
+    folder: WorldFolder
+    series: dict[str, Series]
+    evaluations: list[dict[str, Any]]
+    heads: list[HeadContents]
+    signals: dict[str, list[SignalRow]]
+    """by instance"""
+    parameters: int
+    rows: int
+    episodes: int
+    versions: dict[str, str] = field(default_factory=lambda: versions())
+
+    @property
+    def updates(self) -> int:
+        """How often the world model was updated."""
+        return int(self.folder.checkpoint.state.get("updates", 0))
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of work on this world."""
+        return max((one.time[-1] for one in self.series.values() if one.time), default=0.0)
+
+    @property
+    def nonfinite(self) -> int:
+        """How many numbers of the metrics were NaN or infinite."""
+        return sum(one.nonfinite for one in self.series.values())
+
+    @cached_property
+    def settings(self) -> str:
+        return yaml.safe_dump(self.folder.settings.model_dump(mode="json"), sort_keys=False)
+
+
+def gather(world: Path | str, video_steps: int = 300, say: Callable[[str], None] = lambda text: None) -> Contents:
+    """Reads a world's folder and plays an episode of each head for its video; `say` hears of each head begun.
+
+    `video_steps=0` leaves videos out. Raises ManyheadsError where there is no trained world.
+    """
+    loaded = load(world)
+    folder = loaded.folder
+    replay = folder.replay(read_only=True)
+    try:
+        path = folder.path / "evaluations.json"
+        evaluations: list[dict[str, Any]] = atomic.read_json(path) if path.exists() else []
+        heads = []
+        for name in folder.heads:
+            say(name)
+            heads.append(_head(loaded.head(name), folder, replay, evaluations, video_steps))
+        return Contents(
+            folder=folder,
+            series=read(folder.path),
+            evaluations=evaluations,
+            heads=heads,
+            signals=_signals([record.instance() for record in folder.instances], replay),
+            parameters=sum(parameter.numel() for parameter in loaded.model.parameters()),
+            rows=replay.rows,
+            episodes=len(replay.episodes()),
+        )
+    finally:
+        replay.close()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on, where installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _head(
+    agent: Agent, folder: WorldFolder, replay: Replay, evaluations: Sequence[Mapping[str, Any]], steps: int
+) -> HeadContents:
+    task = agent.task
+    own = [episode for episode in replay.episodes(task.instance.experience) if _holds(task, episode)]
+    words, covered = "The simulator's own reward.", None
+    if isinstance(task.settings, SpecSettings):
+        words = describe(task.settings.spec, task.instance.signals)
+        covered = _coverage(task.settings, own)
+    elif task.content.reward.source != "environment":
+        words = f"Reward source {task.content.reward.source}: {task.settings}"
+    clip, no_video = _clip(agent, steps)
+    return HeadContents(
+        task=task,
+        file=(folder.head_folder(task) / "task.yaml").read_text(encoding="utf-8"),
+        words=words,
+        success=Words(task.instance.signals).success(task.success) if task.success else "",
+        curve=plots.reward_along_episodes([_rewards(task, episode) for episode in own[-CURVES:]]),
+        coverage=covered,
+        succeeded=_succeeded(task, own),
+        decisions=_decisions(folder.head_folder(task) / JOURNAL),
+        evaluations={r["policy"]: dict(r) for r in evaluations if r["task"] == task.name},
+        video=_base64(clip) if clip else "",
+        no_video=no_video,
+        errors=[(at, float(clip.error[at - 1])) for at in ERROR_AT if at <= len(clip.error)] if clip else [],
+    )
+
+
+def _holds(task: Task, episode: Episode) -> bool:
+    return episode.instance.key == task.instance.key or not task.reward.own_rows_only
+
+
+def _rewards(task: Task, episode: Episode) -> npt.NDArray[np.float32]:
+    signals = episode.signals
+    return np.asarray(task.reward.label({name: signals[name] for name in task.reward.signals}).reward)
+
+
+def _coverage(settings: SpecSettings, episodes: Sequence[Episode]) -> Coverage | None:
+    long = [episode for episode in episodes if len(episode) > 1]
+    if not long:
+        return None
+    tables = [episode.signals for episode in long]
+    shared = set.intersection(*(set(table) for table in tables))
+    signals = {name: np.concatenate([table[name] for table in tables]) for name in sorted(shared)}
+    return coverage(settings.spec, signals, np.concatenate([episode.first for episode in long]))
+
+
+def _succeeded(task: Task, episodes: Sequence[Episode]) -> tuple[int, int] | None:
+    if task.success is None or not episodes:
+        return None
+    return sum(episode_succeeded(task.success, episode.signals) for episode in episodes), len(episodes)
+
+
+def _decisions(path: Path) -> list[dict[str, Any]]:
+    """The journal's decisions: `about`, `question`, `answer`, the `step` that decided, its `margin` and `why`."""
+    if not path.exists():
+        return []
+    try:
+        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [record for record in records if record.get("call") == "decision"]
+    except (ValueError, AttributeError) as error:
+        raise ManyheadsError(f"{path} can't be read: {error}. Delete it to go on without it.") from error
+
+
+def _clip(agent: Agent, steps: int) -> tuple[Clip | None, str]:
+    if not steps:
+        return None, "Videos were left out."
+    try:
+        return real_and_imagined(agent.world, agent.head, agent.task, RESERVED_SEEDS, steps), ""
+    except ManyheadsError as error:
+        return None, str(error)
+
+
+def _base64(clip: Clip) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.mp4"
+        clip.write(path)
+        return base64.b64encode(path.read_bytes()).decode()
+
+
+def _signals(instances: Sequence[Instance], replay: Replay) -> dict[str, list[SignalRow]]:
+    tables = {}
+    for instance in instances:
+        measured = replay.signals(instance.experience)
+        rows = []
+        for signal in instance.signals:
+            values = measured.get(signal.name)
+            if values is None or not len(values):
+                rows.append(SignalRow(signal, None, ""))
+                continue
+            low, middle, high = np.quantile(values, [0.01, 0.5, 0.99]).tolist()
+            rows.append(SignalRow(signal, (low, middle, high), plots.histogram(values)))
+        tables[instance.key] = rows
+    return tables

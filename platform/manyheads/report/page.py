@@ -1,0 +1,89 @@
+"""The report of a world: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from manyheads.report import plots
+from manyheads.report.contents import Contents, gather
+from manyheads.report.progress import duration
+from manyheads.storage import atomic
+
+DASH = "\N{EN DASH}"
+
+
+def write_report(
+    world: Path | str,
+    out: Path | None = None,
+    video_steps: int = 300,
+    say: Callable[[str], None] = lambda text: None,
+) -> Path:
+    """Writes the report of a world folder to `out`, by default `<world>/report.html`; returns where it lies.
+
+    A video of `video_steps` rows is made for each head, none with 0; `say` hears the name of each head begun.
+    """
+    contents = gather(world, video_steps, say)
+    path = contents.folder.path / "report.html" if out is None else out
+    atomic.write_text(path, render(contents))
+    return path
+
+
+def render(contents: Contents) -> str:
+    """The page as text."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"number": number, "interval": interval, "share": share, "counted": counted}
+    template = environment.from_string(files("manyheads.report").joinpath("page.html").read_text("utf-8"))
+    series = contents.series
+    owners = ["world", *(head.task.name for head in contents.heads)]
+    return template.render(
+        page=contents,
+        name=contents.folder.path.resolve().name,
+        made=f"{datetime.now():%d %B %Y, %H:%M}",
+        work=duration(contents.seconds),
+        returns=Markup(plots.learning_curves(series)),
+        simulator=Markup(plots.learning_curves(series, "simulator")),
+        imagined=Markup(plots.learning_curves(series, "imagined_return", along=("updates", "minutes of work"))),
+        results=Markup(plots.evaluations(contents.evaluations)),
+        numbers={owner: Markup(plots.small_multiples(series, owner)) for owner in owners},
+        safe=Markup,
+    )
+
+
+def number(value: float | None) -> str:
+    """Four digits that count: `812.3`, `0.04512`, `1,204`; a dash for None."""
+    if value is None:
+        return DASH
+    if abs(value) >= 1000:
+        return _minus(f"{value:,.0f}")
+    return _minus(f"{value:.4g}")
+
+
+def interval(returns: dict[str, float]) -> str:
+    """`812 [790, 834]`, with as many decimals as the size asks for."""
+    places = 0 if abs(returns["mean"]) >= 100 else 1 if abs(returns["mean"]) >= 10 else 2
+    mean, low, high = (_minus(f"{returns[key]:,.{places}f}") for key in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 head`, `3 heads`"""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def share(value: float | None) -> str:
+    """`43%`, `0.3%`, `under 0.1%`; a dash for None."""
+    if value is None:
+        return DASH
+    if 0 < value < 0.001:
+        return "under 0.1%"
+    return f"{value:.1%}" if 0 < value < 0.1 else f"{value:.0%}"
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "\N{MINUS SIGN}")
