@@ -1,7 +1,9 @@
 """Every hook is documented in docs/plugins.md, and the page's own plugin works."""
 
 import inspect
+import os
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import manyheads
-from helpers import package
+from helpers import package, run
 from manyheads import hookspecs
 from manyheads.cli import manyheads as command_line
 from manyheads.environment.places import Places
@@ -106,3 +108,11 @@ def test_model_of_the_page(registered: Registry) -> None:
 def test_command_of_the_page(registered: Registry) -> None:
     assert "greet a boat" in CliRunner().invoke(command_line, ["--help"]).stdout
     assert CliRunner().invoke(command_line, ["harbour", "Ada"]).stdout == "Welcome to the harbour, Ada.\n"
+
+
+def test_authors_tests_of_the_page_pass(sailing: Path) -> None:
+    variables = {**os.environ, "PYTHONPATH": str(sailing)}
+    result = run(
+        sys.executable, "-m", "pytest", sailing / "tests", "-p", "no:cacheprovider", cwd=sailing, env=variables
+    )
+    assert "3 passed" in result.stdout, result.stdout
