@@ -65,16 +65,17 @@ def total(node: Total, signals: Signals) -> Tensor:
 
 def combination(node: Combine, signals: Signals) -> Tensor:
     """Several totals in one, in [0, 1]."""
-    values = _stack([total(child, signals) for child in node.of])
+    values = [total(child, signals) for child in node.of]
     if node.combine == "product":
-        return values.prod(0)
+        return _stack(values).prod(0)
     if node.combine == "min":
-        return values.amin(0)
-    weights = torch.tensor([child.weight for child in node.of], dtype=values.dtype, device=values.device)
-    weights = (weights / weights.sum()).reshape(-1, *[1] * (values.dim() - 1))
+        return _stack(values).amin(0)
+    whole = sum(child.weight for child in node.of)
+    shares = [child.weight / whole for child in node.of]
     if node.combine == "weighted_mean":
-        return (weights * values).sum(0).clamp(0, 1)
-    return (values**weights).prod(0)
+        weighted = [share * one for share, one in zip(shares, values, strict=True)]
+        return _stack(weighted).sum(0).clamp(0, 1)
+    return _stack([one**share for share, one in zip(shares, values, strict=True)]).prod(0)
 
 
 def term(node: Term, signals: Signals) -> Tensor:
