@@ -17,10 +17,10 @@ from manyheads_dmc.pictures import POSES, Canvas
 from manyheads_dmc.signals import TABLES
 
 if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
-    # Without a screen dm_control would first try GLFW, and warn.
+    # dm_control would choose GLFW when it is imported, which aborts the process without a screen.
     os.environ.setdefault("MUJOCO_GL", "egl")
 
-from dm_control import suite
+from dm_control import _render, suite
 from dm_control.rl.control import PhysicsError
 
 Row = dict[str, Any]
@@ -101,7 +101,7 @@ class Simulator(gymnasium.Env[Row, np.ndarray]):
 
     def render(self) -> np.ndarray:
         """The camera's picture, (240, 320, 3) uint8."""
-        return np.asarray(self.physics.render(240, 320, camera_id=self.options.camera))
+        return self._draw(240, 320)
 
     def picture(self, vector: np.ndarray) -> np.ndarray | None:
         """Draws the state that would be observed as `vector`, an observation's numbers, as `render` does.
@@ -119,6 +119,13 @@ class Simulator(gymnasium.Env[Row, np.ndarray]):
     def close(self) -> None:
         self.suite.close()
 
+    def _draw(self, height: int, width: int) -> np.ndarray:
+        if _render.BACKEND == "glfw" and sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
+            raise ManyheadsError(
+                "dm_control was imported to draw on a screen, and there is none. Set MUJOCO_GL=egl (or osmesa) before."
+            )
+        return np.asarray(self.physics.render(height, width, camera_id=self.options.camera))
+
     def _load(self) -> Any:
         return suite.load(self.domain, self.options.task, task_kwargs={"random": 0})
 
@@ -127,7 +134,7 @@ class Simulator(gymnasium.Env[Row, np.ndarray]):
         size = self.options.image_size
         for key in self.observation_space:
             if key == "image" and size is not None:
-                row[key] = np.asarray(self.physics.render(size, size, camera_id=self.options.camera))
+                row[key] = self._draw(size, size)
             else:
                 row[key] = np.atleast_1d(np.asarray(observation[key], np.float32))
         return row

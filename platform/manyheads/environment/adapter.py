@@ -34,10 +34,9 @@ class Adapted:
     `signals` is the instance's catalogue; with `image_size` all pictures become squares of that side.
     """
 
-    def __init__(
-        self, env: gymnasium.Env[Any, Any], signals: Sequence[Signal], image_size: int | None = None
-    ) -> None:
-        owner = env.spec.id if env.spec else type(env.unwrapped).__name__
+    def __init__(self, env: gymnasium.Env[Any, Any], signals: Sequence[Signal], image_size: int | None = None) -> None:
+        measured = env.has_wrapper_attr("instance")
+        owner = env.get_wrapper_attr("instance").environment.name if measured else type(env.unwrapped).__name__
         self.env = env
         self.signals = tuple(signal.name for signal in signals)
         self.observe = ObservationRows(env.observation_space, owner, image_size)
@@ -81,9 +80,7 @@ class Fitting:
             known = {*interface.vector, *interface.continuous, *interface.discrete}
             new = [place for place in (*own.vector, *own.continuous, *own.discrete) if place not in known]
             what = f"the place {new[0]!r}" if new else f"pictures of size {own.image}"
-            raise ManyheadsError(
-                f"The world's interface lacks {what}. Grow it with `interface.union(places)` first."
-            )
+            raise ManyheadsError(f"The world's interface lacks {what}. Grow it with `interface.union(places)` first.")
         self.interface, self.own = interface, own
         self._vector = np.array([interface.vector.index(name) for name in own.vector], np.intp)
         starts = dict(zip(interface.discrete, _starts(interface), strict=True))
@@ -108,9 +105,7 @@ class Fitting:
         """A picture in the interface's channels: black if the instance has none, None if the world."""
         if self.interface.image is None or (own is not None and own.shape[-3:] == self.interface.image):
             return own
-        fitted = np.zeros(
-            self.interface.image if own is None else (*own.shape[:-3], *self.interface.image), np.uint8
-        )
+        fitted = np.zeros(self.interface.image if own is None else (*own.shape[:-3], *self.interface.image), np.uint8)
         if own is not None:
             fitted[..., : own.shape[-1]] = own
         return fitted

@@ -97,9 +97,8 @@ class Environment:
         except ValidationError as error:
             problem = error.errors()[0]
             where = ".".join(str(part) for part in problem["loc"])
-            raise ManyheadsError(
-                f"{self.name}: option {where}={problem['input']!r}: {problem['msg']}."
-            ) from None
+            option = f"option {where}={problem['input']!r}: " if where else ""
+            raise ManyheadsError(f"{self.name}: {option}{problem['msg']}.") from None
 
     def missing(self) -> list[str]:
         """The modules in `requires` that this Python can't import."""

@@ -24,12 +24,8 @@ def build(instance: Instance) -> gymnasium.Env[Any, Any]:
     environment = instance.environment
     missing = environment.missing()
     if missing:
-        install = (
-            f" Install with `pip install 'manyheads[{environment.extra}]'`." if environment.extra else ""
-        )
-        raise ManyheadsError(
-            f"{environment.name} needs {' and '.join(missing)}, not installed here.{install}"
-        )
+        install = f" Install with `pip install 'manyheads[{environment.extra}]'`." if environment.extra else ""
+        raise ManyheadsError(f"{environment.name} needs {' and '.join(missing)}, not installed here.{install}")
     return Measured(environment.factory(instance.options), instance)
 
 

@@ -61,9 +61,7 @@ class Places(BaseModel):
         return Mask(
             image=instance.image is not None,
             vector=np.isin(np.array(self.vector, dtype=object), np.array(instance.vector, dtype=object)),
-            continuous=np.isin(
-                np.array(self.continuous, dtype=object), np.array(instance.continuous, dtype=object)
-            ),
+            continuous=np.isin(np.array(self.continuous, dtype=object), np.array(instance.continuous, dtype=object)),
             blocks=np.array(blocks, dtype=bool),
         )
 

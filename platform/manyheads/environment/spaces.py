@@ -84,9 +84,7 @@ class ObservationRows:
             for leaf, place in self._parts:
                 _write(leaf.space, leaf.read(observation), vector[place])
         if len(vector) != len(self.names):
-            raise ManyheadsError(
-                f"{self._owner} gave {len(vector)} numbers where its space says {len(self.names)}."
-            )
+            raise ManyheadsError(f"{self._owner} gave {len(vector)} numbers where its space says {len(self.names)}.")
         if not np.isfinite(vector).all():
             wrong = int(np.flatnonzero(~np.isfinite(vector))[0])
             raise ManyheadsError(
@@ -96,19 +94,14 @@ class ObservationRows:
         if not self._pictures:
             return None, vector
         pictures = [self._picture(leaf, leaf.read(observation)) for leaf in self._pictures]
-        return np.ascontiguousarray(
-            np.concatenate(pictures, axis=-1) if len(pictures) > 1 else pictures[0]
-        ), vector
+        return np.ascontiguousarray(np.concatenate(pictures, axis=-1) if len(pictures) > 1 else pictures[0]), vector
 
     def _picture(self, leaf: Leaf, value: Any) -> Pixels:
         picture = _channels_last(np.asarray(value, np.uint8))
         size = self._image_size
         if size is None or picture.shape[:2] == (size, size):
             return picture
-        planes = [
-            Image.fromarray(plane).resize((size, size), Image.Resampling.BILINEAR)
-            for plane in _planes(picture)
-        ]
+        planes = [Image.fromarray(plane).resize((size, size), Image.Resampling.BILINEAR) for plane in _planes(picture)]
         return np.stack([np.asarray(plane) for plane in planes], axis=-1)
 
 
@@ -137,9 +130,7 @@ class ActionRows:
             raise ManyheadsError(f"{owner} has no actions: its action space is {space}.")
         self.size = len(self.continuous) + sum(size for _, size in self.discrete)
         self._offsets = len(self.continuous) + np.cumsum([0, *(size for _, size in self.discrete)])
-        self._scales = [
-            _scale(leaf.space) if isinstance(leaf.space, spaces.Box) else None for leaf in self._leaves
-        ]
+        self._scales = [_scale(leaf.space) if isinstance(leaf.space, spaces.Box) else None for leaf in self._leaves]
 
     def __call__(self, action: npt.ArrayLike) -> Any:
         flat = np.asarray(action, np.float32)
@@ -155,8 +146,7 @@ class ActionRows:
             else:
                 count = 1 if isinstance(leaf.space, spaces.Discrete) else len(_choices(leaf.space))
                 picks = [
-                    int(flat[self._offsets[i] : self._offsets[i + 1]].argmax())
-                    for i in range(block, block + count)
+                    int(flat[self._offsets[i] : self._offsets[i + 1]].argmax()) for i in range(block, block + count)
                 ]
                 parts[leaf.path] = _choose(leaf.space, picks)
                 block += count
@@ -260,6 +250,4 @@ def _does_not_fit(owner: str, what: str, leaf: Leaf) -> ManyheadsError:
         "Box, Discrete, MultiDiscrete and MultiBinary spaces fit, and Tuple and Dict of those; "
         "wrap the environment to give one of them"
     )
-    return ManyheadsError(
-        f"{owner}: {what} {leaf.name!r} are {leaf.space}, which does not fit a world. {fit}."
-    )
+    return ManyheadsError(f"{owner}: {what} {leaf.name!r} are {leaf.space}, which does not fit a world. {fit}.")
