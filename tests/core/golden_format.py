@@ -68,9 +68,7 @@ def our_name(name: str, stages: int = 0) -> str:
         lambda m: f"decoder.image.stages.{stages - 1 - int(m[1])}.conv.{m[2]}",
         name,
     )
-    name = re.sub(
-        r"^decoder\.image\.stage(\d)", lambda m: f"decoder.image.stages.{stages - 1 - int(m[1])}", name
-    )
+    name = re.sub(r"^decoder\.image\.stage(\d)", lambda m: f"decoder.image.stages.{stages - 1 - int(m[1])}", name)
     for pattern, replacement in _RENAMES:
         name = re.sub(pattern, replacement, name)
     return name

@@ -194,9 +194,7 @@ def test_decoder():
     vector = decoder.vector(latent)
     error = (vector - d.symlog(_vector(g.under("dec_target.")))).square()
     for key, places in VECTOR_KEYS.items():
-        close(
-            vector[..., places].squeeze(-1) if key == "height" else vector[..., places], g[f"dec_pred.{key}"]
-        )
+        close(vector[..., places].squeeze(-1) if key == "height" else vector[..., places], g[f"dec_pred.{key}"])
         close(error[..., places].sum(-1), g[f"dec_loss.{key}"])
 
 
@@ -408,9 +406,7 @@ def test_optimizer():
         before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
         optimizer.step()
         for name, parameter in parameters.items():
-            torch.testing.assert_close(
-                parameter.detach(), g[f"after{i}.{name}"], rtol=0, atol=2e-4 * settings.rate
-            )
+            torch.testing.assert_close(parameter.detach(), g[f"after{i}.{name}"], rtol=0, atol=2e-4 * settings.rate)
             assert parameter.grad is None
             if g["learning_rates"][i - 1] == 0:
                 assert torch.equal(parameter.detach(), before[name])

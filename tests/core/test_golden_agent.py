@@ -168,14 +168,10 @@ def test_losses_gradients_and_norms(recorded):
     names = list(our_state({name: torch.zeros(1) for name in g.metadata["gradnorm_columns"]}))
     assert sorted(names) == sorted(parameters)
     for row, (name, mean) in enumerate(means.items()):
-        gradients = torch.autograd.grad(
-            mean, [parameters[n] for n in names], retain_graph=True, allow_unused=True
-        )
+        gradients = torch.autograd.grad(mean, [parameters[n] for n in names], retain_graph=True, allow_unused=True)
         norms = torch.stack([torch.zeros(()) if x is None else x.norm() for x in gradients])
         expected = g["gradnorm_table"][row]
-        torch.testing.assert_close(
-            norms, expected, rtol=1e-4, atol=1e-6, msg=lambda m, name=name: f"{name}: {m}"
-        )
+        torch.testing.assert_close(norms, expected, rtol=1e-4, atol=1e-6, msg=lambda m, name=name: f"{name}: {m}")
         assert torch.equal(norms == 0, expected == 0), name
 
     total.backward()

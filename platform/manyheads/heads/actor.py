@@ -35,9 +35,7 @@ class ActionDistribution:
 
     def log_prob(self, action: Tensor) -> Tensor:
         """(...) summed over places."""
-        continuous, *blocks = torch.split(
-            action, [self.mean.shape[-1], *(b.shape[-1] for b in self.log_probs)], -1
-        )
+        continuous, *blocks = torch.split(action, [self.mean.shape[-1], *(b.shape[-1] for b in self.log_probs)], -1)
         total = (normal_log_prob(continuous, self.mean, self.deviation) * self._continuous).sum(-1)
         for i, (log_probs, chosen) in enumerate(zip(self.log_probs, blocks, strict=True)):
             total = total + (log_probs * chosen).sum(-1) * self._blocks[i]

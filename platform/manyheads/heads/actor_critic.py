@@ -123,9 +123,7 @@ class ActorCritic(Head):
         """All randomness of one `losses` call with that many imagined starts."""
         return draw_noise(world, self.actor, starts, self.settings.horizon, generator)
 
-    def losses(
-        self, batch: HeadBatch, world: World, generator: torch.Generator | None = None
-    ) -> dict[str, Tensor]:
+    def losses(self, batch: HeadBatch, world: World, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """`reward`, `continue`, `policy`, `value`, `replay_value`: means over the rows of this head."""
         batch = batch._replace(reward=batch.reward.masked_fill(~batch.owned, 0))
         if not self.settings.gradients_into_world:

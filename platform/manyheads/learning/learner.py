@@ -60,9 +60,7 @@ class Learner:
         self.optimizers = {name: LaProp(dict(m.named_parameters()), settings) for name, m in trained.items()}
         self.generators = {name: _generator(seed, name, world.device) for name in (WORLD, *self.heads)}
 
-    def update(
-        self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor
-    ) -> Update:
+    def update(self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor) -> Update:
         """One update from a batch; with a frozen world, of the heads alone.
 
         vector_mask (B, V) and image_mask (B,) say in which places each sequence is reconstructed. Raises
@@ -78,9 +76,7 @@ class Learner:
         noise = self.world.draw_noise(*batch.shape, generator=self.generators[WORLD])
         start = Latent(batch.deter, batch.stoch)
         with torch.set_grad_enabled(self.train_world):
-            observed = self.world.observe(
-                batch.image, batch.vector, batch.previous_action, batch.first, start, noise
-            )
+            observed = self.world.observe(batch.image, batch.vector, batch.previous_action, batch.first, start, noise)
         losses: dict[str, Tensor] = {}
         if self.train_world:
             scales = self.world.settings.scales.model_dump()
@@ -89,9 +85,7 @@ class Learner:
         losses |= self._head_losses(observed.latents, batch.last, labels)
         return losses, observed.latents
 
-    def update_heads(
-        self, latents: Latent, last: Tensor, labels: Mapping[str, HeadLabels]
-    ) -> dict[str, float]:
+    def update_heads(self, latents: Latent, last: Tensor, labels: Mapping[str, HeadLabels]) -> dict[str, float]:
         """One update of the heads alone from given states (B, T, ...) and `last` (B, T); returns metrics."""
         return self._descend(self._head_losses(latents.detach(), last, labels))
 
@@ -113,9 +107,7 @@ class Learner:
             if own:
                 optimizer.load(own)
 
-    def _head_losses(
-        self, latents: Latent, last: Tensor, labels: Mapping[str, HeadLabels]
-    ) -> dict[str, Tensor]:
+    def _head_losses(self, latents: Latent, last: Tensor, labels: Mapping[str, HeadLabels]) -> dict[str, Tensor]:
         losses: dict[str, Tensor] = {}
         for name, head in self.heads.items():
             if name not in labels:
@@ -144,9 +136,7 @@ class Learner:
         for name, head in self.heads.items():
             numbers |= {f"{name}/{key}": value for key, value in head.metrics().items()}
         device = self.world.device
-        stacked = torch.stack(
-            [torch.as_tensor(x, dtype=torch.float32, device=device) for x in numbers.values()]
-        )
+        stacked = torch.stack([torch.as_tensor(x, dtype=torch.float32, device=device) for x in numbers.values()])
         metrics = dict(zip(numbers, stacked.tolist(), strict=True))
         self._refuse_what_is_not_finite(metrics, checked)
         for optimizer in self.optimizers.values():

@@ -111,9 +111,7 @@ class RSSM(nn.Module):
         logits = self.posterior(deter, tokens)
         return Latent(deter, self.kind.sample(logits, noise)), logits
 
-    def observe(
-        self, start: Latent, tokens: Tensor, action: Tensor, first: Tensor, noise: Tensor
-    ) -> Observed:
+    def observe(self, start: Latent, tokens: Tensor, action: Tensor, first: Tensor, noise: Tensor) -> Observed:
         """Runs over T rows: tokens (B, T, E), previous action (B, T, A), first (B, T), noise (B, T, G)."""
         latent, steps = start, []
         for t in range(tokens.shape[1]):

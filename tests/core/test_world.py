@@ -1,0 +1,173 @@
+"""Worlds: what they accept, what acting and observing have in common, their variants."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from small_agent import BOTH, VECTOR, random_batch, small_head, small_learner, small_world
+
+from manyheads.environment.places import Places
+from manyheads.errors import ManyheadsError
+from manyheads.world.distributions import sample_one_hot, symexp, symlog, two_hot_bins, two_hot_loss
+from manyheads.world.latents import normal_kl
+from manyheads.world.model import World
+from manyheads.world.rssm import Latent
+from manyheads.world.sizes import SIZES, WorldSettings
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(-1e8, 1e8, width=32))
+def test_symexp_undoes_symlog(x):
+    x = torch.tensor(x)
+    torch.testing.assert_close(symexp(symlog(x)), x, rtol=1e-5, atol=1e-6)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(-6, 6), min_size=2, max_size=6), st.floats(0, 1, exclude_max=True))
+def test_inverse_cdf_picks_the_interval_that_holds_the_number(logits, uniform):
+    probs = torch.tensor(logits).softmax(-1)
+    sample = sample_one_hot(probs, torch.tensor(uniform))
+    chosen = int(sample.argmax())
+    assert sample.sum() == 1
+    assert probs[:chosen].sum() - 1e-6 <= uniform <= probs[: chosen + 1].sum() + 1e-6
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(-1e7, 1e7, width=32))
+def test_two_hot_loss_is_least_at_its_own_target(y):
+    bins = two_hot_bins()
+    target = torch.tensor(y)
+    k = int((bins <= target).sum()) - 1
+    weights = torch.zeros(255)
+    share = (target - bins[k]) / (bins[k + 1] - bins[k])
+    weights[k], weights[k + 1] = 1 - share, share
+    best = two_hot_loss(weights.clamp(min=1e-30).log(), target, bins)
+    assert best <= two_hot_loss(torch.zeros(255), target, bins)
+    entropy = -(weights.clamp(min=1e-30).log() * weights).sum()
+    torch.testing.assert_close(best, entropy, rtol=1e-3, atol=1e-3)
+
+
+def test_acting_step_by_step_is_observing():
+    world = small_world()
+    batch, *_ = random_batch(world)
+    noise, latent = world.draw_noise(4, 6), world.initial(4)
+    observed = world.observe(batch.image, batch.vector, batch.previous_action, batch.first, latent, noise)
+    for t in range(6):
+        rows = (batch.image[:, t], batch.vector[:, t], batch.previous_action[:, t], batch.first[:, t])
+        latent = world.step(*rows, latent, noise[:, t])
+        torch.testing.assert_close(latent.deter, observed.latents.deter[:, t], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(latent.stoch, observed.latents.stoch[:, t], rtol=1e-4, atol=1e-5)
+
+
+def test_decode_gives_images_and_natural_units():
+    world = small_world()
+    image, vector = world.decode(world.initial(3).map(lambda x: x[:, None].expand(3, 2, *x.shape[1:])))
+    assert image.shape == (3, 2, 8, 8, 3)
+    assert image.dtype == torch.uint8
+    assert vector.shape == (3, 2, 2)
+    world = small_world(VECTOR)
+    with torch.no_grad():
+        world.decoder.vector.out.weight.zero_()
+        world.decoder.vector.out.bias.copy_(symlog(torch.tensor([200.0, -3.0])))
+    image, vector = world.decode(world.initial(1))
+    assert image is None
+    torch.testing.assert_close(vector, torch.tensor([[200.0, -3.0]]))
+    image, vector = small_world(Places(image=(8, 8, 3), continuous=("u",))).decode(world.initial(2))
+    assert vector.shape == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("places", "message"),
+    [
+        (Places(continuous=("u",)), "something to observe"),
+        (Places(vector=("p",)), "needs actions"),
+        (Places(image=(30, 32, 3), continuous=("u",)), "multiples of 4"),
+    ],
+)
+def test_interfaces_that_do_not_fit(places, message):
+    with pytest.raises(ManyheadsError, match=message):
+        small_world(places)
+
+
+def test_a_depth_that_does_not_fit_images():
+    with pytest.raises(ManyheadsError, match="multiple of 8"):
+        small_world(BOTH, depth=3)
+
+
+def test_an_image_that_was_not_given():
+    world = small_world()
+    with pytest.raises(ManyheadsError, match="no image was given"):
+        world.encoder(None, torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"size": "2m"}, {"deter": 100, "blocks": 8}, {"kernel": 4}, {"deters": 8}, {"classes": 1}]
+)
+def test_settings_that_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        WorldSettings(**wrong)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_presets_can_be_changed_number_by_number_and_written_out(size):
+    settings = WorldSettings(size=size, units=72)
+    assert settings.units == 72
+    assert settings.deter == SIZES[size]["deter"]
+    assert WorldSettings(**settings.model_dump()) == settings
+    with torch.device("meta"):
+        World(Places(image=(64, 64, 3), discrete=(("m", 3),)), settings)
+
+
+# --- variants -------------------------------------------------------------------------------------
+
+GAUSSIAN = {"latent": "gaussian", "groups": 8, "classes": 1, "free_nats": 0.0}
+
+
+def test_gaussian_presets_keep_the_size_of_the_latent():
+    settings = WorldSettings(size="1m", latent="gaussian")
+    assert (settings.groups, settings.classes) == (128, 1)
+    assert settings.feature_size == WorldSettings(size="1m").feature_size
+    assert WorldSettings(size="12m", latent="gaussian").groups == 256
+
+
+def test_gaussian_divergence_is_that_of_the_distributions():
+    p = torch.distributions.Normal(torch.randn(9), torch.rand(9) + 0.1)
+    q = torch.distributions.Normal(torch.randn(9), torch.rand(9) + 0.1)
+    expected = torch.distributions.kl_divergence(p, q)
+    torch.testing.assert_close(normal_kl(p.mean, p.stddev, q.mean, q.stddev), expected)
+
+
+@pytest.mark.parametrize("prior", ["learned", "standard"])
+def test_a_gaussian_world_learns(prior):
+    world = small_world(VECTOR, latent_prior=prior, **GAUSSIAN)
+    learner = small_learner(world, {"task": small_head(world)})
+    batch, labels, *masks = random_batch(world)
+    metrics = [learner.update(batch, {"task": labels}, *masks).metrics for _ in range(40)]
+    assert metrics[-1]["world/vector"] < 0.5 * metrics[0]["world/vector"]
+    assert metrics[-1]["world/dyn"] < 20
+
+
+def test_the_standard_prior_pulls_the_posterior_and_not_the_prior_network():
+    world = small_world(VECTOR, latent_prior="standard", **GAUSSIAN)
+    raw = torch.randn(2, 3, 8, 2)
+    raw[..., 1] = torch.log(torch.expm1(torch.tensor(0.9)))
+    dyn, rep = world.rssm.kind.losses(raw, raw)
+    torch.testing.assert_close(dyn, torch.zeros(2, 3), rtol=0, atol=1e-5)
+    torch.testing.assert_close(rep, 0.5 * raw[..., 0].square().sum(-1), rtol=1e-5, atol=1e-5)
+
+
+def test_absolute_reconstruction_error():
+    squared, absolute = small_world(), small_world(reconstruction="absolute")
+    batch, _, *masks = random_batch(squared)
+    noise = squared.draw_noise(4, 6)
+    sums = []
+    for world in (squared, absolute):
+        start = world.initial(4)
+        observed = world.observe(batch.image, batch.vector, batch.previous_action, batch.first, start, noise)
+        sums.append((world.losses(observed, batch.image, batch.vector, *masks), observed))
+    latents = Latent(*(x.detach() for x in sums[0][1].latents))
+    error = squared.decoder.vector(latents) - symlog(batch.vector)
+    torch.testing.assert_close(sums[0][0]["vector"], error.square().sum(-1))
+    torch.testing.assert_close(sums[1][0]["vector"], error.abs().sum(-1))
+    assert (sums[1][0]["image"] > sums[0][0]["image"]).all()
