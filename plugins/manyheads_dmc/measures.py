@@ -85,9 +85,7 @@ def place(name: str, array: str, of: str, axis: str, says: str) -> Measure:
     return Measure(Signal(name, "m", "continuous", None, None, says), At(array, of, COLUMNS[axis]))
 
 
-def sensor(
-    name: str, of: str, says: str, *, unit: Unit, offset: int = 0, low: float | None = None
-) -> Measure:
+def sensor(name: str, of: str, says: str, *, unit: Unit, offset: int = 0, low: float | None = None) -> Measure:
     """A number of one of the model's sensors."""
     return Measure(Signal(name, unit, "continuous", low, None, says), At("sensordata", of, offset))
 
@@ -136,8 +134,7 @@ class Meter:
             if isinstance(measure.source, At):
                 located.setdefault(measure.source.array, []).append((i, measure.source.index(model)))
         self._gathers = [
-            (getattr(data, array).reshape(-1), *np.array(pairs, np.intp).T)
-            for array, pairs in located.items()
+            (getattr(data, array).reshape(-1), *np.array(pairs, np.intp).T) for array, pairs in located.items()
         ]
 
     def __call__(self) -> dict[str, float]:

@@ -19,9 +19,7 @@ def table(task: str) -> list[Measure]:
         rate("elbow_velocity", "elbow", "bending of the elbow; positive to the right, negative to the left"),
         cosine("upper_arm_upright", "upper_arm", "zz", "1 upper arm straight up, 0 level, -1 hanging down"),
         cosine("lower_arm_upright", "lower_arm", "zz", "1 lower arm straight up, 0 level, -1 hanging down"),
-        place(
-            "tip_height", "site_xpos", "tip", "z", "metres of the tip above the floor; the shoulder is at 2"
-        ),
+        place("tip_height", "site_xpos", "tip", "z", "metres of the tip above the floor; the shoulder is at 2"),
         place(
             "tip_position",
             "site_xpos",
@@ -36,7 +34,5 @@ def table(task: str) -> list[Measure]:
             unit="m",
             low=0.0,
         ),
-        *controls(
-            elbow="torque at the elbow, as a share of the strongest; positive bends right, negative left"
-        ),
+        *controls(elbow="torque at the elbow, as a share of the strongest; positive bends right, negative left"),
     ]

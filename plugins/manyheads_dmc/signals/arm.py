@@ -37,10 +37,7 @@ def arm() -> list[Measure]:
         ),
         *(joint(f"{name}_angle", name, says, low, high) for name, (low, high, says) in JOINTS.items()),
         *(rate(f"{name}_velocity", name, f"how fast {name}_angle grows") for name in ("arm_root", *JOINTS)),
-        *(
-            sensor(f"{part}_touch", f"{part}_touch", f"newtons on the {part}", unit="N", low=0.0)
-            for part in TOUCHES
-        ),
+        *(sensor(f"{part}_touch", f"{part}_touch", f"newtons on the {part}", unit="N", low=0.0) for part in TOUCHES),
     ]
 
 

@@ -7,9 +7,7 @@ POLES = {"two_poles": 2, "three_poles": 3}
 
 def table(task: str) -> list[Measure]:
     poles = POLES.get(task, 1)
-    chain = [
-        measure for number in range(poles) for measure in _pole(number, "" if poles == 1 else f"[{number}]")
-    ]
+    chain = [measure for number in range(poles) for measure in _pole(number, "" if poles == 1 else f"[{number}]")]
     return [
         joint(
             "cart_position",
@@ -21,9 +19,7 @@ def table(task: str) -> list[Measure]:
         ),
         rate("cart_velocity", "slider", "metres per second to the right; negative moves left", unit="m/s"),
         *chain,
-        *controls(
-            slide="push on the cart, as a share of the strongest: positive to the right, negative to the left"
-        ),
+        *controls(slide="push on the cart, as a share of the strongest: positive to the right, negative to the left"),
     ]
 
 

@@ -50,16 +50,12 @@ PAWS = {"palm_L": "left front", "palm_R": "right front", "sole_L": "left hind", 
 def table(task: str) -> list[Measure]:
     return [
         place("torso_height", "xpos", "torso", "z", "metres of the chest above the floor"),
-        place(
-            "pelvis_height", "xpos", "pelvis", "z", "metres of the pelvis above the floor; low when it sits"
-        ),
+        place("pelvis_height", "xpos", "pelvis", "z", "metres of the pelvis above the floor; low when it sits"),
         place("head_height", "site_xpos", "head", "z", "metres of the head above the floor"),
         cosine("head_upright", "skull", "zz", "1 head level, -1 upside down"),
         cosine("torso_upright", "torso", "zz", "1 chest right way up, 0 on its side, -1 on its back"),
         cosine("pelvis_upright", "pelvis", "zz", "1 pelvis right way up, 0 on its side, -1 on its back"),
-        derived(
-            "forward_velocity", _velocity(0), "metres per second forward; negative walks backward", unit="m/s"
-        ),
+        derived("forward_velocity", _velocity(0), "metres per second forward; negative walks backward", unit="m/s"),
         derived(
             "sideways_velocity",
             _velocity(1),

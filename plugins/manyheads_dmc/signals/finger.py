@@ -57,9 +57,7 @@ def table(task: str) -> list[Measure]:
             high=0.13,
         ),
         sensor("top_touch", "touchtop", "newtons on the upper side of the fingertip", unit="N", low=0.0),
-        sensor(
-            "bottom_touch", "touchbottom", "newtons on the lower side of the fingertip", unit="N", low=0.0
-        ),
+        sensor("bottom_touch", "touchbottom", "newtons on the lower side of the fingertip", unit="N", low=0.0),
         *(_target() if task != "spin" else []),
         *drives("proximal", "distal"),
     ]

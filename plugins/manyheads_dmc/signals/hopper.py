@@ -46,12 +46,8 @@ def table(task: str) -> list[Measure]:
             "rooty",
             "turning of the torso; positive tips forward, negative backward",
         ),
-        sensor(
-            "toe_touch", "touch_toe", "newtons with which the toe presses on the ground", unit="N", low=0.0
-        ),
-        sensor(
-            "heel_touch", "touch_heel", "newtons with which the heel presses on the ground", unit="N", low=0.0
-        ),
+        sensor("toe_touch", "touch_toe", "newtons with which the toe presses on the ground", unit="N", low=0.0),
+        sensor("heel_touch", "touch_heel", "newtons with which the heel presses on the ground", unit="N", low=0.0),
         *(joint(f"{name}_angle", name, says, low, high) for name, (low, high, says) in JOINTS.items()),
         *(rate(f"{name}_velocity", name, f"how fast {name}_angle grows") for name in JOINTS),
         *drives(*JOINTS),

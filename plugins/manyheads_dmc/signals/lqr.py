@@ -12,10 +12,7 @@ def table(task: str) -> list[Measure]:
             joint(f"position[{i}]", f"joint_{i}", f"metres of ball {i + 1} from its place of rest", unit="m")
             for i in range(balls)
         ),
-        *(
-            rate(f"velocity[{i}]", f"joint_{i}", f"metres per second of ball {i + 1}", unit="m/s")
-            for i in range(balls)
-        ),
+        *(rate(f"velocity[{i}]", f"joint_{i}", f"metres per second of ball {i + 1}", unit="m/s") for i in range(balls)),
         derived(
             "state_norm",
             lambda physics: physics.state_norm(),

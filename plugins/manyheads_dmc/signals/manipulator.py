@@ -32,9 +32,7 @@ def table(task: str) -> list[Measure]:
             "metres of the target right of the arm's foot; negative is left",
         ),
         place("target_height", "site_xpos", f"target_{prop}", "z", "metres of the target above the floor"),
-        distance(
-            f"{prop}_to_target_distance", prop, f"target_{prop}", f"metres from the {prop} to the target"
-        ),
+        distance(f"{prop}_to_target_distance", prop, f"target_{prop}", f"metres from the {prop} to the target"),
         *(_peg() if prop == "peg" else _ball()),
         *motors(),
     ]
@@ -46,12 +44,8 @@ def _ball() -> list[Measure]:
 
 def _peg() -> list[Measure]:
     return [
-        distance(
-            "peg_to_hand_distance", "peg_grasp", "grasp", "metres from the peg's handle to the hand's grip"
-        ),
-        distance(
-            "peg_to_pinch_distance", "peg_pinch", "pinch", "metres from the peg's neck to the fingertips"
-        ),
+        distance("peg_to_hand_distance", "peg_grasp", "grasp", "metres from the peg's handle to the hand's grip"),
+        distance("peg_to_pinch_distance", "peg_pinch", "pinch", "metres from the peg's neck to the fingertips"),
         distance(
             "peg_tip_to_target_distance",
             "peg_tip",

@@ -17,9 +17,7 @@ def table(task: str) -> list[Measure]:
             "hinge",
             "how fast the pole turns; positive to the right, negative to the left",
         ),
-        place(
-            "tip_position", "geom_xpos", "mass", "x", "metres of the tip right of the hinge; negative is left"
-        ),
+        place("tip_position", "geom_xpos", "mass", "x", "metres of the tip right of the hinge; negative is left"),
         place(
             "tip_height",
             "geom_xpos",

@@ -23,9 +23,7 @@ def table(task: str) -> list[Measure]:
             unit="m",
         ),
         rate("velocity[0]", "root_x", "metres per second to the right; negative moves left", unit="m/s"),
-        rate(
-            "velocity[1]", "root_y", "metres per second up, seen from above; negative moves down", unit="m/s"
-        ),
+        rate("velocity[1]", "root_y", "metres per second up, seen from above; negative moves down", unit="m/s"),
         derived(
             "mass_to_target_distance",
             lambda physics: physics.mass_to_target_dist(),

@@ -22,9 +22,7 @@ def table(task: str) -> list[Measure]:
             "shoulder",
             "turning of the shoulder; positive counterclockwise, negative clockwise",
         ),
-        rate(
-            "wrist_velocity", "wrist", "turning of the wrist; positive counterclockwise, negative clockwise"
-        ),
+        rate("wrist_velocity", "wrist", "turning of the wrist; positive counterclockwise, negative clockwise"),
         place(
             "finger_position[0]",
             "geom_xpos",

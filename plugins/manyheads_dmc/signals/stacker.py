@@ -34,9 +34,7 @@ def _box(number: int) -> list[Measure]:
             f"metres of box {number + 1} right of the arm's foot; negative is left",
         ),
         place(f"box_height[{number}]", "site_xpos", box, "z", f"metres of box {number + 1} above the floor"),
-        distance(
-            f"box_to_target_distance[{number}]", box, "target", f"metres from box {number + 1} to the target"
-        ),
+        distance(f"box_to_target_distance[{number}]", box, "target", f"metres from box {number + 1} to the target"),
         distance(
             f"box_to_hand_distance[{number}]",
             box,

@@ -20,22 +20,22 @@ def table(task: str) -> list[Measure]:
         derived(
             "nose_to_target[0]",
             _to_target(0),
-            "metres from the nose to the target, to the head's x side",
+            "metres from the nose to the target, across the head; positive on its left",
             unit="m",
         ),
         derived(
             "nose_to_target[1]",
             _to_target(1),
-            "metres from the nose to the target, along the head's y axis",
+            "metres from the nose to the target, along the head; negative is ahead",
             unit="m",
         ),
         sensor(
-            "head_velocity[0]", "head_vel", "metres per second of the head, to its own x side", unit="m/s"
+            "head_velocity[0]", "head_vel", "metres per second of the head, sideways; positive to its left", unit="m/s"
         ),
         sensor(
             "head_velocity[1]",
             "head_vel",
-            "metres per second of the head, along its own y axis",
+            "metres per second of the head; negative swims forward, nose first",
             unit="m/s",
             offset=1,
         ),
@@ -56,10 +56,7 @@ def table(task: str) -> list[Measure]:
             )
             for i in range(joints)
         ),
-        *(
-            rate(f"joint_velocity[{i}]", f"joint_{i}", f"how fast joint_angle[{i}] grows")
-            for i in range(joints)
-        ),
+        *(rate(f"joint_velocity[{i}]", f"joint_{i}", f"how fast joint_angle[{i}] grows") for i in range(joints)),
         *drives(*(f"motor_{i}" for i in range(joints))),
     ]
 

@@ -39,9 +39,7 @@ def table(task: str) -> list[Measure]:
             "rooty",
             "turning of the torso; positive tips forward, negative backward",
         ),
-        place(
-            "right_foot_height", "geom_xpos", "right_foot", "z", "metres of the right foot above the floor"
-        ),
+        place("right_foot_height", "geom_xpos", "right_foot", "z", "metres of the right foot above the floor"),
         place("left_foot_height", "geom_xpos", "left_foot", "z", "metres of the left foot above the floor"),
         *(joint(f"{name}_angle", name, says, low, high) for name, (low, high, says) in JOINTS.items()),
         *(rate(f"{name}_velocity", name, f"how fast {name}_angle grows") for name in JOINTS),
