@@ -1,0 +1,76 @@
+"""Weighs the options of one decision: lexicon (R0), retrieval (R1) and likelihood (R2), added with fixed weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from manyheads_glam.transcript import Recorded
+
+STEPS = {"R0": "R0 lexicon", "R1": "R1 retrieval", "R2": "R2 score"}
+LIKELIHOOD_WEIGHT = 0.6
+
+
+@dataclass(frozen=True)
+class Option:
+    """One possible answer; `says` continues the decision's prompt for the language model."""
+
+    answer: str
+    says: str
+    lexicon: float = 0.0
+    retrieval: float = 0.0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided, by which step, how clearly, and what the other options got."""
+
+    about: str
+    """the clause"""
+    question: str
+    answer: str
+    step: str
+    """the step that set the answer apart from the next best one"""
+    margin: float
+    why: str = ""
+    options: tuple[Mapping[str, Any], ...] = field(default=())
+
+    def record(self) -> dict[str, Any]:
+        """As plain data, for the task's journal."""
+        return {"call": "decision", **asdict(self), "options": [dict(option) for option in self.options]}
+
+
+def weigh(model: Recorded, about: str, question: str, prompt: str, options: Sequence[Option]) -> list[Decision]:
+    """Every option as an answer, best first.
+
+    `prompt` has a place `{goal}`; likelihood is the mean log-probability of an option's words under the goal, less
+    that under an empty goal, so that words that are likely anyway gain nothing.
+    """
+    likelihood = [0.0] * len(options)
+    if len(options) > 1:
+        says = [f" {option.says}" for option in options]
+        given = model.score(prompt.format(goal=about), says)
+        empty = model.score(prompt.format(goal=""), says)
+        likelihood = [LIKELIHOOD_WEIGHT * (a - b) for a, b in zip(given, empty, strict=True)]
+    rows = [
+        {"answer": o.answer, "R0": o.lexicon, "R1": o.retrieval, "R2": score}
+        for o, score in zip(options, likelihood, strict=True)
+    ]
+    rows = [row | {"total": row["R0"] + row["R1"] + row["R2"]} for row in rows]
+    rows.sort(key=lambda row: -row["total"])
+    shown = tuple({k: v if isinstance(v, str) else round(v, 3) for k, v in row.items()} for row in rows)
+    return [_decision(about, question, rows, i, shown) for i in range(len(rows))]
+
+
+def _decision(
+    about: str, question: str, rows: Sequence[Mapping[str, Any]], i: int, shown: tuple[Mapping[str, Any], ...]
+) -> Decision:
+    row = rows[i]
+    if len(rows) == 1:
+        return Decision(about, question, row["answer"], STEPS["R0"], 0.0, "the only one", shown)
+    rival = rows[1] if i == 0 else rows[0]
+    gains = {step: row[step] - rival[step] for step in STEPS}
+    step = max(gains, key=lambda name: gains[name])
+    why = f"before {rival['answer']}: " + ", ".join(f"{STEPS[name]} {gain:+.2f}" for name, gain in gains.items())
+    return Decision(about, question, row["answer"], STEPS[step], round(row["total"] - rival["total"], 3), why, shown)

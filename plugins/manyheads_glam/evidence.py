@@ -1,0 +1,139 @@
+"""R0 evidence: how well a signal, and a side of it, fit what the lexicon read in a clause."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from manyheads_glam.catalogue import SYNONYMS, Reading, Role
+from manyheads_glam.lexicon import Aspect, is_agent
+from manyheads_glam.words import stems
+
+Side = Literal["high", "low", "centre", "fast", "moving", "slow", "still"]
+
+SIDES: Mapping[Role, tuple[Side, ...]] = {
+    "speed": ("fast", "moving", "slow", "still"),
+    "turning": ("fast", "moving", "slow", "still"),
+    "position": ("high", "low", "centre"),
+    "angle": ("high", "low", "centre"),
+    "height": ("high", "low"),
+    "posture": ("high", "low"),
+    "distance": ("high", "low"),
+    "contact": ("high", "low"),
+    "force": ("high", "low"),
+    "other": ("high", "low", "centre"),
+}
+"""The sides that can be asked for, by a signal's role."""
+
+DIRECTIONS = ("lateral", "forward", "vertical", "turning", "opening")
+_GENERAL = stems(
+    "position velocity angle angular cosine upright height distance speed horizontal vertical to at in touch contact "
+    "turning torso body root x y z com"
+)
+"""Words of signals' names that tell no part of the thing from another."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the lexicon alone would ask of a signal: a side, a direction (0: either), or a place to be at."""
+
+    side: Side | None = None
+    sign: int = 0
+    anchor: float | None = None
+
+
+def wish(reading: Reading, aspect: Aspect) -> Wish:
+    """Translates a clause's poles into a side of this signal, by the signal's own sign conventions."""
+    poles, axes, role = aspect.poles, reading.axes, reading.role
+    sign = next((poles[axis] * axes[axis] for axis in DIRECTIONS if axis in poles and axis in axes), 0)
+    amount = poles.get("amount", 0)
+    if role in ("speed", "turning"):
+        if poles.get("motion") == -1:
+            return Wish("still")
+        if not sign and aspect.verb:
+            sign = axes.get("forward", 0)
+        pace = poles.get("pace", amount)
+        if pace:
+            return Wish("fast" if pace > 0 else "slow", sign)
+        return Wish("moving", sign) if sign or aspect.verb or poles.get("motion") == 1 else Wish()
+    if poles.keys() & {"pace", "motion"} or aspect.verb:
+        return Wish()
+    if role == "distance":
+        near = poles.get("nearness", 0) or -amount
+        return Wish("low" if near > 0 else "high") if near else Wish()
+    if role in ("contact", "force"):
+        up = poles.get("nearness", 0) or amount
+        return Wish("high" if up > 0 else "low") if up else Wish()
+    for axis in ("posture", *DIRECTIONS):
+        anchor = reading.anchors.get((axis, poles.get(axis, 0)))
+        if role in ("angle", "position") and anchor is not None:
+            return Wish("centre", 0, anchor)
+    if role == "posture":
+        sign = poles.get("posture", poles.get("vertical", 0)) * axes.get("posture", 1)
+    if role == "height" and not sign and "posture" not in poles:
+        sign = amount
+    if role == "angle" and not sign and amount and "angle" in aspect.quantities:
+        sign = amount
+    if aspect.centre and not sign and reading.signed:
+        return Wish("centre", 0, 0.0)
+    return Wish("high" if sign > 0 else "low", sign) if sign else Wish()
+
+
+def fit(reading: Reading, aspect: Aspect) -> float:
+    """How well a signal fits a clause; an impossible unit counts as -6."""
+    wanted = wish(reading, aspect)
+    score = _naming(reading, aspect) + _kind(reading.role, aspect)
+    if aspect.number is not None and aspect.number.unit not in (None, reading.signal.unit):
+        cosine = reading.role == "posture" and aspect.number.unit == "rad" and "posture" in aspect.poles
+        score += 0.3 if cosine else -6.0
+    if wanted.side is not None:
+        score += 1.5 + (0.5 if wanted.sign or wanted.anchor is not None else 0.0)
+    elif aspect.poles or aspect.centre or aspect.verb:
+        score -= 1.5
+    elif aspect.number is not None and aspect.number.unit is not None:
+        score += 0.5
+    return score
+
+
+def mentions(reading: Reading, root: str) -> float:
+    """How clearly a word's stem names a signal: in its name, or only in its sentence."""
+    for word in {root, SYNONYMS.get(root, root)}:
+        if word in reading.name_stems:
+            return 1.0
+    return 0.5 if {root, SYNONYMS.get(root, root)} & reading.says_stems else 0.0
+
+
+def _naming(reading: Reading, aspect: Aspect) -> float:
+    """Words of the clause that name the signal, less the parts that the signal is about and the clause is not."""
+    named = [root for root in aspect.subject if not is_agent(root)]
+    said = set(named) | {SYNONYMS.get(root, root) for root in named}
+    strange = len((reading.name_stems - _GENERAL) - said)
+    missing = sum(mentions(reading, root) == 0 for root in named)
+    return 1.5 * sum(mentions(reading, root) for root in named) - 0.4 * strange - 0.5 * missing
+
+
+def _kind(role: Role, aspect: Aspect) -> float:
+    """How well the kind of quantity fits the words."""
+    poles, score = aspect.poles, 0.0
+    moving = aspect.quantities & {"speed", "turning"} or poles.keys() & {"pace", "motion"}
+    if aspect.quantities & {"speed", "turning", "height", "angle", "distance", "contact", "force", "position"}:
+        score += 0.8 if role in aspect.quantities else 0.0
+    if role in ("speed", "turning"):
+        score += 1.0 if moving else -0.8
+        score += 0.3 if role == "speed" and "forward" in poles else 0.0
+    elif moving:
+        score -= 1.5
+    if "posture" in poles:
+        score += {"posture": 1.0, "angle": 0.4, "height": 0.2}.get(role, -0.5)
+    if "nearness" in poles:
+        score += {"distance": 1.5, "contact": 0.5}.get(role, -0.5)
+    if "vertical" in poles and not moving:
+        score += {"height": 0.8, "posture": 0.4}.get(role, 0.0)
+    if "lateral" in poles and not moving:
+        score += {"position": 0.8, "angle": 0.3}.get(role, 0.0)
+    if "forward" in poles:
+        score += {"speed": 0.8, "position": 0.4}.get(role, 0.0)
+    if aspect.centre:
+        score += {"position": 0.8, "angle": 0.2}.get(role, 0.0)
+    return score

@@ -1,0 +1,263 @@
+"""R0, the lexicon: a sentence to its clauses, and a clause to the aspects that it asks for, numbers parsed.
+
+Nothing here knows an environment; what a word means for a signal's sign is the catalogue's business.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from manyheads_glam import words
+from manyheads_glam.words import POLES, names_a_part, spoken, stem, stems
+
+Relation = Literal["at_least", "at_most", "near", "between"]
+Degree = Literal["slight", "plain", "strong", "utmost"]
+
+_WEAK_MOTION, _MAKING_WAY = stems(words.WEAK_MOTION), stems(words.MAKING_WAY)
+_FILLER, _AGENTS = stems(words.FILLER), stems(words.AGENTS)
+_QUANTITIES = {quantity: stems(text) for quantity, text in words.QUANTITIES.items()}
+_DEGREES: dict[Degree, frozenset[str]] = {
+    "utmost": stems(words.UTMOST), "strong": stems(words.STRONG), "slight": stems(words.SLIGHT)
+}  # fmt: skip
+_GENTLE = stems(words.GENTLE)
+
+_UNIT = "|".join(f"(?P<u{i}>{pattern})" for i, pattern in enumerate(words.UNITS))
+_WRITTEN = "|".join(sorted(map(re.escape, words.NUMBER_WORDS), key=len, reverse=True))
+_VALUE = rf"(?:(?P<digits>[-+]?\d+(?:\.\d+)?|[-+]?\.\d+)|(?P<word>\b(?:{_WRITTEN})\b))"
+_QUANTITY = re.compile(rf"{_VALUE}[ -]*(?:an? |of an? )?(?:(?:{_UNIT})(?![a-z/]))?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number of the sentence: `unit` is that of signals, None where none was written."""
+
+    relation: Relation
+    value: float
+    unit: str | None
+    text: str
+    upper: float | None = None
+    """the second number of `between`"""
+
+
+@dataclass(frozen=True)
+class Aspect:
+    """One thing that a clause asks for: opposite poles by axis, or a number, of something measured."""
+
+    text: str
+    """the clause, for the models"""
+    poles: Mapping[str, int] = field(default_factory=dict)
+    number: Number | None = None
+    degree: Degree = "plain"
+    quantities: frozenset[str] = frozenset()
+    subject: tuple[str, ...] = ()
+    """the words that are neither filler nor in the lexicon's axes: what it is about"""
+    centre: bool = False
+    verb: bool = False
+    """a way of going somewhere was named: walk, run, …"""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What the lexicon makes of a sentence."""
+
+    aspects: tuple[Aspect, ...]
+    clauses: tuple[str, ...]
+    gentle: bool = False
+    held_for: int | None = None
+    """steps, where the sentence says so"""
+
+
+def parse(sentence: str) -> Parsed:
+    """Splits a goal into clauses and aspects; a clause without a subject or a demand borrows its neighbour's."""
+    text = spoken(sentence)
+    held_for = _duration(text)
+    text = re.sub(r"\bfor (?:at least )?[\w.]+ (?:time )?steps\b", "", text)
+    clauses = [clause for clause in _clauses(text) if stems(clause) - _FILLER - {""}]
+    tokens = [stem(token) for token in re.findall(r"[a-z]+", text)]
+    found = [list(_aspects(clause)) for clause in clauses]
+    return Parsed(
+        aspects=tuple(_borrow(found)),
+        clauses=tuple(clauses),
+        gentle=any(token in _GENTLE for token in tokens) and not _fast(found),
+        held_for=held_for,
+    )
+
+
+def _fast(found: list[list[Aspect]]) -> bool:
+    return any(aspect.poles.get("pace") == 1 for aspects in found for aspect in aspects)
+
+
+def _duration(text: str) -> int | None:
+    match = re.search(r"\bfor (?:at least )?(\d+) (?:time )?steps\b", text)
+    return min(200, max(1, int(match[1]))) if match else None
+
+
+def _clauses(text: str) -> list[str]:
+    between = r"\bbetween ([^,;]*?\d[^,;]*?) and "
+    text = re.sub(between, r"between \1 … ", text, flags=re.IGNORECASE)
+    parts = re.split(
+        r"[,;.!?](?!\d)|\band\b|\bwhile\b|\bbut\b|\bthen\b|\bwith\b|\bso that\b", text, flags=re.IGNORECASE
+    )
+    return [part.replace("…", "and").strip() for part in parts if part.strip()]
+
+
+def _aspects(clause: str) -> Iterator[Aspect]:
+    """The demands of one clause; one without a demand gives a single aspect that only has a subject."""
+    number, rest = _number(clause)
+    tokens = re.findall(r"[a-z_]+", rest.lower())
+    stemmed = [stem(token) for token in tokens]
+    poles = _poles(tokens, stemmed)
+    known = set(POLES) | _FILLER | _WEAK_MOTION | _MAKING_WAY | _GENTLE | set().union(*_DEGREES.values())
+    named = known | set().union(
+        *(_QUANTITIES[q] for q in ("speed", "turning", "height", "angle", "distance", "force"))
+    )
+    subject = tuple(
+        root
+        for i, root in enumerate(stemmed)
+        if (root not in named or names_a_part(stemmed, i)) and root != "centr"
+    )
+    whole = Aspect(
+        text=clause,
+        degree=next((degree for degree, roots in _DEGREES.items() if roots & set(stemmed)), "plain"),
+        quantities=frozenset(q for q, roots in _QUANTITIES.items() if roots & set(stemmed)),
+        subject=subject,
+        centre="centr" in stemmed,
+        verb=bool(_MAKING_WAY & set(stemmed)),
+    )
+    yield from _separate(whole, poles, number)
+
+
+def _poles(tokens: list[str], stemmed: list[str]) -> dict[str, int]:
+    poles: dict[str, int] = {}
+    flip = 1
+    for i, (token, root) in enumerate(zip(tokens, stemmed, strict=True)):
+        if token == "not":
+            flip = -1
+            continue
+        if names_a_part(stemmed, i):
+            continue
+        for axis, pole in POLES.get(token, POLES.get(root, ())):
+            if axis == "opening" and "to" in tokens[i + 1 : i + 2]:
+                continue
+            poles[axis] = flip * pole
+            if axis == "motion" and flip < 0 and pole < 0:
+                poles[axis] = 1
+    if flip < 0 and not poles and _WEAK_MOTION & set(stemmed):
+        poles["motion"] = -1
+    elif not poles and _WEAK_MOTION & set(stemmed):
+        poles["motion"] = 1
+    return poles
+
+
+def _separate(whole: Aspect, poles: dict[str, int], number: Number | None) -> Iterator[Aspect]:
+    """Stillness and posture are demands of their own; directions and pace go together, and with the number."""
+    if number is not None:
+        directions = {
+            axis: pole for axis, pole in poles.items() if axis not in ("motion", "pace", "posture", "amount")
+        }
+        about = {"posture": poles["posture"]} if "posture" in poles else {}
+        yield replace(whole, number=number, poles=directions | about)
+        poles = {"motion": -1} if poles.get("motion") == -1 else {}
+        if not poles:
+            return
+    if poles.get("motion") == -1:
+        yield replace(whole, poles={"motion": -1}, quantities=frozenset(), centre=False)
+        del poles["motion"]
+        if "posture" in poles and stems(whole.text) & stems("stand"):
+            del poles["posture"]
+        if not poles and not whole.centre:
+            return
+    if "posture" in poles:
+        vertical = {axis: poles.pop(axis) for axis in ("posture", "vertical") if axis in poles}
+        yield replace(whole, poles=vertical, centre=False)
+        poles.pop("amount", None)
+        if not poles and not whole.centre:
+            return
+    if "vertical" in poles and "amount" in poles and poles["vertical"] != poles["amount"]:
+        del poles["vertical"]
+    yield replace(whole, poles=poles)
+
+
+def _borrow(found: list[list[Aspect]]) -> Iterator[Aspect]:
+    """Clauses without a demand take the next clause's (`hold the cart and the pole still`), else the one before's.
+
+    Clauses without a subject speak of the one before's.
+    """
+    flat = [aspect for aspects in found for aspect in aspects]
+    subject: tuple[str, ...] = ()
+    for i, aspect in enumerate(flat):
+        if not demands(aspect):
+            near = next((other for other in (*flat[i + 1 :], *reversed(flat[:i])) if demands(other)), None)
+            if near is not None and aspect.subject:
+                aspect = replace(
+                    aspect, poles=near.poles, number=near.number, degree=near.degree, quantities=near.quantities,
+                    centre=near.centre, text=f"{aspect.text} ({near.text})",
+                )  # fmt: skip
+        subject = aspect.subject or subject
+        yield replace(aspect, subject=subject)
+
+
+def demands(aspect: Aspect) -> bool:
+    """Whether the lexicon knows what the aspect asks for."""
+    return bool(aspect.poles or aspect.number or aspect.centre or aspect.verb)
+
+
+def is_agent(root: str) -> bool:
+    """Whether a word's stem names the whole of what moves (`robot`, `it`)."""
+    return root in _AGENTS
+
+
+# --- numbers --------------------------------------------------------------------------------------------
+
+
+def _number(clause: str) -> tuple[Number | None, str]:
+    """The clause's number with its relation, and the clause without their words."""
+    values = [(match, *_read(match)) for match in _QUANTITY.finditer(clause)]
+    values = [
+        (match, value, unit)
+        for match, value, unit in values
+        if value is not None and unit not in ("s", "steps")
+    ]
+    if not values:
+        return None, clause
+    match, value, unit = values[0]
+    before = clause[: match.start()]
+    if len(values) > 1 and re.search(r"\b(?:between|from)\s*$", before, re.IGNORECASE):
+        last, upper, upper_unit = values[1]
+        start = re.search(r"\b(?:between|from)\s*$", before, re.IGNORECASE)
+        unit = unit or upper_unit
+        if values[0][2] is None and upper_unit is not None:
+            value *= _factor(last)
+        low, high = sorted((value, upper))
+        rest = clause[: start.start() if start else 0] + clause[last.end() :]
+        return Number("between", low, unit, clause[match.start() : last.end()], high), rest
+    for relation, pattern in (("at_least", words.AT_LEAST), ("at_most", words.AT_MOST)):
+        found = re.search(rf"(?:^|\b|(?<=\s)){pattern}\s*$", before, re.IGNORECASE)
+        if found:
+            rest = before[: found.start()] + clause[match.end() :]
+            return Number(relation, value, unit, match[0].strip()), rest  # type: ignore[arg-type]
+    return Number("near", value, unit, match[0].strip()), before + clause[match.end() :]
+
+
+def _read(match: re.Match[str]) -> tuple[float | None, str | None]:
+    """Value in the signals' unit; None for a word like `a` or `one` that no unit follows."""
+    i = _unit_index(match)
+    if match["word"] is not None and i is None:
+        return None, None
+    value = float(match["digits"]) if match["digits"] else float(words.NUMBER_WORDS[match["word"].lower()])
+    if i is None:
+        return value, None
+    unit, factor = list(words.UNITS.values())[i]
+    return value * factor, unit
+
+
+def _factor(match: re.Match[str]) -> float:
+    i = _unit_index(match)
+    return 1.0 if i is None else list(words.UNITS.values())[i][1]
+
+
+def _unit_index(match: re.Match[str]) -> int | None:
+    return next((i for i in range(len(words.UNITS)) if match[f"u{i}"] is not None), None)

@@ -1,0 +1,66 @@
+"""Keeps every prompt and every answer of a language model, as JSON lines beside the task."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from manyheads import LanguageModel, ManyheadsError
+from manyheads.storage.atomic import write_text
+
+
+class Recorded:
+    """A language model whose calls are recorded and whose answers are checked for form."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self.name = model.name
+        self.calls: list[dict[str, Any]] = []
+        self._model = model
+        self._vectors: dict[str, Any] = {}
+        self._scores: dict[tuple[str, tuple[str, ...]], list[float]] = {}
+
+    def generate(self, prompt: str, schema: Mapping[str, Any] | None = None, max_tokens: int = 512) -> str:
+        reply = self._model.generate(prompt, schema, max_tokens)
+        if not isinstance(reply, str):
+            raise ManyheadsError(f"The language model {self.name} gave {type(reply).__name__}, expected text.")
+        self.calls.append({"call": "generate", "prompt": prompt, "reply": reply})
+        return reply
+
+    def score(self, prompt: str, candidates: Sequence[str]) -> list[float]:
+        """Scores of the candidates; the same question is only put once."""
+        key = (prompt, tuple(candidates))
+        if key not in self._scores:
+            scores = [float(x) for x in self._model.score(prompt, candidates)]
+            if len(scores) != len(candidates) or not all(map(math.isfinite, scores)):
+                raise ManyheadsError(
+                    f"The language model {self.name} answered nonsense: {scores} as log-probabilities of "
+                    f"{len(candidates)} candidates; expected one finite number each. Try another --model."
+                )
+            rounded = [round(x, 4) for x in scores]
+            self.calls.append({"call": "score", "prompt": prompt, "candidates": list(candidates), "scores": rounded})
+            self._scores[key] = scores
+        return self._scores[key]
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Unit embeddings; each text is only embedded once."""
+        new = list(dict.fromkeys(text for text in texts if text not in self._vectors))
+        if new:
+            vectors = np.asarray(self._model.embed(new), dtype=np.float32)
+            if vectors.ndim != 2 or len(vectors) != len(new) or not np.isfinite(vectors).all():
+                raise ManyheadsError(
+                    f"The language model {self.name} answered nonsense: embeddings of shape {vectors.shape} for "
+                    f"{len(new)} texts. Try another --model."
+                )
+            self._vectors |= dict(zip(new, vectors, strict=True))
+        return np.stack([self._vectors[text] for text in texts])
+
+
+def write_jsonl(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Writes records atomically, one JSON object a line."""
+    lines = [json.dumps(record, ensure_ascii=False, allow_nan=False) for record in records]
+    write_text(path, "".join(f"{line}\n" for line in lines))

@@ -1,0 +1,207 @@
+"""From a clause to signals and sides: the fixed list of decisions, each weighed by all three steps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from manyheads import ManyheadsError, Signal
+from manyheads.environment.contract import Instance
+from manyheads_glam.catalogue import Reading, read
+from manyheads_glam.decisions import Decision, Option, weigh
+from manyheads_glam.evidence import SIDES, Side, Wish, fit, mentions, wish
+from manyheads_glam.lexicon import Aspect, demands, is_agent, parse
+from manyheads_glam.retrieval import Index, Near, role_votes, side_votes
+from manyheads_glam.transcript import Recorded
+from manyheads_glam.words import stem
+
+CANDIDATES = 6
+TERMS = 3
+ALIKE = 0.65
+"""from this cosine on, two words mean the same"""
+SURE = 0.62
+"""from this cosine on, an example says what a clause without known words asks for, and what it implies"""
+
+SIGNAL_PROMPT = "Goal: {goal}\nTo see whether the goal is reached, one must measure the"
+SIDE_PROMPT = "Goal: {goal}\nSo the {noun} should be"
+PHRASES: dict[Side, str] = {
+    "high": "high", "low": "low", "centre": "in the middle, close to zero",
+    "fast": "fast", "moving": "moving", "slow": "slow", "still": "still, not moving",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Understood:
+    """One demand on one signal."""
+
+    reading: Reading
+    aspect: Aspect
+    wanted: Wish
+
+
+@dataclass(frozen=True)
+class Understanding:
+    """All demands of a goal, how they were decided, and what was left over."""
+
+    demands: tuple[Understood, ...]
+    decisions: tuple[Decision, ...]
+    gentle: bool
+    held_for: int
+    ignored: tuple[str, ...] = ()
+    """words that say nothing here"""
+
+
+def understand(goal: str, instance: Instance, model: Recorded, banned: frozenset[str] = frozenset()) -> Understanding:
+    """Decides what a goal asks of an instance's signals; `banned` names signals that were refused before.
+
+    Raises ManyheadsError for a goal about things that the environment doesn't measure.
+    """
+    readings = [reading for reading in read(instance.signals) if reading.name not in banned]
+    if not readings:
+        raise ManyheadsError(_nothing_measured(instance))
+    parsed = parse(goal)
+    if not parsed.aspects:
+        raise ManyheadsError(f"The goal {goal!r} asks for nothing. {_measured(instance, readings)}")
+    mind = _Mind(instance, readings, model)
+    ignored: list[str] = []
+    found: list[Understood] = []
+    decisions: list[Decision] = []
+    for aspect in parsed.aspects:
+        near = mind.index.nearest(aspect.text)
+        strange = mind.strange_words(aspect)
+        mind.require_sense(goal, aspect, strange, near)
+        ignored += strange
+        aspect = replace(aspect, subject=tuple(root for root in aspect.subject if root not in strange))
+        reading, first = mind.signal(aspect, near)
+        wanted, second = mind.side(reading, aspect, near)
+        if reading.name not in {one.reading.name for one in found} and len(found) < TERMS:
+            found.append(Understood(reading, aspect, wanted))
+            decisions += [first, second]
+            for extra, decision in mind.implied(aspect, near, found):
+                if len(found) < TERMS:
+                    found.append(extra)
+                    decisions.append(decision)
+    keeps = re.search(r"\b(?:keep|hold|stay|balance|still|remain|park|rest)", goal.lower())
+    return Understanding(
+        tuple(found), tuple(decisions), parsed.gentle, parsed.held_for or (50 if keeps else 20), tuple(ignored)
+    )
+
+
+class _Mind:
+    """The steps over one environment's signals, with the models' views of them."""
+
+    def __init__(self, instance: Instance, readings: Sequence[Reading], model: Recorded) -> None:
+        self.instance, self.readings, self.model = instance, readings, model
+        self.index = Index(model.embed)
+        own = re.findall(r"[A-Z]?[a-z]+", instance.environment.name.rsplit("/", 1)[-1].replace("_", " "))
+        self.own = frozenset(stem(word.lower()) for word in own)
+
+    def signal(self, aspect: Aspect, near: Sequence[Near]) -> tuple[Reading, Decision]:
+        """Which signal a clause is about."""
+        similarity = self._similarity(aspect.text)
+        votes = role_votes(near)
+        options = [
+            Option(r.name, r.noun, self._fit(r, aspect), 2.0 * similarity[r.name] + 1.5 * votes.get(r.role, 0.0))
+            for r in self.readings
+        ]
+        options = sorted(options, key=lambda o: -(o.lexicon + o.retrieval))[:CANDIDATES]
+        decision = weigh(self.model, aspect.text, "which signal", SIGNAL_PROMPT, options)[0]
+        reading = next(r for r in self.readings if r.name == decision.answer)
+        if aspect.number is not None and max(option.lexicon for option in options) < -2:
+            raise ManyheadsError(
+                f"`{aspect.number.text}` in the goal fits nothing that {self.instance.environment.name} measures "
+                f"(nothing is in {aspect.number.unit}). {_measured(self.instance, self.readings)}"
+            )
+        return reading, decision
+
+    def side(self, reading: Reading, aspect: Aspect, near: Sequence[Near]) -> tuple[Wish, Decision]:
+        """On which side the signal should be."""
+        wanted = wish(reading, aspect)
+        if aspect.number is not None:
+            answer = aspect.number.relation.replace("_", " ")
+            return wanted, Decision(aspect.text, "which side", answer, "R0 lexicon", 2.0, "a number was given")
+        votes = side_votes(near, reading.role)
+        options = [
+            Option(side, PHRASES[side], 2.5 * (side == wanted.side), votes.get(side, 0.0))
+            for side in SIDES[reading.role]
+            if side != "centre" or reading.signed
+        ]
+        prompt = SIDE_PROMPT.replace("{noun}", reading.noun.replace("{", "").replace("}", ""))
+        decision = weigh(self.model, aspect.text, "which side", prompt, options)[0]
+        side: Side = decision.answer  # type: ignore[assignment]
+        if side != wanted.side:
+            sign = wanted.sign if side in ("fast", "moving", "slow") else 0
+            wanted = Wish(side, sign, None)
+        return wanted, decision
+
+    def implied(
+        self, aspect: Aspect, near: Sequence[Near], found: Sequence[Understood]
+    ) -> list[tuple[Understood, Decision]]:
+        """What the nearest example asks for beside its words, where this body as a whole is measured so."""
+        best = near[0]
+        if best.similarity < SURE:
+            return []
+        extras = []
+        for choice in best.example.also:
+            whole = [r for r in self.readings if r.role == choice.role and r.name.startswith(("torso", "body", "root"))]
+            taken = {one.reading.name for one in found} | {one.reading.role for one in found}
+            if not whole or whole[0].name in taken or choice.role in taken:
+                continue
+            about = Aspect(text=best.example.goal)
+            why = f"as in the example {best.example.goal!r}, similarity {best.similarity:.2f}"
+            decision = Decision(
+                aspect.text, "what goes with it", f"{whole[0].name} {choice.side}", "R1 retrieval", best.similarity, why
+            )
+            extras.append((Understood(whole[0], about, Wish(choice.side)), decision))
+        return extras
+
+    def strange_words(self, aspect: Aspect) -> tuple[str, ...]:
+        """Words of a clause that nothing here is called."""
+        words = [root for root in aspect.subject if not is_agent(root) and root not in self.own]
+        words = [root for root in words if not any(mentions(reading, root) for reading in self.readings)]
+        if not words:
+            return ()
+        known = sorted({token for reading in self.readings for token in reading.noun.split() if len(token) > 2})
+        written = {stem(token): token for token in re.findall(r"[a-z_]+", aspect.text)}
+        similarity = self.model.embed([written.get(root, root) for root in words]) @ self.model.embed(known).T
+        return tuple(root for root, row in zip(words, similarity, strict=True) if row.max() < ALIKE)
+
+    def require_sense(self, goal: str, aspect: Aspect, strange: Sequence[str], near: Sequence[Near]) -> None:
+        """Refuses a clause that is about nothing measured, or that asks for nothing."""
+        known = [root for root in aspect.subject if root not in strange]
+        if strange and not known:
+            written = {stem(token): token for token in re.findall(r"[a-z_]+", goal.lower())}
+            names = ", ".join(repr(written.get(root, root)) for root in strange)
+            raise ManyheadsError(
+                f"{self.instance.environment.name} measures nothing called {names}. "
+                f"{_measured(self.instance, self.readings)}"
+            )
+        if not demands(aspect) and near[0].similarity < SURE:
+            raise ManyheadsError(
+                f"What should happen is not clear from {aspect.text!r}: say where, how fast, how high, or a number. "
+                f"{_measured(self.instance, self.readings)}"
+            )
+
+    def _fit(self, reading: Reading, aspect: Aspect) -> float:
+        own = replace(aspect, subject=tuple(root for root in aspect.subject if root not in self.own or mentions(reading, root)))
+        return fit(reading, own)
+
+    def _similarity(self, text: str) -> dict[str, float]:
+        vectors = self.model.embed([reading.sentence for reading in self.readings])
+        scores = vectors @ self.model.embed([text])[0]
+        return {reading.name: float(score) for reading, score in zip(self.readings, scores, strict=True)}
+
+
+def _measured(instance: Instance, readings: Sequence[Reading]) -> str:
+    names = ", ".join(reading.name for reading in readings)
+    return f"{instance.environment.name} measures: {names}. Say the goal in terms of these."
+
+
+def _nothing_measured(instance: Instance) -> str:
+    own: Sequence[Signal] = [signal for signal in instance.signals if signal.name != "reward"]
+    name = instance.environment.name
+    if own:
+        return f"None of the signals of {name} can carry this goal. Write the specification by hand."
+    need = instance.environment.goals_need or "Its plugin has to name its signals first (see docs/plugins.md)."
+    return f"{name} measures nothing but its own reward, so a goal in words can't be checked there. {need}"

@@ -1,0 +1,193 @@
+"""The writer: a sentence in, a checked reward specification out, with the reasons for every part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from manyheads import LanguageModel, ManyheadsError
+from manyheads.environment.contract import Instance
+from manyheads.rewards.finding import Finding, errors
+from manyheads.rewards.spec import (
+    Between,
+    Combine,
+    Compare,
+    Constant,
+    Effort,
+    Expression,
+    Join,
+    Nary,
+    Predicate,
+    Ramp,
+    RewardSpec,
+    SignalValue,
+    Success,
+    Term,
+    Tolerance,
+    Unary,
+)
+from manyheads.rewards.validate import catalogue_hash, check
+from manyheads_glam.amounts import Measured, Target, target
+from manyheads_glam.decisions import Decision
+from manyheads_glam.transcript import Recorded
+from manyheads_glam.understanding import Understanding, Understood, understand
+
+ATTEMPTS = 3
+GENTLE = Effort(weight=0.2)
+SLACK = 0.05
+"""success forgives this share of a term's margin, except where the sentence gave the number"""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A specification that passed all checks, and how it came about."""
+
+    spec: RewardSpec
+    decisions: tuple[Decision, ...]
+    findings: tuple[Finding, ...]
+    """warnings"""
+    ignored: tuple[str, ...] = ()
+    journal: tuple[Mapping[str, Any], ...] = field(default=())
+    """every prompt and answer, then the decisions"""
+
+
+def write(
+    goal: str, instance: Instance, model: LanguageModel, measured: Mapping[str, Measured] | None = None
+) -> Written:
+    """Writes the specification of a goal for an instance; `measured` are a world's quantiles of its signals.
+
+    Refused attempts leave out the signals at fault; after three the refusals go to the person as a ManyheadsError.
+    """
+    goal = goal.strip()
+    if not goal or len(goal) > 500:
+        raise ManyheadsError(f"A goal is a sentence of 1 to 500 characters; this one has {len(goal)}.")
+    recorded = Recorded(model)
+    if getattr(model, "drafts", True):
+        from manyheads_glam.drafting import draft
+
+        spec, findings, decisions = draft(goal, instance, recorded, measured or {}, ATTEMPTS)
+        return Written(spec, decisions, findings, journal=_journal(recorded, decisions))
+    banned: frozenset[str] = frozenset()
+    refusals: list[Finding] = []
+    for _ in range(ATTEMPTS):
+        understood = understand(goal, instance, recorded, banned)
+        spec, amounts = compose(goal, instance, understood, measured or {})
+        findings = check(spec, instance.signals)
+        refusals = errors(findings)
+        if not refusals:
+            decisions = understood.decisions + amounts
+            journal = _journal(recorded, decisions)
+            return Written(spec, decisions, tuple(findings), understood.ignored, journal)
+        recorded.calls += [{"call": "refusal", "text": str(refusal)} for refusal in refusals]
+        banned |= _at_fault(spec, refusals)
+    raise refused(goal, ATTEMPTS, refusals)
+
+
+def refused(goal: str, attempts: int, refusals: list[Finding]) -> ManyheadsError:
+    """What a person sees when no attempt passed."""
+    listing = "\n".join(f"  {refusal}" for refusal in refusals)
+    return ManyheadsError(
+        f"No valid specification for {goal!r} came of {attempts} attempts. What was wrong with the last:\n{listing}\n"
+        "Say the goal in other words, or write the task file by hand (`manyheads reward check FILE` checks it)."
+    )
+
+
+def _journal(recorded: Recorded, decisions: tuple[Decision, ...]) -> tuple[Mapping[str, Any], ...]:
+    return (*recorded.calls, *(decision.record() for decision in decisions))
+
+
+def _at_fault(spec: RewardSpec, refusals: list[Finding]) -> frozenset[str]:
+    """The signals of the terms that refusals point at; all of them where a refusal points at the whole."""
+    terms = spec.reward.of if isinstance(spec.reward, Combine) else [spec.reward]
+    wrong = frozenset(
+        name
+        for i, term in enumerate(terms)
+        for name in _names(term)
+        if any(refusal.path.startswith(f"reward.of[{i}]") for refusal in refusals)
+    )
+    return wrong or spec.signals
+
+
+def _names(term: Any) -> frozenset[str]:
+    return RewardSpec(environment="", reward=term).signals
+
+
+def compose(
+    goal: str, instance: Instance, understood: Understanding, measured: Mapping[str, Measured]
+) -> tuple[RewardSpec, tuple[Decision, ...]]:
+    """The specification of what was understood, and where each number comes from."""
+    targets = [(one, _target(one, measured)) for one in understood.demands]
+    terms = [_term(one, where) for one, where in targets]
+    wanted = [_success(one, where) for one, where in targets]
+    controls = any(signal.name.startswith("control[") for signal in instance.signals)
+    spec = RewardSpec(
+        environment=instance.environment.name,
+        goal=goal,
+        reward=terms[0] if len(terms) == 1 else Combine(combine="geometric_mean", of=list(terms)),
+        effort=GENTLE if understood.gentle and controls else None,
+        success=Success(
+            when=wanted[0] if len(wanted) == 1 else Join(op="all", of=wanted), held_for=understood.held_for
+        ),
+    )
+    spec = spec.model_copy(update={"catalogue": catalogue_hash(spec, instance.signals)})
+    amounts = [
+        Decision(one.aspect.text, f"how much {one.reading.name}", _bounds(where), "R0 lexicon", 0.0, where.origin)
+        for one, where in targets
+    ]
+    if understood.gentle:
+        why = "the goal asks for little effort" if controls else "asked for, but the environment measures no control"
+        amounts.append(Decision(goal, "gentle", "yes" if controls else "no", "R0 lexicon", 0.0, why))
+    return spec, tuple(amounts)
+
+
+def _target(one: Understood, measured: Mapping[str, Measured]) -> Target:
+    return target(one.reading, one.aspect, one.wanted, measured.get(one.reading.name))
+
+
+def _expression(one: Understood, where: Target) -> Expression:
+    value = SignalValue(signal=one.reading.name)
+    if where.of == "size":
+        return Unary(op="abs", of=value)
+    if where.of == "turn":
+        turned = Nary(op="diff", of=[value, Constant(constant=_tidy(where.anchor))])
+        return Unary(op="wrap_angle", of=turned)
+    return value
+
+
+def _term(one: Understood, where: Target) -> Term:
+    x = _expression(one, where)
+    margin = _tidy(max(where.margin, 1e-6))
+    if where.rising and where.lower is not None:
+        return Term(x=x, to=Ramp(shape="ramp", low=_tidy(where.lower - margin), high=_tidy(where.lower)))
+    if where.rising and where.upper is not None:
+        return Term(x=x, to=Ramp(shape="ramp", low=_tidy(where.upper + margin), high=_tidy(where.upper)))
+    shape = Tolerance(shape="tolerance", lower=_tidy(where.lower), upper=_tidy(where.upper), margin=margin)
+    return Term(x=x, to=shape)
+
+
+def _success(one: Understood, where: Target) -> Predicate:
+    x = _expression(one, where)
+    slack = 0.0 if where.exact else (0.25 if where.rising else SLACK) * where.margin
+    lower = None if where.lower is None else _tidy(where.lower - slack)
+    upper = None if where.upper is None else _tidy(where.upper + slack)
+    if lower is not None and upper is not None:
+        return Between(op="between", x=x, lower=lower, upper=upper)
+    if lower is not None:
+        return Compare(op="ge", x=x, than=lower)
+    assert upper is not None  # a target has at least one bound
+    return Compare(op="le", x=x, than=upper)
+
+
+def _tidy(value: Any) -> Any:
+    """Four significant digits, as a person would write it."""
+    return None if value is None else float(f"{value:.4g}")
+
+
+def _bounds(where: Target) -> str:
+    size = {"size": "size ", "turn": f"turn from {where.anchor:.4g} ", "value": ""}[where.of]
+    if where.lower is None:
+        return f"{size}at most {where.upper:.4g}"
+    if where.upper is None:
+        return f"{size}at least {where.lower:.4g}"
+    return f"{size}between {where.lower:.4g} and {where.upper:.4g}"
