@@ -57,12 +57,8 @@ CARTPOLE = Overlay(
             says="from upright; positive leans right, negative left; the episode ends beyond 12 degrees",
             soft=True,
         ),
-        Signal(
-            "pole_angle_cosine", low=-1.0, high=1.0, says="how upright the pole is: 1 straight up, 0 level"
-        ),
-        Signal(
-            "pole_angular_velocity", "rad/s", says="turning of the pole; positive to the right, negative left"
-        ),
+        Signal("pole_angle_cosine", low=-1.0, high=1.0, says="how upright the pole is: 1 straight up, 0 level"),
+        Signal("pole_angular_velocity", "rad/s", says="turning of the pole; positive to the right, negative left"),
     ),
     _cartpole,
 )
