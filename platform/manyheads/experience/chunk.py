@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+import resource
 import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -65,16 +67,18 @@ def checksum(record: memoryview) -> int:
 class MapPool:
     """Memory maps of files, the most recently used ones kept open: each of them holds a file descriptor."""
 
-    def __init__(self, limit: int = 400) -> None:
-        self.limit = limit
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit or min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
         self._maps: OrderedDict[str, Records] = OrderedDict()
 
     def map(self, path: str, record: np.dtype[Any], count: int, writable: bool = False) -> Records:
         """The first `count` records of a file."""
         found = self._maps.get(path)
         if found is None:
-            mapped = np.memmap(path, record, "r+" if writable else "r", shape=(count,))
-            found = self._maps[path] = mapped.view(np.ndarray)
+            with open(path, "r+b" if writable else "rb", buffering=0) as file:  # noqa: PTH123
+                access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
+                mapped = mmap.mmap(file.fileno(), count * record.itemsize, access=access)
+            found = self._maps[path] = np.frombuffer(mapped, record, count)
             if len(self._maps) > self.limit:
                 self._maps.popitem(last=False)
         else:

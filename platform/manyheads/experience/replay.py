@@ -22,7 +22,7 @@ from manyheads.experience.stream import FORMAT, Recorded, Stream, check_format, 
 from manyheads.experience.windows import Window, draw, gather, shares
 from manyheads.storage import atomic
 
-CHUNK_ROWS = 1024
+CHUNK_ROWS = 4096
 CHUNK_BYTES = 4 << 20
 
 
