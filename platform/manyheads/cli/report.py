@@ -23,6 +23,10 @@ def report(world: Path, out: Path | None, video_steps: int) -> None:
     Learning curves, evaluations, what each head is paid for, and videos of its episodes beside imagination.
     """
     from manyheads.report.page import write_report
+    from manyheads.report.progress import Progress
+    from manyheads.storage.folder import WorldFolder
 
-    path = write_report(world, out, video_steps, say=lambda name: click.echo(f"{name}: playing and imagining"))
+    heads = WorldFolder.open(world).heads
+    with Progress(len(heads), "playing and imagining", unit="heads") as progress:
+        path = write_report(world, out, video_steps, done=lambda head: progress.advance())
     click.echo(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB).")

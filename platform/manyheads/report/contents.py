@@ -117,8 +117,8 @@ class Contents:
         return yaml.safe_dump(self.folder.settings.model_dump(mode="json"), sort_keys=False)
 
 
-def gather(world: Path | str, video_steps: int = 300, say: Callable[[str], None] = lambda text: None) -> Contents:
-    """Reads a world's folder and plays an episode of each head for its video; `say` hears of each head begun.
+def gather(world: Path | str, video_steps: int = 300, done: Callable[[str], None] = lambda head: None) -> Contents:
+    """Reads a world's folder and plays an episode of each head for its video; `done` hears of each head finished.
 
     `video_steps=0` leaves videos out. Raises ManyheadsError where there is no trained world.
     """
@@ -130,8 +130,8 @@ def gather(world: Path | str, video_steps: int = 300, say: Callable[[str], None]
         evaluations: list[dict[str, Any]] = atomic.read_json(path) if path.exists() else []
         heads = []
         for name in folder.heads:
-            say(name)
             heads.append(_head(loaded.head(name), folder, replay, evaluations, video_steps))
+            done(name)
         return Contents(
             folder=folder,
             series=read(folder.path),

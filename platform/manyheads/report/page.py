@@ -15,20 +15,20 @@ from manyheads.report.contents import Contents, gather
 from manyheads.report.progress import duration
 from manyheads.storage import atomic
 
-DASH = "\N{EN DASH}"
+DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 
 
 def write_report(
     world: Path | str,
     out: Path | None = None,
     video_steps: int = 300,
-    say: Callable[[str], None] = lambda text: None,
+    done: Callable[[str], None] = lambda head: None,
 ) -> Path:
     """Writes the report of a world folder to `out`, by default `<world>/report.html`; returns where it lies.
 
-    A video of `video_steps` rows is made for each head, none with 0; `say` hears the name of each head begun.
+    A video of `video_steps` rows is made for each head, none with 0; `done` hears of each head finished.
     """
-    contents = gather(world, video_steps, say)
+    contents = gather(world, video_steps, done)
     path = contents.folder.path / "report.html" if out is None else out
     atomic.write_text(path, render(contents))
     return path
@@ -86,4 +86,4 @@ def share(value: float | None) -> str:
 
 
 def _minus(text: str) -> str:
-    return text.replace("-", "\N{MINUS SIGN}")
+    return text.replace("-", MINUS)
