@@ -93,7 +93,7 @@ def extent(reading: Reading, measured: Measured | None, declared_first: bool = F
     named = max((abs(value) for value in reading.anchors.values()), default=0.0)
     scale = named or SCALES[signal.unit]
     origin = "range that its description names" if named else f"usual scale of {signal.unit}"
-    unsigned = signal.low is not None and signal.low >= 0 or reading.role in ("height", "distance")
+    unsigned = (signal.low is not None and signal.low >= 0) or reading.role in ("height", "distance")
     return Extent(0.0 if unsigned else -scale, scale, origin)
 
 
@@ -139,7 +139,13 @@ def _rate(reading: Reading, degree: Degree, wanted: Wish, measured: Measured | N
 
 
 def _directed(
-    lower: float | None, upper: float | None, margin: float, origin: str, sign: int, rising: bool = False, exact: bool = False
+    lower: float | None,
+    upper: float | None,
+    margin: float,
+    origin: str,
+    sign: int,
+    rising: bool = False,
+    exact: bool = False,
 ) -> Target:
     """Bounds along a direction: +1, -1, or 0 for the size alone."""
     if sign < 0:

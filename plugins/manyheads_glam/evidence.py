@@ -75,7 +75,7 @@ def wish(reading: Reading, aspect: Aspect) -> Wish:
         sign = amount
     if role == "angle" and not sign and amount and "angle" in aspect.quantities:
         sign = amount
-    if aspect.centre and not sign and reading.signed:
+    if aspect.centre and not sign and reading.signed and role != "posture":
         return Wish("centre", 0, 0.0)
     return Wish("high" if sign > 0 else "low", sign) if sign else Wish()
 
@@ -84,6 +84,8 @@ def fit(reading: Reading, aspect: Aspect) -> float:
     """How well a signal fits a clause; an impossible unit counts as -6."""
     wanted = wish(reading, aspect)
     score = _naming(reading, aspect) + _kind(reading.role, aspect)
+    if reading.role == "speed" and set(reading.axes) == {"vertical"} and "vertical" not in aspect.poles:
+        score -= 0.8
     if aspect.number is not None and aspect.number.unit not in (None, reading.signal.unit):
         cosine = reading.role == "posture" and aspect.number.unit == "rad" and "posture" in aspect.poles
         score += 0.3 if cosine else -6.0
@@ -131,9 +133,11 @@ def _kind(role: Role, aspect: Aspect) -> float:
     if "vertical" in poles and not moving:
         score += {"height": 0.8, "posture": 0.4}.get(role, 0.0)
     if "lateral" in poles and not moving:
-        score += {"position": 0.8, "angle": 0.3}.get(role, 0.0)
-    if "forward" in poles:
+        score += {"position": 1.2}.get(role, 0.0)
+    if "forward" in poles and "angle" not in aspect.quantities:
         score += {"speed": 0.8, "position": 0.4}.get(role, 0.0)
+    if "angle" in aspect.quantities and not moving:
+        score += 0.0 if role in ("angle", "posture") else -1.0
     if aspect.centre:
-        score += {"position": 0.8, "angle": 0.2}.get(role, 0.0)
+        score += {"position": 1.6, "angle": 0.0 if "angle" in aspect.quantities else -2.0}.get(role, 0.0)
     return score

@@ -96,12 +96,17 @@ def _duration(text: str) -> int | None:
 
 
 def _clauses(text: str) -> list[str]:
-    between = r"\bbetween ([^,;]*?\d[^,;]*?) and "
-    text = re.sub(between, r"between \1 … ", text, flags=re.IGNORECASE)
-    parts = re.split(
-        r"[,;.!?](?!\d)|\band\b|\bwhile\b|\bbut\b|\bthen\b|\bwith\b|\bso that\b", text, flags=re.IGNORECASE
-    )
-    return [part.replace("…", "and").strip() for part in parts if part.strip()]
+    """Parts between commas and joining words; `with the toe` belongs to what it is said of."""
+    text = re.sub(r"\bbetween ([^,;]*?\d[^,;]*?) and ", r"between \1 … ", text)
+    first, *rest = re.split(r"([,;.!?](?!\d)|\b(?:and|while|but|then|with|so that)\b)", text)
+    clauses = [first]
+    for joint, part in zip(rest[::2], rest[1::2], strict=True):
+        says_something = re.search(r"\d", part) or any(stem(token) in POLES for token in re.findall(r"[a-z]+", part))
+        if joint == "with" and not says_something:
+            clauses[-1] = f"{clauses[-1].rstrip()} with {part.strip()}"
+        else:
+            clauses.append(part)
+    return [clause.replace("…", "and").strip() for clause in clauses if clause.strip()]
 
 
 def _aspects(clause: str) -> Iterator[Aspect]:
@@ -111,20 +116,18 @@ def _aspects(clause: str) -> Iterator[Aspect]:
     stemmed = [stem(token) for token in tokens]
     poles = _poles(tokens, stemmed)
     known = set(POLES) | _FILLER | _WEAK_MOTION | _MAKING_WAY | _GENTLE | set().union(*_DEGREES.values())
-    named = known | set().union(
-        *(_QUANTITIES[q] for q in ("speed", "turning", "height", "angle", "distance", "force"))
-    )
+    named = known | set().union(*(_QUANTITIES[q] for q in ("speed", "turning", "height", "angle", "distance", "force")))
     subject = tuple(
-        root
-        for i, root in enumerate(stemmed)
-        if (root not in named or names_a_part(stemmed, i)) and root != "centr"
+        root for i, root in enumerate(stemmed) if (root not in named or names_a_part(stemmed, i)) and root != "centr"
     )
     whole = Aspect(
         text=clause,
         degree=next((degree for degree, roots in _DEGREES.items() if roots & set(stemmed)), "plain"),
         quantities=frozenset(q for q, roots in _QUANTITIES.items() if roots & set(stemmed)),
         subject=subject,
-        centre="centr" in stemmed,
+        centre="centr" in stemmed
+        and not poles.keys() & {"lateral", "forward"}
+        and not {"above", "below"} & set(tokens),
         verb=bool(_MAKING_WAY & set(stemmed)),
     )
     yield from _separate(whole, poles, number)
@@ -139,15 +142,15 @@ def _poles(tokens: list[str], stemmed: list[str]) -> dict[str, int]:
             continue
         if names_a_part(stemmed, i):
             continue
+        if flip < 0 and root in _WEAK_MOTION | _MAKING_WAY:
+            poles["motion"] = -1
         for axis, pole in POLES.get(token, POLES.get(root, ())):
             if axis == "opening" and "to" in tokens[i + 1 : i + 2]:
                 continue
             poles[axis] = flip * pole
             if axis == "motion" and flip < 0 and pole < 0:
                 poles[axis] = 1
-    if flip < 0 and not poles and _WEAK_MOTION & set(stemmed):
-        poles["motion"] = -1
-    elif not poles and _WEAK_MOTION & set(stemmed):
+    if not poles and _WEAK_MOTION & set(stemmed):
         poles["motion"] = 1
     return poles
 
@@ -155,9 +158,7 @@ def _poles(tokens: list[str], stemmed: list[str]) -> dict[str, int]:
 def _separate(whole: Aspect, poles: dict[str, int], number: Number | None) -> Iterator[Aspect]:
     """Stillness and posture are demands of their own; directions and pace go together, and with the number."""
     if number is not None:
-        directions = {
-            axis: pole for axis, pole in poles.items() if axis not in ("motion", "pace", "posture", "amount")
-        }
+        directions = {axis: pole for axis, pole in poles.items() if axis not in ("motion", "pace", "posture", "amount")}
         about = {"posture": poles["posture"]} if "posture" in poles else {}
         yield replace(whole, number=number, poles=directions | about)
         poles = {"motion": -1} if poles.get("motion") == -1 else {}
@@ -178,24 +179,26 @@ def _separate(whole: Aspect, poles: dict[str, int], number: Number | None) -> It
             return
     if "vertical" in poles and "amount" in poles and poles["vertical"] != poles["amount"]:
         del poles["vertical"]
+    if "lateral" in poles and "vertical" in poles and number is None:
+        yield replace(whole, poles={"vertical": poles.pop("vertical")})
     yield replace(whole, poles=poles)
 
 
 def _borrow(found: list[list[Aspect]]) -> Iterator[Aspect]:
     """Clauses without a demand take the next clause's (`hold the cart and the pole still`), else the one before's.
 
-    Clauses without a subject speak of the one before's.
+    Where things are placed together, the place is about both. Clauses without a subject speak of the one before's.
     """
     flat = [aspect for aspects in found for aspect in aspects]
+    lent: tuple[str, ...] = ()
     subject: tuple[str, ...] = ()
     for i, aspect in enumerate(flat):
-        if not demands(aspect):
-            near = next((other for other in (*flat[i + 1 :], *reversed(flat[:i])) if demands(other)), None)
-            if near is not None and aspect.subject:
-                aspect = replace(
-                    aspect, poles=near.poles, number=near.number, degree=near.degree, quantities=near.quantities,
-                    centre=near.centre, text=f"{aspect.text} ({near.text})",
-                )  # fmt: skip
+        near = next((other for other in (*flat[i + 1 :], *reversed(flat[:i])) if demands(other)), None)
+        if not demands(aspect) and aspect.subject and near is not None:
+            lent = aspect.subject
+            aspect = replace(near, subject=aspect.subject, text=f"{aspect.text} ({near.text})")
+        elif lent and aspect.poles.get("motion") != -1:
+            aspect = replace(aspect, subject=(*lent, *aspect.subject))
         subject = aspect.subject or subject
         yield replace(aspect, subject=subject)
 
@@ -216,11 +219,7 @@ def is_agent(root: str) -> bool:
 def _number(clause: str) -> tuple[Number | None, str]:
     """The clause's number with its relation, and the clause without their words."""
     values = [(match, *_read(match)) for match in _QUANTITY.finditer(clause)]
-    values = [
-        (match, value, unit)
-        for match, value, unit in values
-        if value is not None and unit not in ("s", "steps")
-    ]
+    values = [(match, value, unit) for match, value, unit in values if value is not None and unit not in ("s", "steps")]
     if not values:
         return None, clause
     match, value, unit = values[0]
@@ -235,7 +234,7 @@ def _number(clause: str) -> tuple[Number | None, str]:
         rest = clause[: start.start() if start else 0] + clause[last.end() :]
         return Number("between", low, unit, clause[match.start() : last.end()], high), rest
     for relation, pattern in (("at_least", words.AT_LEAST), ("at_most", words.AT_MOST)):
-        found = re.search(rf"(?:^|\b|(?<=\s)){pattern}\s*$", before, re.IGNORECASE)
+        found = re.search(rf"(?:^|(?<=\s))(?:{pattern.replace(',', '|')})\s*$", before)
         if found:
             rest = before[: found.start()] + clause[match.end() :]
             return Number(relation, value, unit, match[0].strip()), rest  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from manyheads_glam.transcript import Recorded
 from manyheads_glam.words import stem
 
 CANDIDATES = 6
-TERMS = 3
+TERMS = 4
 ALIKE = 0.65
 """from this cosine on, two words mean the same"""
 SURE = 0.62
@@ -67,7 +67,7 @@ def understand(goal: str, instance: Instance, model: Recorded, banned: frozenset
     ignored: list[str] = []
     found: list[Understood] = []
     decisions: list[Decision] = []
-    for aspect in parsed.aspects:
+    for aspect in sorted(parsed.aspects, key=lambda one: one.poles.get("motion") == -1):
         near = mind.index.nearest(aspect.text)
         strange = mind.strange_words(aspect)
         mind.require_sense(goal, aspect, strange, near)
@@ -177,14 +177,17 @@ class _Mind:
                 f"{self.instance.environment.name} measures nothing called {names}. "
                 f"{_measured(self.instance, self.readings)}"
             )
-        if not demands(aspect) and near[0].similarity < SURE:
+        says_more = len(re.findall(r"[a-z]+", aspect.text)) > 2
+        if not demands(aspect) and not (says_more and near[0].similarity >= SURE):
             raise ManyheadsError(
                 f"What should happen is not clear from {aspect.text!r}: say where, how fast, how high, or a number. "
                 f"{_measured(self.instance, self.readings)}"
             )
 
     def _fit(self, reading: Reading, aspect: Aspect) -> float:
-        own = replace(aspect, subject=tuple(root for root in aspect.subject if root not in self.own or mentions(reading, root)))
+        own = replace(
+            aspect, subject=tuple(root for root in aspect.subject if root not in self.own or mentions(reading, root))
+        )
         return fit(reading, own)
 
     def _similarity(self, text: str) -> dict[str, float]:

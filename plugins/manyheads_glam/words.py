@@ -44,7 +44,7 @@ AXES: dict[str, tuple[str, str]] = {
         "slow slower slowly sluggish leisurely unhurried creep",
     ),
     "motion": (
-        "spin oscillate whirl twirl shake moving wiggle",
+        "spin oscillate whirl twirl shake wiggle",
         "still rest stop motionless stationary freeze halt idle park settle immobile steady calm quiet",
     ),
     "opening": ("open wide", "close closed shut"),
@@ -108,9 +108,7 @@ AGENTS = (
 SLIGHT = "slightly barely just"
 STRONG = "far very extremely really completely fully totally hard well entirely"
 UTMOST = "utmost maximise maximize minimise minimize most least maximum minimum"
-GENTLE = (
-    "gently gentle softly soft smoothly smooth effortlessly lazily lazy economical energy effort efficiently"
-)
+GENTLE = "gently gentle softly soft smoothly smooth effortlessly lazily lazy economical energy effort efficiently"
 
 FILLER = (
     "a an the of to in on at by for with as and or so that this these those be is are was its it's his her your my me "
@@ -119,6 +117,7 @@ FILLER = (
     "part into onto off out around about along through across point exactly right-hand left-hand possible start "
     "begin finish attempt learn teach train show use take hurry again back step second time long forever constantly "
     "continuously not push pull give run maintain need without too also only even both toward move send steer "
+    "flip throw point face place lay sit carry drag slide guide nudge steer perform achieve look fully "
     "target-position state level value simply now first next same time nearly almost quite rather"
 )
 
@@ -162,8 +161,15 @@ NUMBER_WORDS = {
     "hundred": 100, "a hundred": 100, "one and a half": 1.5, "two and a half": 2.5,
 }  # fmt: skip
 
-AT_LEAST = r"(?:at least|no less than|not less than|more than|greater than|over|above|faster than|higher than|exceed(?:ing|s)?|beyond|further than|farther than|minimum of|>=?)"
-AT_MOST = r"(?:at most|no more than|not more than|less than|under|below|slower than|lower than|up to|maximum of|closer than|within|inside|<=?)"
+AT_LEAST = (
+    "at least,no less than,not less than,more than,greater than,over,above,faster than,higher than,exceed,exceeds,"
+    "exceeding,beyond,further than,farther than,minimum of,>=,>"
+)
+AT_MOST = (
+    "at most,no more than,not more than,less than,under,below,slower than,lower than,up to,maximum of,closer than,"
+    "within,inside,<=,<"
+)
+"""What is said before a number that it bounds."""
 
 SCALES = {
     "m": 1.0, "m/s": 1.0, "m/s^2": 10.0, "rad": math.pi, "rad/s": math.pi, "rad/s^2": 10.0, "N": 10.0, "N*m": 1.0,
@@ -207,7 +213,7 @@ def names_a_part(roots: Sequence[str], i: int) -> bool:
 
 def spoken(text: str) -> str:
     """Lower case, each phrase of the table replaced by its word."""
-    text = " ".join(text.replace("’", "'").split()).lower()
+    text = " ".join(text.replace("\u2019", "'").split()).lower()
     for pattern, word in PHRASES.items():
         text = re.sub(pattern, word, text)
     return text

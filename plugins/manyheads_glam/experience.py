@@ -1,0 +1,94 @@
+"""What a world has seen, as far as a goal needs it: ranges of signals, and what its episodes earn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyheads import RewardSpec, Success
+from manyheads.rewards.coverage import Coverage, coverage
+from manyheads.rewards.sources import SpecSource, successes
+from manyheads_glam.amounts import Measured, measure
+
+SEEN = 0.001
+"""a goal is familiar where at least this share of the experience is as it asks"""
+ROWS = 200_000
+"""the newest rows that are looked at"""
+
+
+class Episode(Protocol):
+    """A recorded episode."""
+
+    @property
+    def signals(self) -> Mapping[str, NDArray[np.float64]]:
+        """Each signal (T,) by name."""
+
+    def __len__(self) -> int: ...
+
+
+class Experience(Protocol):
+    """What of a replay is read here."""
+
+    def signals(self, experience: str) -> Mapping[str, NDArray[np.float64]]: ...
+
+    def episodes(self, experience: str | None = None) -> Sequence[Any]: ...
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a world's experience says about one specification."""
+
+    coverage: Coverage
+    fulfilled: float
+    """share of the rows that are as the goal asks, for however short"""
+    curves: tuple[NDArray[np.float64], ...]
+    """reward along the worst, the middle and the best episode"""
+
+    @property
+    def familiar(self) -> bool:
+        return self.fulfilled >= SEEN
+
+
+def ranges(replay: Experience, key: str) -> dict[str, Measured]:
+    """Measured ranges of every signal; `key` is the instance's experience key."""
+    return measure(replay.signals(key))
+
+
+def look(replay: Experience, key: str, spec: RewardSpec) -> Seen | None:
+    """What the newest episodes earn under a specification; None without any."""
+    episodes, rows = [], 0
+    for episode in reversed(replay.episodes(key)):
+        if rows >= ROWS:
+            break
+        if len(episode) > 1:
+            episodes.append(dict(episode.signals))
+            rows += len(episode)
+    if not episodes:
+        return None
+    shared = set.intersection(*(set(one) for one in episodes))
+    columns = {name: np.concatenate([one[name] for one in episodes]) for name in sorted(shared)}
+    first = np.concatenate([_first(len(next(iter(one.values())))) for one in episodes])
+    return Seen(coverage(spec, columns, first), _fulfilled(spec, columns, first), _curves(spec, episodes))
+
+
+def _first(rows: int) -> NDArray[np.bool_]:
+    first = np.zeros(rows, bool)
+    first[0] = True
+    return first
+
+
+def _fulfilled(spec: RewardSpec, columns: Mapping[str, Any], first: NDArray[np.bool_]) -> float:
+    assert spec.success is not None  # the writer always derives one
+    now = successes(Success(when=spec.success.when), columns, first)
+    return float(now[~first].mean())
+
+
+def _curves(spec: RewardSpec, episodes: Sequence[Mapping[str, Any]]) -> tuple[NDArray[np.float64], ...]:
+    source = SpecSource(spec)
+    rewards = sorted((np.asarray(source.label(one).reward) for one in episodes), key=lambda r: float(r.mean()))
+    chosen = dict.fromkeys((0, len(rewards) // 2, len(rewards) - 1))
+    return tuple(rewards[i] for i in chosen)
