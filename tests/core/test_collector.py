@@ -34,9 +34,7 @@ class Policy:
 
 
 def collector(replay: Replay, instances: list[Instance], **options: Any) -> Collector:
-    return Collector(
-        [Slot(instance, f"p{i}") for i, instance in enumerate(instances)], INTERFACE, replay, **options
-    )
+    return Collector([Slot(instance, f"p{i}") for i, instance in enumerate(instances)], INTERFACE, replay, **options)
 
 
 def run(own: Collector, policy: Policy, steps: int) -> list[StepResult]:
@@ -202,22 +200,25 @@ def test_an_episode_that_does_not_repeat_is_left_unfinished(tmp_path: Path) -> N
     assert replay.rows == 26
 
 
-def test_rows_newer_than_the_state_are_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [1, 9, 200])
+def test_rows_newer_than_the_state_are_kept(tmp_path: Path, more: int) -> None:
+    instance = walk(length=100)
     replay = Replay(tmp_path, INTERFACE, LAYOUT)
-    own = collector(replay, [PLAIN])
+    own = collector(replay, [instance])
     policy = Policy()
-    run(own, policy, 8)
+    run(own, policy, 2)
     state = {"replay": replay.state(), "collector": own.state()}
-    run(own, policy, 9)
+    run(own, policy, more)
     before = contents(replay)
     replay.close()
     replay = Replay(tmp_path, INTERFACE, LAYOUT)
     replay.restore(state["replay"])
-    own = collector(replay, [PLAIN])
+    own = collector(replay, [instance])
     assert len(own.restore(state["collector"])) == 1
     run(own, policy, 5)
     assert contents(replay)[: len(before)] == before
-    assert replay.rows == 22
+    assert replay.rows == 2 + more + 5
+    assert policy.shown[-5][2].all()
     numbers = [episode.id for episode in replay.episodes()]
     assert len(set(numbers)) == len(numbers)
 

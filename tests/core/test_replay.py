@@ -47,9 +47,7 @@ def test_a_window_starts_from_the_latent_and_action_of_the_row_before() -> None:
             assert not batch.previous_action[b, 0].any()
             continue
         assert not where.missing[b]
-        assert np.array_equal(
-            batch.previous_action[b], np.stack([r.action[0] for r in rows[start - 1 : start + 7]])
-        )
+        assert np.array_equal(batch.previous_action[b], np.stack([r.action[0] for r in rows[start - 1 : start + 7]]))
         deter, stoch = replay.episodes()[(start - 1) // 10].latents[:2]
         assert np.array_equal(batch.deter[b], deter[(start - 1) % 10])
         assert np.array_equal(batch.stoch[b], stoch[(start - 1) % 10])
@@ -124,9 +122,7 @@ def test_groups_share_a_batch_by_weight_and_signals_are_padded() -> None:
     two = replay.open_stream(recorded("fake/two", ["reward", "x", "y"]))
     fill(replay, [one], 200)
     rows = fill(replay, [two], 40)
-    batch, where = replay.sample(
-        16, 10, {"fake/one {}": 1.0, "fake/two {}": 3.0, "fake/none {}": 5.0}, online=False
-    )
+    batch, where = replay.sample(16, 10, {"fake/one {}": 1.0, "fake/two {}": 3.0, "fake/none {}": 5.0}, online=False)
     assert batch.instance.tolist() == [0] * 4 + [1] * 12
     assert batch.signals.shape == (16, 10, 3)
     assert not batch.signals[:4, :, 2].any()
@@ -153,6 +149,17 @@ def test_capacity_drops_whole_oldest_chunks(tmp_path: Path) -> None:
     assert (again.rows, again.stop(stream)) == (kept, 300)
 
 
+def test_the_oldest_rows_of_all_streams_go_first(tmp_path: Path) -> None:
+    replay = small(tmp_path, capacity_rows=200)
+    streams = [replay.open_stream(recorded()) for _ in range(3)]
+    for stream in streams:
+        fill(replay, [stream], 100)
+        replay.close_stream(stream)
+    assert (replay.stop(streams[0]), replay.windows(1, [streams[2]])) == (None, 100)
+    assert 80 <= replay.windows(1, [streams[1]]) <= 100
+    assert not (tmp_path / "stream-00000").exists()
+
+
 def test_capacity_in_bytes_counts_rows_and_latents() -> None:
     replay = small(capacity_bytes=20_000)
     fill(replay, [replay.open_stream(recorded())], 1000)
@@ -162,13 +169,19 @@ def test_capacity_in_bytes_counts_rows_and_latents() -> None:
 def test_latents_of_rows_dropped_meanwhile_are_passed_over() -> None:
     replay = small(capacity_rows=64)
     stream = replay.open_stream(recorded())
-    fill(replay, [stream], 20)
-    _, where = replay.sample(2, 10)
-    fill(replay, [stream], 200)
-    replay.write_latents(
-        where, np.ones((2, 10, LAYOUT.deter)), np.zeros((2, 10, LAYOUT.groups, LAYOUT.classes))
-    )
-    assert not any((episode.latents[0] == 1).all() for episode in replay.episodes())
+    fill(replay, [stream], 60)
+    _, where = replay.sample(3, 20)
+    assert where.starts.tolist() == [0, 20, 40]
+    fill(replay, [stream], 30)
+    kept = 90 - replay.rows
+    assert 20 < kept < 40
+    deter, stoch = (v.reshape(3, 20, *v.shape[1:]) for v in random_latents(np.random.default_rng(1), 60))
+    replay.write_latents(where, deter, stoch)
+    batch, read = replay.sample(100, 5, online=False)
+    written = deter.reshape(60, -1)
+    for b, start in enumerate(read.starts.tolist()):
+        if kept < start <= 60:
+            assert np.array_equal(batch.deter[b], written[start - 1])
 
 
 def test_episodes_are_whole_newest_last_and_say_which_are_open() -> None:
@@ -212,9 +225,7 @@ def test_rows_are_read_under_an_interface_that_has_grown(tmp_path: Path) -> None
         pictures = np.stack([r.image[0] for r in rows[start : start + 10]])  # type: ignore[index]
         assert np.array_equal(batch.image[b, ..., :1], pictures)  # type: ignore[index]
         assert not batch.image[b, ..., 1:].any()  # type: ignore[index]
-        assert np.array_equal(
-            batch.vector[b, :, :2], np.stack([r.vector[0] for r in rows[start : start + 10]])
-        )
+        assert np.array_equal(batch.vector[b, :, :2], np.stack([r.vector[0] for r in rows[start : start + 10]]))
         assert not batch.vector[b, :, 2].any()
         if start:
             before = np.stack([r.action[0] for r in rows[start - 1 : start + 9]])
@@ -230,6 +241,21 @@ def test_latents_of_another_size_are_forgotten(tmp_path: Path) -> None:
     batch, where = replay.sample(5, 5)
     assert where.missing.all()
     assert batch.stoch.shape == (5, 3, 300)
+
+
+def test_maps_beyond_the_limit_are_opened_again(tmp_path: Path) -> None:
+    replay = small(tmp_path, capacity_rows=2000)
+    replay._pool.limit = 2
+    rows = fill(replay, [replay.open_stream(recorded())], 500)
+    for _ in range(5):
+        batch, where = replay.sample(8, 10, online=False)
+        replay.write_latents(where, np.ones((8, 10, 3)), np.ones((8, 10, 2, 4)))
+        start = int(where.starts[-1])
+        assert np.array_equal(batch.vector[-1], np.stack([r.vector[0] for r in rows[start : start + 10]]))
+    assert len(replay._pool._maps) == 2
+    replay.write_latents(where, np.full((8, 10, 3), 0.5), np.ones((8, 10, 2, 4)))
+    latents = np.concatenate([episode.latents[0] for episode in replay.episodes()])
+    assert (latents[where.starts[0] : where.starts[0] + 10] == 0.5).all()
 
 
 def test_only_one_process_writes_and_readers_change_nothing(tmp_path: Path) -> None:
@@ -279,9 +305,7 @@ def test_a_full_disk_is_a_clear_error_and_loses_nothing(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10 * width + width // 2, hard))
     try:
-        with pytest.raises(
-            ManyheadsError, match=r"Could not write a row .* The 10 rows before it are kept; make room"
-        ):
+        with pytest.raises(ManyheadsError, match=r"Could not write a row .* The 10 rows before it are kept; make room"):
             fill(replay, [stream], 1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
