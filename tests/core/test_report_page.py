@@ -135,6 +135,7 @@ def test_the_page_says_what_was_trained_and_how_well(page, world):
     assert "shape: tolerance" in page  # and as a file
     assert "recorded steps earn more than 0.05" in page
     assert page.count("<video") == 2
+    assert page.count("Trained jointly with the world:") == 2
     assert "torch" in page
 
 

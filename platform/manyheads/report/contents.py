@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 PACKAGES = ("manyheads", "torch", "gymnasium", "dm-control", "mujoco", "transformers", "numpy")
 CURVES = 12
 """recorded episodes that a reward is drawn along"""
-JOURNAL = "goal.jsonl"
-"""beside a task that a language model wrote: what it was asked and what was decided"""
 ERROR_AT = (1, 15, 50, 200)
 """steps into imagination at which its error is told"""
 
@@ -60,6 +58,8 @@ class HeadContents:
     """None where the reward is not a specification, or nothing is recorded"""
     succeeded: tuple[int, int] | None
     """recorded episodes that succeed, of how many; None where the task says nothing about success"""
+    trained: str
+    """how, in words"""
     decisions: list[dict[str, Any]]
     """what the goal's writer decided, and which of its steps did; empty where a person wrote the task"""
     evaluations: dict[str, dict[str, Any]]
@@ -177,7 +177,8 @@ def _head(
         curve=plots.reward_along_episodes([_rewards(task, episode) for episode in own[-CURVES:]]),
         coverage=covered,
         succeeded=_succeeded(task, own),
-        decisions=_decisions(folder.head_folder(task) / JOURNAL),
+        trained=_trained(folder, task.name),
+        decisions=_decisions(folder, task),
         evaluations={r["policy"]: dict(r) for r in evaluations if r["task"] == task.name},
         video=_base64(clip) if clip else "",
         no_video=no_video,
@@ -210,9 +211,22 @@ def _succeeded(task: Task, episodes: Sequence[Episode]) -> tuple[int, int] | Non
     return sum(episode_succeeded(task.success, episode.signals) for episode in episodes), len(episodes)
 
 
-def _decisions(path: Path) -> list[dict[str, Any]]:
+def _trained(folder: WorldFolder, name: str) -> str:
+    state = folder.checkpoint.state
+    run = state.get("heads", {}).get(name, {}).get("run", "")
+    made = state.get("runs", {}).get(run)
+    if made is None:
+        return ""
+    alone = run != "train"
+    how = "alone on the frozen world" if alone else "jointly with the world"
+    return f"Trained {how}: {made['updates']:,} updates, {made['steps']:,} {'new ' if alone else ''}environment steps."
+
+
+def _decisions(folder: WorldFolder, task: Task) -> list[dict[str, Any]]:
     """The journal's decisions: `about`, `question`, `answer`, the `step` that decided, its `margin` and `why`."""
-    if not path.exists():
+    places = (folder.head_folder(task) / "goal.jsonl", folder.path / "goals" / f"{task.slug}.jsonl")
+    path = next((place for place in places if place.exists()), None)
+    if path is None:
         return []
     try:
         records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

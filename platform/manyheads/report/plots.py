@@ -50,9 +50,10 @@ def learning_curves(
                 panel.plot(at, one.value, ".", markersize=4, markeredgewidth=0, color=colour, alpha=0.4)
                 panel.plot(at, running_mean(one.value), color=colour, label=name)
             panel.set_xlabel(axis)
+            panel.set_xlim(left=0)
             if axis != "minutes of work":
                 panel.xaxis.set_major_formatter(EngFormatter(sep=""))
-            panel.xaxis.set_major_locator(MaxNLocator(6))
+            panel.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         panels[0].set_ylabel(measure.replace("_", " "))
         handles, names = panels[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper left", ncols=min(len(names), 3), labelcolor=INK)
@@ -81,8 +82,8 @@ def small_multiples(series: Mapping[str, Series], owner: str) -> str:
             panel.set_title(name.replace("_", " "))
             panel.xaxis.set_major_formatter(EngFormatter(sep=""))
             panel.yaxis.set_major_formatter(EngFormatter(sep="", places=None))
-            panel.xaxis.set_major_locator(MaxNLocator(3))
-            panel.yaxis.set_major_locator(MaxNLocator(3))
+            panel.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+            panel.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
         return svg(figure, f"{owner}: {', '.join(numbers)} against updates")
 
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from manyheads.task import Task
     from manyheads.world.model import World
 
-FPS = 25.0
-"""pictures a second, about: of faster simulators rows are left out"""
+FPS = 16.0
+"""pictures a second, about: drawing them takes most of the time, so rows of faster simulators are left out"""
 
 
 @dataclass(frozen=True)
