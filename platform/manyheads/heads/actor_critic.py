@@ -18,7 +18,7 @@ from manyheads.heads.imagination import ImaginationNoise, Imagined, draw_noise, 
 from manyheads.heads.kind import HeadKind
 from manyheads.heads.returns import ReturnScale, lambda_return
 from manyheads.world.distributions import BINS, bernoulli_loss, two_hot_bins, two_hot_loss, two_hot_mean
-from manyheads.world.networks import MLP, Linear
+from manyheads.world.networks import MLP, Linear, at_least_float32
 
 if TYPE_CHECKING:
     from manyheads.world.model import Latent, World
@@ -61,8 +61,7 @@ class TwoHot(nn.Module):
 
     def forward(self, feature: Tensor) -> Tensor:
         """Logits (..., 255)."""
-        logits: Tensor = self.out(self.layers(feature))
-        return logits
+        return at_least_float32(self.out(self.layers(feature)))
 
     def mean(self, logits: Tensor) -> Tensor:
         return two_hot_mean(logits, self.bins)
@@ -80,8 +79,7 @@ class Continue(nn.Module):
         self.out = Linear(units, 1)
 
     def forward(self, feature: Tensor) -> Tensor:
-        logit: Tensor = self.out(self.layers(feature))
-        return logit.squeeze(-1)
+        return at_least_float32(self.out(self.layers(feature))).squeeze(-1)
 
 
 class Dream(NamedTuple):

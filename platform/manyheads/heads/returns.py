@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 def lambda_return(
@@ -16,12 +17,14 @@ def lambda_return(
     """
     live = (1 - terminal[:, 1:]) * discount
     through = (1 - last[:, 1:]) * trace
-    own = reward[:, 1:] + live * (1 - through) * boot[:, 1:]
-    carried = live * through
-    returns = [boot[:, -1]]
-    for t in reversed(range(own.shape[1])):
-        returns.append(own[:, t] + carried[:, t] * returns[-1])
-    return torch.stack(returns[:0:-1], 1) if len(returns) > 1 else own
+    own = torch.cat([reward[:, 1:] + live * (1 - through) * boot[:, 1:], boot[:, -1:]], 1)
+    carried = F.pad(live * through, (0, 1))
+    span = 1
+    while span < own.shape[1]:  # return[t] = own[t] + carried[t] * return[t + 1], over doubling spans
+        own = own + carried * F.pad(own[:, span:], (0, span))
+        carried = carried * F.pad(carried[:, span:], (0, span))
+        span *= 2
+    return own[:, :-1]
 
 
 class ReturnScale(nn.Module):

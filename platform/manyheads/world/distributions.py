@@ -68,8 +68,8 @@ def mixed_probs(logits: Tensor, unimix: float) -> Tensor:
 
 def sample_one_hot(probs: Tensor, uniform: Tensor) -> Tensor:
     """One-hot (..., C): the class is the number of cumulative probabilities below `uniform` (...)."""
-    index = (probs.cumsum(-1) < uniform[..., None]).sum(-1).clamp(max=probs.shape[-1] - 1)
-    return F.one_hot(index, probs.shape[-1]).to(probs.dtype)
+    passed = probs[..., :-1].cumsum(-1) < uniform[..., None]
+    return (F.pad(passed, (1, 0), value=True) & ~F.pad(passed, (0, 1), value=False)).to(probs.dtype)
 
 
 def straight_through(sample: Tensor, probs: Tensor) -> Tensor:

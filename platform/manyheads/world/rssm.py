@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from manyheads.world.latents import latent_kind
-from manyheads.world.networks import MLP, BlockLinear, Layer, Linear, RMSNorm
+from manyheads.world.networks import MLP, BlockLinear, Layer, Linear, RMSNorm, at_least_float32
 from manyheads.world.sizes import WorldSettings
 
 
@@ -20,12 +20,12 @@ class Latent(NamedTuple):
     deter: Tensor
     """(..., D) float32"""
     stoch: Tensor
-    """(..., G, C) float32, one-hot (gaussian: any number, C = 1)"""
+    """(..., G, C) one-hot (gaussian: any number, C = 1); products of a step are computed in its type"""
 
     @property
     def feature(self) -> Tensor:
         """(..., D + G * C): deter, then stoch group by group."""
-        return torch.cat([self.deter, self.stoch.flatten(-2)], -1)
+        return torch.cat([self.deter.to(self.stoch.dtype), self.stoch.flatten(-2)], -1)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Latent:
         """The same function on both parts."""
@@ -62,20 +62,26 @@ class Core(nn.Module):
     def forward(self, previous: Latent, action: Tensor) -> Tensor:
         """(N, D) after `action` (N, A) in state `previous`; components beyond 1 in magnitude count as 1."""
         action = action / action.abs().clamp(min=1).detach()
-        inputs = [
-            self.from_deter(previous.deter),
-            self.from_stoch(previous.stoch.flatten(-2)),
-            self.from_action(action),
-        ]
-        common = torch.cat(inputs, -1).unsqueeze(-2)
-        own = previous.deter.view(*previous.deter.shape[:-1], self.blocks, -1)
-        x = self.block_hidden(torch.cat([own, common.expand(*own.shape[:-1], -1)], -1))
+        deter, stoch = previous.deter.to(previous.stoch.dtype), previous.stoch.flatten(-2)
+        inputs = [self.from_deter(deter), self.from_stoch(stoch), self.from_action(action.to(stoch.dtype))]
+        own = previous.deter.view(len(deter), self.blocks, -1)
+        x = self._hidden(own.to(deter.dtype), torch.cat(inputs, -1))
         x = F.silu(self.norm(x.flatten(-2))).view_as(own)
-        gates: Tensor = self.block_gates(x)
+        gates = at_least_float32(self.block_gates(x))
         reset, candidate, update = gates.chunk(3, -1)
-        candidate = torch.tanh(reset.sigmoid() * candidate).flatten(-2)
-        update = torch.sigmoid(update - 1).flatten(-2)
-        return update * candidate + (1 - update) * previous.deter
+        update = torch.sigmoid(update - 1)
+        candidate = torch.tanh(reset.sigmoid() * candidate)
+        return (update * candidate + (1 - update) * own).flatten(-2)
+
+    def _hidden(self, own: Tensor, common: Tensor) -> Tensor:
+        """`block_hidden` of each block's own part (N, blocks, own) beside the common input (N, M).
+
+        In two products, so that the common input is not copied for every block.
+        """
+        weight, bias = self.block_hidden.weight.to(own.dtype), self.block_hidden.bias.to(own.dtype)
+        for_own, for_common = weight.split([own.shape[-1], common.shape[-1]], 1)
+        x = torch.bmm(own.transpose(0, 1), for_own) + torch.matmul(common, for_common)
+        return x.transpose(0, 1) + bias.view(self.blocks, -1)
 
 
 class RSSM(nn.Module):
@@ -109,7 +115,7 @@ class RSSM(nn.Module):
         previous = Latent(previous.deter * keep, previous.stoch * keep[..., None])
         deter = self.core(previous, action * keep)
         logits = self.posterior(deter, tokens)
-        return Latent(deter, self.kind.sample(logits, noise)), logits
+        return Latent(deter, self.kind.sample(logits, noise).to(previous.stoch.dtype)), logits
 
     def observe(self, start: Latent, tokens: Tensor, action: Tensor, first: Tensor, noise: Tensor) -> Observed:
         """Runs over T rows: tokens (B, T, E), previous action (B, T, A), first (B, T), noise (B, T, G)."""
@@ -123,7 +129,8 @@ class RSSM(nn.Module):
     def imagine_step(self, previous: Latent, action: Tensor, noise: Tensor) -> Latent:
         """The next prior state."""
         deter = self.core(previous, action)
-        return Latent(deter, self.kind.sample(self.prior(deter), noise))
+        prior = self.prior(deter.to(previous.stoch.dtype))
+        return Latent(deter, self.kind.sample(prior, noise).to(previous.stoch.dtype))
 
     def losses(self, observed: Observed) -> dict[str, Tensor]:
         """`dyn` trains the prior towards the posterior, `rep` the posterior towards the prior: (B, T) each.
@@ -134,4 +141,4 @@ class RSSM(nn.Module):
         return {"dyn": dyn.clamp(min=self.settings.free_nats), "rep": rep.clamp(min=self.settings.free_nats)}
 
     def _groups(self, raw: Tensor) -> Tensor:
-        return raw.view(*raw.shape[:-1], self.settings.groups, self.kind.numbers)
+        return at_least_float32(raw).view(*raw.shape[:-1], self.settings.groups, self.kind.numbers)
