@@ -211,6 +211,9 @@ def test_latents_of_an_episode_can_be_recomputed() -> None:
     replay.write_latents(episode.where, deter[None], stoch[None])
     assert np.array_equal(episode.latents[0], deter)
     assert episode.latents[2].all()
+    read = replay.read_latents(episode.where)
+    assert np.array_equal(read[0][0], deter)
+    assert np.array_equal(read[1][0], stoch)
 
 
 def test_rows_are_read_under_an_interface_that_has_grown(tmp_path: Path) -> None:

@@ -245,6 +245,4 @@ def _reserve(path: str, size: int) -> None:
         finally:
             os.close(handle)
     except OSError as error:
-        raise ManyheadsError(
-            f"Could not make {path}: {error.strerror}. Make room and start again."
-        ) from error
+        raise ManyheadsError(f"Could not make {path}: {error.strerror}. Make room and start again.") from error

@@ -47,10 +47,8 @@ class LatentLayout:
         deter = records["deter"].astype(np.float32)
         if self.continuous:
             return deter, records["stoch"].astype(np.float32)[..., None]
-        stoch = np.zeros((*records.shape, self.groups, self.classes), np.float32)
-        hot = np.broadcast_to(records["valid"][..., None, None], (*records.shape, self.groups, 1))
-        np.put_along_axis(stoch, records["stoch"][..., None].astype(np.intp), hot.astype(np.float32), -1)
-        return deter, stoch
+        stoch = records["stoch"][..., None] == np.arange(self.classes)
+        return deter, (stoch & records["valid"][..., None, None]).astype(np.float32)
 
 
 def _array(value: Any) -> npt.NDArray[Any]:

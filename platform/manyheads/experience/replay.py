@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import shutil
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,10 +14,10 @@ from manyheads.errors import ManyheadsError
 from manyheads.experience.batch import Batch, Where
 from manyheads.experience.chunk import MapPool, Rows
 from manyheads.experience.episode import Episode
-from manyheads.experience.latents import LatentLayout
-from manyheads.experience.stream import FORMAT, Recorded, Stream, check_format, read_sidecar
+from manyheads.experience.folder import check_head, claim, stream_folders
+from manyheads.experience.latents import Floats, LatentLayout
+from manyheads.experience.stream import Recorded, Stream, read_sidecar
 from manyheads.experience.windows import Window, draw, gather, shares
-from manyheads.storage import atomic
 
 CHUNK_ROWS = 4096
 CHUNK_BYTES = 4 << 20
@@ -142,13 +139,12 @@ class Replay:
             if number in self._streams:
                 self._streams[number].write_latents(start, own)
 
-    def read_latents(self, where: Where) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Stored latents of the rows of a batch: deter (B, T, D), stoch (B, T, G, C)."""
-        windows = zip(where.streams.tolist(), where.starts.tolist(), strict=True)
-        records = [
-            self._streams[number].read_latents(start, start + where.length) for number, start in windows
-        ]
-        return self.latent.decode(np.stack(records))
+    def read_latents(self, where: Where) -> tuple[Floats, Floats]:
+        """The stored latents deter (B, T, D), stoch (B, T, G, C) of the rows of a batch; zeros where missing."""
+        records = np.zeros((len(where.starts), where.length), self.latent.record)
+        for b, (number, start) in enumerate(zip(where.streams.tolist(), where.starts.tolist(), strict=True)):
+            records[b] = self._streams[number].read_latents(start, start + where.length)
+        return self.latent.decode(records)
 
     # whole episodes
 
@@ -169,13 +165,9 @@ class Replay:
 
     def signals(self, experience: str) -> dict[str, npt.NDArray[np.float64]]:
         """All rows' values of each signal that every instance with this experience key measures."""
-        streams = [
-            s for s in self._streams.values() if s.instance.experience == experience and s.stop > s.start
-        ]
+        streams = [s for s in self._streams.values() if s.instance.experience == experience and s.stop > s.start]
         names = (
-            [n for n in streams[0].instance.signals if all(n in s.instance.signals for s in streams)]
-            if streams
-            else []
+            [n for n in streams[0].instance.signals if all(n in s.instance.signals for s in streams)] if streams else []
         )
         tables = []
         for stream in streams:
@@ -219,9 +211,7 @@ class Replay:
         newest = at == len(stream.begun) - 1
         stop = stream.stop if newest else stream.begun[at + 1].start
         number, start = stream.begun[at]
-        return Episode(
-            stream, self.interface, self.latent, number, start, stop, newest and stream.episode_open
-        )
+        return Episode(stream, self.interface, self.latent, number, start, stop, newest and stream.episode_open)
 
     def _chosen(self, numbers: Collection[int] | None) -> list[Stream]:
         if numbers is None:
@@ -245,9 +235,7 @@ class Replay:
                     f"A row's {name} is not finite; rows before it are kept. "
                     + ("Did learning diverge?" if name == "action" else "Is the environment sound?")
                 )
-        if self.interface.image is not None and (
-            rows.image is None or rows.image.shape[1:] != self.interface.image
-        ):
+        if self.interface.image is not None and (rows.image is None or rows.image.shape[1:] != self.interface.image):
             raise ValueError(f"The interface needs images of shape {self.interface.image}.")
 
     def _remember(self, instance: Recorded) -> None:
@@ -274,55 +262,20 @@ class Replay:
             if not stream.chunks:
                 del self._streams[stream.number]
 
-    # opening
-
     def _open(self, folder: Path) -> None:
         if not self.read_only:
-            self._claim(folder)
-        head = folder / "replay.json"
-        if head.exists():
-            values = atomic.read_json(head)
-            check_format(head, values)
-            if values["latent"] != asdict(self.latent):
-                self._forget_latents(folder)
-        if not self.read_only:
-            atomic.write_json(head, {"format": FORMAT, "latent": asdict(self.latent)})
-        for path in sorted(folder.glob("stream-*")):
-            if (path / "stream.json").exists():
-                self._load(path)
-            elif any(path.glob("*.rows")):
-                raise ManyheadsError(
-                    f"{path / 'stream.json'} is missing. Restore it from a copy, or delete {path}."
-                )
-            elif not self.read_only:
-                shutil.rmtree(path)
+            self._lock = claim(folder)
+        check_head(folder, self.latent, self.read_only)
+        for number, path in stream_folders(folder, self.read_only):
+            known = read_sidecar(path)
+            stream = Stream(number, known.instance, known.interface, self.interface, self.latent, path, self._pool)
+            self.repairs += stream.load(not self.read_only)
+            self._take_up(stream)
 
-    def _claim(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (folder / "lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ManyheadsError(
-                f"{folder} is in use by another process that writes to it. Stop that one first."
-            ) from None
-
-    def _forget_latents(self, folder: Path) -> None:
-        if self.read_only:
-            raise ManyheadsError(f"The latents in {folder} are of another size than this world's.")
-        for path in folder.glob("stream-*/*.latents"):
-            path.unlink()
-
-    def _load(self, path: Path) -> None:
-        number = int(path.name.removeprefix("stream-"))
-        sidecar = read_sidecar(path)
-        stream = Stream(
-            number, sidecar.instance, sidecar.interface, self.interface, self.latent, path, self._pool
-        )
-        self.repairs += stream.load(not self.read_only)
-        self._streams[number] = stream
-        self._remember(sidecar.instance)
-        self._next_stream = number + 1
+    def _take_up(self, stream: Stream) -> None:
+        self._streams[stream.number] = stream
+        self._remember(stream.instance)
+        self._next_stream = stream.number + 1
         for chunk in stream.chunks:
             self.rows += chunk.count
             self.bytes += chunk.room

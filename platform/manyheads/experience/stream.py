@@ -17,10 +17,9 @@ from manyheads.environment.contract import Instance
 from manyheads.environment.places import Places
 from manyheads.errors import ManyheadsError
 from manyheads.experience.chunk import Chunk, MapPool, Records, Rows, checksum, record_type, sound_rows
+from manyheads.experience.folder import FORMAT, check_format
 from manyheads.experience.latents import LatentLayout
 from manyheads.storage import atomic
-
-FORMAT = 1
 
 
 class Recorded(BaseModel):
@@ -133,9 +132,7 @@ class Stream:
         """Adds row `i`, in a new chunk of `size` rows if none is growing; returns whether it began one."""
         first, last = bool(rows.first[i]), bool(rows.last[i])
         if first != self._between:
-            raise ValueError(
-                f"Stream {self.number}, row {self.stop}: `first` is {first} after `last` {self._between}."
-            )
+            raise ValueError(f"Stream {self.number}, row {self.stop}: `first` is {first} after `last` {self._between}.")
         self.live = True
         begins = not self.chunks or not self.chunks[-1].growing
         if begins:
@@ -177,9 +174,7 @@ class Stream:
     def parts(self, start: int, stop: int) -> Iterator[tuple[Chunk, slice, slice]]:
         """The chunks that hold rows `start` to `stop`: each with its rows and their place in the stretch."""
         if start < self.start or stop > self.stop:
-            raise LookupError(
-                f"Stream {self.number} holds rows {self.start} to {self.stop}, not {start} to {stop}."
-            )
+            raise LookupError(f"Stream {self.number} holds rows {self.start} to {self.stop}, not {start} to {stop}.")
         at = bisect_right(self.chunks, start, key=lambda chunk: chunk.start) - 1
         row = start
         while row < stop:
@@ -265,23 +260,7 @@ def read_sidecar(folder: Path) -> Sidecar:
     try:
         sidecar = Sidecar.model_validate(values)
     except ValidationError as error:
-        raise ManyheadsError(
-            f"{path} is damaged: {error.errors()[0]['msg']}. Restore it from a copy."
-        ) from None
+        raise ManyheadsError(f"{path} is damaged: {error.errors()[0]['msg']}. Restore it from a copy.") from None
     if record_type(sidecar.interface, len(sidecar.instance.signals)).itemsize != sidecar.bytes:
-        raise ManyheadsError(
-            f"{path} does not fit its own record of {sidecar.bytes} bytes. Restore it from a copy."
-        )
+        raise ManyheadsError(f"{path} does not fit its own record of {sidecar.bytes} bytes. Restore it from a copy.")
     return sidecar
-
-
-def check_format(path: Path, values: Any) -> None:
-    """Refuses what a newer version of the program wrote."""
-    found = values.get("format") if isinstance(values, dict) else None
-    if not isinstance(found, int):
-        raise ManyheadsError(f"{path} does not say its format; it is damaged. Restore it from a copy.")
-    if found > FORMAT:
-        raise ManyheadsError(
-            f"{path} was written by a newer manyheads (format {found}; this one knows {FORMAT}). "
-            "Upgrade with `pip install --upgrade manyheads`."
-        )

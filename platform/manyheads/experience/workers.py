@@ -113,9 +113,7 @@ def _joined(parts: Sequence[Seen], signals: int) -> Seen:
     return Seen(
         image=np.concatenate(images) if images else None,
         vector=np.concatenate([part.vector for part in parts]),
-        signals=np.concatenate(
-            [np.pad(p.signals, ((0, 0), (0, signals - p.signals.shape[1]))) for p in parts]
-        ),
+        signals=np.concatenate([np.pad(p.signals, ((0, 0), (0, signals - p.signals.shape[1]))) for p in parts]),
         last=np.concatenate([part.last for part in parts]),
         terminal=np.concatenate([part.terminal for part in parts]),
     )
