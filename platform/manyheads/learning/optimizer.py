@@ -32,9 +32,10 @@ class LaProp:
         self.settings = settings
         self.parameters = {name: tensor for name, tensor in parameters.items() if tensor.requires_grad}
         self._parameters = list(self.parameters.values())
-        self._square = [torch.zeros_like(p) for p in self._parameters]
-        self._momentum = [torch.zeros_like(p) for p in self._parameters]
+        self._sizes = [p.numel() for p in self._parameters]
         device = self._parameters[0].device if self._parameters else None
+        self._square = torch.zeros(sum(self._sizes), device=device)
+        self._momentum = torch.zeros_like(self._square)
         self._count = torch.zeros((), dtype=torch.float64, device=device)
 
     @torch.no_grad()
@@ -50,19 +51,16 @@ class LaProp:
         s, parameters, gradients = self.settings, self._parameters, self._gradients()
         norms = torch.stack(torch._foreach_norm(parameters)).clamp(min=s.clip_floor)
         excess = torch.stack(torch._foreach_norm(gradients)) / (s.clip * norms)
-        gradients = list(torch._foreach_div(gradients, list(excess.clamp(min=1).unbind())))
+        gradient = torch.cat([g.flatten() for g in gradients])
+        torch._foreach_div_(self._split(gradient), list(excess.clamp(min=1).unbind()))
 
         rate = s.rate * (self._count / s.warmup).clamp(max=1) if s.warmup else s.rate
         self._count += 1
-        torch._foreach_mul_(self._square, s.decay)
-        torch._foreach_addcmul_(self._square, gradients, gradients, 1 - s.decay)
-        scale = torch._foreach_div(self._square, (1 - s.decay**self._count).float())
-        torch._foreach_sqrt_(scale)
-        torch._foreach_add_(scale, s.epsilon)
-        torch._foreach_div_(gradients, scale)
-        torch._foreach_lerp_(self._momentum, gradients, 1 - s.momentum)
-        change = torch._foreach_mul(self._momentum, (rate / (1 - s.momentum**self._count)).float())
-        torch._foreach_sub_(parameters, change)
+        self._square.lerp_(gradient.square(), 1 - s.decay)
+        scale = (self._square / (1 - s.decay**self._count).float()).sqrt_().add_(s.epsilon)
+        self._momentum.lerp_(gradient.div_(scale), 1 - s.momentum)
+        change = self._momentum * (rate / (1 - s.momentum**self._count)).float()
+        torch._foreach_sub_(parameters, self._shaped(change))
         self.forget_gradients()
 
     def forget_gradients(self) -> None:
@@ -92,8 +90,16 @@ class LaProp:
     def _gradients(self) -> list[Tensor]:
         return [torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters]
 
+    def _split(self, flat: Tensor) -> list[Tensor]:
+        return list(torch.split(flat, self._sizes))
+
+    def _shaped(self, flat: Tensor) -> list[Tensor]:
+        """Views of one flat tensor in the parameters' shapes."""
+        return [part.view_as(p) for part, p in zip(self._split(flat), self._parameters, strict=True)]
+
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {"count": self._count}
-        for name, square, momentum in zip(self.parameters, self._square, self._momentum, strict=True):
+        squares, momenta = self._shaped(self._square), self._shaped(self._momentum)
+        for name, square, momentum in zip(self.parameters, squares, momenta, strict=True):
             tensors[f"square/{name}"], tensors[f"momentum/{name}"] = square, momentum
         return tensors
