@@ -41,7 +41,7 @@ MAY_IMPORT = {
 """Which modules (and those below them) each room imports; imports for type checkers alone are free."""
 
 PLUGINS_MAY_IMPORT = CONTRACTS | {"", "errors", "hookspecs", "models", "testing", "task", "yamlfile"}
-PLUGINS_MAY_IMPORT |= {"rewards", "storage.folder", "storage.atomic", "commands"}
+PLUGINS_MAY_IMPORT |= {"rewards", "storage.folder", "storage.atomic", "commands", "registry"}
 """The public face ("") and the contracts."""
 
 

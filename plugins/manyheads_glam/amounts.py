@@ -93,7 +93,7 @@ def extent(reading: Reading, measured: Measured | None, declared_first: bool = F
     named = max((abs(value) for value in reading.anchors.values()), default=0.0)
     scale = named or SCALES[signal.unit]
     origin = "range that its description names" if named else f"usual scale of {signal.unit}"
-    unsigned = (signal.low is not None and signal.low >= 0) or reading.role in ("height", "distance")
+    unsigned = (signal.low is not None and signal.low >= 0) or not reading.signed
     return Extent(0.0 if unsigned else -scale, scale, origin)
 
 
@@ -173,7 +173,7 @@ def _extreme(reading: Reading, degree: Degree, wanted: Wish, measured: Measured 
         enough = 0.1 * max(abs(declared.low), abs(declared.high))
         if reach.width > 1e-6 and (not from_zero or (bound if high else -bound) >= enough):
             return _beyond(bound, reach, high, f"measured {rank:.0%} quantile", degree)
-    share = FAR[degree]
+    share = FAR[degree] * (0.5 if reading.signal.kind == "angle" else 1.0)  # a quarter of a turn is far already
     if reading.role == "distance" and not high:
         share = 0.9
     if from_zero:
@@ -218,6 +218,8 @@ def _said(reading: Reading, number: Number, wanted: Wish, measured: Measured | N
     sign = wanted.sign if directed else 0
     if directed and not sign and reading.role == "speed":
         sign = reading.axes.get("forward", 0)
+    lower: float | None
+    top: float | None
     if number.relation == "between" and upper is not None:
         lower, top = value, upper
     elif number.relation == "at_least":

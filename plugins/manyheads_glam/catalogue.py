@@ -77,9 +77,9 @@ class Reading:
             for match in filter(None, (pattern.search(part) for pattern in _ANCHORS)):
                 for axis, pole in _poles(match["words"]):
                     found.setdefault((axis, pole), _value(match["sign"], match["value"]))
-        match = _FROM.search(spoken(self.signal.says))
-        if match and self.signal.unit == "rad":
-            for axis, pole in POLES[stem(match["word"])]:
+        zero = _FROM.search(spoken(self.signal.says))
+        if zero and self.signal.unit == "rad":
+            for axis, pole in POLES[stem(zero["word"])]:
                 found[axis, pole] = 0.0
         for (axis, pole), value in list(found.items()):
             if axis == "posture" and self.role == "angle":
@@ -115,6 +115,8 @@ class Reading:
             return "contact"
         if signal.unit in ("m/s", "rad/s"):
             return "speed" if signal.unit == "m/s" else "turning"
+        if re.search(r"\bvelocity\b|\bspeed\b", self.noun):
+            return "turning" if re.search(r"\bangular\b", self.noun) else "speed"
         if signal.unit in ("N", "N*m"):
             return "force"
         if signal.unit == "rad":
@@ -129,9 +131,7 @@ class Reading:
             )
         if re.search(r"\bupright\b|\bcosine\b|\bhanging\b", text):
             return "posture"
-        if re.search(r"\bposition\b|\bplace\b", text):
-            return "position"
-        return "speed" if re.search(r"\bspeed\b|\bvelocity\b", text) else "other"
+        return "position" if re.search(r"\bposition\b|\bplace\b", text) else "other"
 
     @property
     def signed(self) -> bool:

@@ -32,19 +32,19 @@ class CausalModel:
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils import logging
 
-        logging.disable_progress_bar()
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         self.name = name
         self.drafts = drafts
         self.threads = threads
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            self.model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            self.model: Any = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
         except (OSError, ValueError) as error:
             raise ManyheadsError(
                 f"{folder} can't be loaded as a transformers checkpoint: {str(error).splitlines()[0]} "
                 "It should hold config.json, tokenizer.json and model.safetensors of a causal language model."
             ) from error
-        self.model.eval().requires_grad_(False)
+        self.model.requires_grad_(False).eval()  # type: ignore[no-untyped-call]
 
     def embed(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Unit sentence embeddings (len(texts), 384)."""
@@ -115,16 +115,17 @@ class CausalModel:
         return llguidance.hf.from_tokenizer(self.tokenizer, n_vocab=self.model.config.vocab_size)
 
     def _chat(self, prompt: str) -> Tensor:
-        if self.tokenizer.chat_template is None:
-            return self.tokenizer(prompt, return_tensors="pt").input_ids
-        talk = [{"role": "user", "content": prompt}]
-        return self.tokenizer.apply_chat_template(talk, add_generation_prompt=True, return_tensors="pt")["input_ids"]
+        if self.tokenizer.chat_template is not None:
+            talk = [{"role": "user", "content": prompt}]
+            prompt = str(self.tokenizer.apply_chat_template(talk, add_generation_prompt=True, tokenize=False))
+        tokens: Tensor = self.tokenizer(prompt, return_tensors="pt").input_ids
+        return tokens
 
     def _guide(self, schema: Mapping[str, Any]) -> Any:
         import llguidance
 
-        dense = {"whitespace_flexible": False}
-        grammar = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(schema), defaults=dense)
+        dense = dict(schema) | {"x-guidance": {"whitespace_flexible": False}}
+        grammar = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(dense))
         guide = llguidance.LLMatcher(self._vocabulary, grammar)
         if guide.is_error():
             raise ManyheadsError(f"The JSON schema can't guide {self.name}: {guide.get_error()}")

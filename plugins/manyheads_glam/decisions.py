@@ -53,7 +53,7 @@ def weigh(model: Recorded, about: str, question: str, prompt: str, options: Sequ
         given = model.score(prompt.format(goal=about), says)
         empty = model.score(prompt.format(goal=""), says)
         likelihood = [LIKELIHOOD_WEIGHT * (a - b) for a, b in zip(given, empty, strict=True)]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"answer": o.answer, "R0": o.lexicon, "R1": o.retrieval, "R2": score}
         for o, score in zip(options, likelihood, strict=True)
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from manyheads import RewardSpec
 from manyheads.environment.contract import Instance
@@ -28,9 +28,15 @@ at distance `margin` beside them (null: unbounded). Combine terms by "geometric_
 reached. Take numbers from the goal or from the signals' ranges. Answer with JSON alone."""
 
 
-def draft(
-    goal: str, instance: Instance, model: Recorded, measured: Mapping[str, Measured], attempts: int
-) -> tuple[RewardSpec, tuple[Finding, ...], tuple[Decision, ...]]:
+class Draft(NamedTuple):
+    """A specification that passed all checks, where it came from, and the warnings."""
+
+    spec: RewardSpec
+    decisions: tuple[Decision, ...]
+    findings: tuple[Finding, ...]
+
+
+def draft(goal: str, instance: Instance, model: Recorded, measured: Mapping[str, Measured], attempts: int) -> Draft:
     """Asks at most `attempts` times, each time with what was refused; then a ManyheadsError for the person."""
     from manyheads_glam.writer import refused
 
@@ -48,7 +54,7 @@ def draft(
             spec = spec.model_copy(update={"catalogue": catalogue_hash(spec, instance.signals)})
             why = f"drafted by {model.name}, attempt {attempt} of {attempts}"
             decision = Decision(goal, "the whole specification", "drafted", "R3 draft", 0.0, why)
-            return spec, tuple(findings), (decision,)
+            return Draft(spec, (decision,), tuple(findings))
         refusals = errors(findings)
         model.calls += [{"call": "refusal", "text": str(refusal)} for refusal in refusals]
     raise refused(goal, attempts, refusals)
@@ -56,7 +62,7 @@ def draft(
 
 def constrained(instance: Instance) -> dict[str, Any]:
     """The grammar as a JSON schema over this instance's signals alone."""
-    schema = _plain(RewardSpec.model_json_schema())
+    schema: dict[str, Any] = _plain(RewardSpec.model_json_schema())
     names = [signal.name for signal in instance.signals if signal.name != "reward"]
     schema["$defs"]["SignalValue"]["properties"]["signal"] = {"enum": names}
     schema["required"] = ["environment", "goal", "reward", "success"]

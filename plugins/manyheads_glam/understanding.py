@@ -57,13 +57,13 @@ def understand(goal: str, instance: Instance, model: Recorded, banned: frozenset
 
     Raises ManyheadsError for a goal about things that the environment doesn't measure.
     """
-    readings = [reading for reading in read(instance.signals) if reading.name not in banned]
+    readings = read(instance.signals)
     if not readings:
         raise ManyheadsError(_nothing_measured(instance))
     parsed = parse(goal)
     if not parsed.aspects:
         raise ManyheadsError(f"The goal {goal!r} asks for nothing. {_measured(instance, readings)}")
-    mind = _Mind(instance, readings, model)
+    mind = _Mind(instance, readings, banned, model)
     ignored: list[str] = []
     found: list[Understood] = []
     decisions: list[Decision] = []
@@ -91,8 +91,11 @@ def understand(goal: str, instance: Instance, model: Recorded, banned: frozenset
 class _Mind:
     """The steps over one environment's signals, with the models' views of them."""
 
-    def __init__(self, instance: Instance, readings: Sequence[Reading], model: Recorded) -> None:
+    def __init__(
+        self, instance: Instance, readings: Sequence[Reading], banned: frozenset[str], model: Recorded
+    ) -> None:
         self.instance, self.readings, self.model = instance, readings, model
+        self.allowed = [reading for reading in readings if reading.name not in banned]
         self.index = Index(model.embed)
         own = re.findall(r"[A-Z]?[a-z]+", instance.environment.name.rsplit("/", 1)[-1].replace("_", " "))
         self.own = frozenset(stem(word.lower()) for word in own)
@@ -103,7 +106,7 @@ class _Mind:
         votes = role_votes(near)
         options = [
             Option(r.name, r.noun, self._fit(r, aspect), 2.0 * similarity[r.name] + 1.5 * votes.get(r.role, 0.0))
-            for r in self.readings
+            for r in self.allowed
         ]
         options = sorted(options, key=lambda o: -(o.lexicon + o.retrieval))[:CANDIDATES]
         decision = weigh(self.model, aspect.text, "which signal", SIGNAL_PROMPT, options)[0]
@@ -144,7 +147,7 @@ class _Mind:
             return []
         extras = []
         for choice in best.example.also:
-            whole = [r for r in self.readings if r.role == choice.role and r.name.startswith(("torso", "body", "root"))]
+            whole = [r for r in self.allowed if r.role == choice.role and r.name.startswith(("torso", "body", "root"))]
             taken = {one.reading.name for one in found} | {one.reading.role for one in found}
             if not whole or whole[0].name in taken or choice.role in taken:
                 continue

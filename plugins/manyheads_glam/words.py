@@ -32,7 +32,7 @@ PHRASES = {
 AXES: dict[str, tuple[str, str]] = {
     "lateral": ("right rightward rightwards", "left leftward leftwards"),
     "vertical": (
-        "up upward upwards above high higher raise lift rise top tall jump hop leap over elevate",
+        "up upward upwards above high higher raise lift rise top tall jump leap over elevate",
         "down downward downwards below under low lower bottom drop sink crouch squat duck lying",
     ),
     "forward": (
@@ -67,13 +67,13 @@ AXES: dict[str, tuple[str, str]] = {
 WEAK_MOTION = "move swing turn rotate go travel roll wave kick flap"
 """They say `moving` only where nothing else is said: `move left` is a place, `move` alone is a motion."""
 
-MAKING_WAY = "walk run jog sprint crawl gallop swim drive travel race trot march stride cruise"
+MAKING_WAY = "walk hop run jog sprint crawl gallop swim drive travel race trot march stride cruise"
 """Ways of going somewhere: a speed, forward unless said otherwise."""
 
 QUANTITIES = {
     "speed": "speed velocity pace walk run jog sprint crawl gallop swim drive race trot march stride cruise",
     "turning": "spin rotation angular whirl twirl rotating turning",
-    "height": "height altitude tall elevation jump hop leap",
+    "height": "height altitude tall elevation jump leap",
     "angle": "angle tilt lean bend degree",
     "distance": "distance gap near reach touch approach",
     "posture": "upright vertical stand balance hang dangle erect fall topple",

@@ -29,6 +29,7 @@ from manyheads.rewards.spec import (
 )
 from manyheads.rewards.validate import catalogue_hash, check
 from manyheads_glam.amounts import Measured, Target, target
+from manyheads_glam.catalogue import read
 from manyheads_glam.decisions import Decision
 from manyheads_glam.transcript import Recorded
 from manyheads_glam.understanding import Understanding, Understood, understand
@@ -66,8 +67,8 @@ def write(
     if getattr(model, "drafts", True):
         from manyheads_glam.drafting import draft
 
-        spec, findings, decisions = draft(goal, instance, recorded, measured or {}, ATTEMPTS)
-        return Written(spec, decisions, findings, journal=_journal(recorded, decisions))
+        drafted = draft(goal, instance, recorded, measured or {}, ATTEMPTS)
+        return Written(*drafted, journal=_journal(recorded, drafted.decisions))
     banned: frozenset[str] = frozenset()
     refusals: list[Finding] = []
     for _ in range(ATTEMPTS):
@@ -81,6 +82,8 @@ def write(
             return Written(spec, decisions, tuple(findings), understood.ignored, journal)
         recorded.calls += [{"call": "refusal", "text": str(refusal)} for refusal in refusals]
         banned |= _at_fault(spec, refusals)
+        if banned >= {reading.name for reading in read(instance.signals)}:
+            break
     raise refused(goal, ATTEMPTS, refusals)
 
 
