@@ -11,13 +11,13 @@ from fake_experience import LAYOUT, Walk, random_latents, walk
 from manyheads.environment.contract import Instance
 from manyheads.environment.places import Places
 from manyheads.errors import ManyheadsError
-from manyheads.experience.collector import TRAINING_SEEDS, Collector, Slot, StepResult, episode_seed
+from manyheads.experience.collector import TRAINING_SEEDS, Collector, StepResult, episode_seed
 from manyheads.experience.replay import Replay
-from manyheads.experience.simulators import adapt
+from manyheads.experience.simulators import Slot
 
 PLAIN = walk(signals=1)
 RICH = walk(signals=3, pictures=True)
-INTERFACE = adapt(PLAIN).places.union(adapt(RICH).places)
+INTERFACE = Slot(PLAIN).make().places.union(Slot(RICH).make().places)
 
 
 class Policy:
@@ -65,7 +65,7 @@ def test_rows_are_what_the_environment_showed_with_honest_flags() -> None:
             continue
         assert episode.last.tolist() == [False] * (len(episode) - 1) + [True]
         instance = PLAIN if episode.instance.key == PLAIN.key else RICH
-        env = adapt(instance)
+        env = Slot(instance).make()
         fitting = own._simulators._fittings[0 if instance is PLAIN else 1]  # type: ignore[attr-defined]
         seen = env.reset(episode_seed(7, episode.id))
         for t in range(len(episode)):

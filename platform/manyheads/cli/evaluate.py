@@ -38,13 +38,9 @@ def evaluate(world: Path, tasks: tuple[str, ...], episodes: int, as_json: bool) 
             random = [result.return_task for result in baseline]
             own = [result.return_task for result in played]
             steps = int(loaded.folder.checkpoint.state.get("steps", 0))
-            results.append(
-                Evaluation(name, "random", steps, baseline, bootstrap(random), success_rate(baseline))
-            )
+            results.append(Evaluation(name, "random", steps, baseline, bootstrap(random), success_rate(baseline)))
             difference = bootstrap_difference(own, random)
-            results.append(
-                Evaluation(name, "head", steps, played, bootstrap(own), success_rate(played), difference)
-            )
+            results.append(Evaluation(name, "head", steps, played, bootstrap(own), success_rate(played), difference))
     save(world / FILE, results)
     if as_json:
         click.echo(json.dumps([result.record() for result in results], indent=1))
@@ -66,9 +62,7 @@ def table(results: list[Evaluation]) -> Table:
             f"{result.returns.mean:.1f} [{result.returns.low:.1f}, {result.returns.high:.1f}]",
             f"{simulator:.1f}",
             "" if result.success_rate is None else f"{result.success_rate:.0%}",
-            ""
-            if difference is None
-            else f"{difference.mean:.1f} [{difference.low:.1f}, {difference.high:.1f}]",
+            "" if difference is None else f"{difference.mean:.1f} [{difference.low:.1f}, {difference.high:.1f}]",
             end_section=result.policy == "head",
         )
     return view

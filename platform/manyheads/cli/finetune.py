@@ -17,9 +17,7 @@ from manyheads.task import load_task
 @click.command()
 @click.argument("world", type=click.Path(path_type=Path))
 @click.argument("task")
-@click.option(
-    "--updates", default=2000, show_default=True, type=click.IntRange(min=0), help="updates in imagination"
-)
+@click.option("--updates", default=2000, show_default=True, type=click.IntRange(min=0), help="updates in imagination")
 @click.option(
     "--steps", default=0, show_default=True, type=click.IntRange(min=0), help="new rows to collect after that"
 )
@@ -37,9 +35,7 @@ def finetune(world: Path, task: str, updates: int, steps: int) -> None:
     trainer = Trainer(folder, [chosen], frozen=True)
     try:
         with Metrics(world) as metrics:
-            with Progress(
-                updates, f"imagining {chosen.name}", unit="updates", start=trainer.updates
-            ) as progress:
+            with Progress(updates, f"imagining {chosen.name}", unit="updates", start=trainer.updates) as progress:
                 trainer.imagine(updates, progress, metrics)
             if steps:
                 with Progress(steps, f"collecting for {chosen.name}", start=trainer.steps) as progress:

@@ -24,9 +24,7 @@ def show(world: Path, as_json: bool) -> None:
         click.echo(json.dumps(content, indent=1))
         return
     console = Console()
-    console.print(
-        f"[bold]{world}[/]: size {content['size']}, {content['parameters']:,} parameters in the world model"
-    )
+    console.print(f"[bold]{world}[/]: size {content['size']}, {content['parameters']:,} parameters in the world model")
     console.print(
         f"{content['steps']:,} steps collected, {content['updates']:,} updates, {content['rows']:,} rows kept"
     )
@@ -60,9 +58,7 @@ def describe(folder: WorldFolder) -> dict[str, Any]:
         "rows": rows,
         "observes": " and ".join(filter(None, [image, vector])),
         "acts": " and ".join(filter(None, [continuous, choices])),
-        "instances": [
-            {"environment": each.environment, "options": each.options} for each in folder.instances
-        ],
+        "instances": [{"environment": each.environment, "options": each.options} for each in folder.instances],
         "heads": [_head(folder, name) for name in folder.heads],
     }
 
@@ -76,8 +72,7 @@ def _head(folder: WorldFolder, name: str) -> dict[str, Any]:
     stale = record["world_updates"] != state.get("updates", 0)
     return {
         "task": name,
-        "trained": record["run"]
-        + (", on an earlier state of the world: fine-tune it again" if stale else ""),
+        "trained": record["run"] + (", on an earlier state of the world: fine-tune it again" if stale else ""),
         "mean_return": played["returns"]["mean"] if played else None,
         "success_rate": played["success_rate"] if played else None,
         "goal": folder.task(name).goal,

@@ -20,16 +20,10 @@ from manyheads.task import Task, load_task
 @click.command()
 @click.argument("world", type=click.Path(path_type=Path))
 @click.argument("tasks", nargs=-1)
-@click.option(
-    "--steps", default=100_000, show_default=True, type=click.IntRange(min=1), help="rows to collect in all"
-)
+@click.option("--steps", default=100_000, show_default=True, type=click.IntRange(min=1), help="rows to collect in all")
 @click.option("--settings", "source", help="a packaged preset's name or a YAML file; only for a new world")
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="one setting; only for a new world"
-)
-def train(
-    world: Path, tasks: tuple[str, ...], steps: int, source: str | None, overrides: tuple[str, ...]
-) -> None:
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="one setting; only for a new world")
+def train(world: Path, tasks: tuple[str, ...], steps: int, source: str | None, overrides: tuple[str, ...]) -> None:
     """Train WORLD and a head for each of TASKS jointly, from scratch or from where it stopped.
 
     Without TASKS an existing world goes on with those it had. Ctrl-C saves; the same command goes on.
@@ -64,14 +58,10 @@ def open_or_create(
         for task in chosen:
             folder.record_of(task.instance)
         if not chosen:
-            raise ManyheadsError(
-                f"Name at least one task to train {world} on; `manyheads list tasks` shows them."
-            )
+            raise ManyheadsError(f"Name at least one task to train {world} on; `manyheads list tasks` shows them.")
         return folder, chosen
     if not chosen:
-        raise ManyheadsError(
-            f"{world} is new: name at least one task. `manyheads list tasks` shows what there is."
-        )
+        raise ManyheadsError(f"{world} is new: name at least one task. `manyheads list tasks` shows what there is.")
     return WorldFolder.create(world, load_settings(source, overrides), records(chosen)), chosen
 
 

@@ -9,25 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from manyheads.environment.contract import Instance
 from manyheads.environment.places import Places
 from manyheads.experience.chunk import Rows
 from manyheads.experience.episode import Episode
 from manyheads.experience.replay import Replay
-from manyheads.experience.simulators import Floats, Local, Make, Seen, Simulators, adapt
+from manyheads.experience.simulators import Floats, Local, Seen, Simulators, Slot
 from manyheads.experience.stream import Recorded
 from manyheads.experience.workers import Workers
 
 TRAINING_SEEDS = 10_000_000
 """Seeds of training episodes lie below; evaluation's are reserved from here on."""
-
-
-@dataclass(frozen=True)
-class Slot:
-    """One environment that is stepped, and the name of the policy that acts in it."""
-
-    instance: Instance
-    policy: str = ""
 
 
 Act = Callable[[npt.NDArray[np.uint8] | None, Floats, npt.NDArray[np.bool_]], tuple[Floats, Any, Any]]
@@ -76,13 +67,9 @@ class Collector:
         replay: Replay,
         seed: int = 0,
         workers: int = 0,
-        make: Make = adapt,
     ) -> None:
         self.slots, self.replay, self.seed = tuple(slots), replay, seed
-        instances = [slot.instance for slot in slots]
-        self._simulators: Simulators = (
-            Workers(instances, interface, make, workers) if workers else Local(instances, interface, make)
-        )
+        self._simulators: Simulators = Workers(slots, interface, workers) if workers else Local(slots, interface)
         count = len(slots)
         self.streams: list[int] = []
         """the slots' streams in replay, once collection has begun"""

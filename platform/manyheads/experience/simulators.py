@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,16 +11,25 @@ import numpy.typing as npt
 
 from manyheads.environment.adapter import Adapted, Fitting
 from manyheads.environment.contract import Instance
+from manyheads.environment.episode import episodes
 from manyheads.environment.places import Places
 from manyheads.errors import ManyheadsError
 
-Make = Callable[[Instance], Adapted]
 Floats = npt.NDArray[np.float32]
 
 
-def adapt(instance: Instance) -> Adapted:
-    """The instance's environment as flat rows."""
-    return Adapted(instance.make(), instance.signals)
+@dataclass(frozen=True)
+class Slot:
+    """One environment that is stepped, the name of the policy that acts in it, and its time limit in steps."""
+
+    instance: Instance
+    policy: str = ""
+    episode_steps: int | None = None
+
+    def make(self) -> Adapted:
+        """The slot's environment as flat rows."""
+        env = self.instance.make()
+        return Adapted(env if self.episode_steps is None else episodes(env, self.episode_steps), self.instance.signals)
 
 
 @dataclass(frozen=True)
@@ -59,13 +68,13 @@ class Simulators(Protocol):
 class Local:
     """Simulators in this process."""
 
-    def __init__(self, instances: Sequence[Instance], interface: Places, make: Make) -> None:
-        self.instances, self.interface = instances, interface
-        self.environments = [make(instance) for instance in instances]
+    def __init__(self, slots: Sequence[Slot], interface: Places) -> None:
+        self.slots, self.interface = slots, interface
+        self.environments = [slot.make() for slot in slots]
         self.places = [environment.places for environment in self.environments]
         self._fittings = [Fitting(interface, places) for places in self.places]
-        self._signals = max((len(instance.signals) for instance in instances), default=0)
-        self._episodes: list[tuple[int, int]] = [(0, 0)] * len(instances)
+        self._signals = max((len(slot.instance.signals) for slot in slots), default=0)
+        self._episodes: list[tuple[int, int]] = [(0, 0)] * len(slots)
         self._seen: Seen | None = None
 
     def start(self, seeds: Sequence[int | None], actions: Floats) -> None:
@@ -113,7 +122,7 @@ class Local:
         except Exception as error:
             seed, step = self._episodes[slot]
             raise ManyheadsError(
-                f"{self.instances[slot].key}: step {step} of the episode with seed {seed} failed with "
+                f"{self.slots[slot].instance.key}: step {step} of the episode with seed {seed} failed with "
                 f"{type(error).__name__}: {error}. The rows before it are kept."
             ) from error
         seen.vector[row] = fitting.vector(shown.vector)

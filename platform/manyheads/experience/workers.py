@@ -17,26 +17,25 @@ from typing import Any
 import numpy as np
 from gymnasium.vector.utils import CloudpickleWrapper
 
-from manyheads.environment.contract import Instance
 from manyheads.environment.places import Places
 from manyheads.errors import ManyheadsError
-from manyheads.experience.simulators import Floats, Local, Make, Seen
+from manyheads.experience.simulators import Floats, Local, Seen, Slot
 
 
 class Workers:
     """Simulators in `count` processes, each with a stretch of the slots."""
 
-    def __init__(self, instances: Sequence[Instance], interface: Places, make: Make, count: int) -> None:
-        count = min(count, len(instances))
-        edges = [len(instances) * k // count for k in range(count + 1)]
-        self.signals = max(len(instance.signals) for instance in instances)
+    def __init__(self, slots: Sequence[Slot], interface: Places, count: int) -> None:
+        count = min(count, len(slots))
+        edges = [len(slots) * k // count for k in range(count + 1)]
+        self.signals = max(len(slot.instance.signals) for slot in slots)
         self._parts = [slice(start, stop) for start, stop in pairwise(edges)]
         self._pipes: list[Connection] = []
         self._processes = []
         context = multiprocessing.get_context("spawn")
         for part in self._parts:
             ours, theirs = context.Pipe()
-            work = CloudpickleWrapper[Any](partial(Local, instances[part], interface, make))
+            work = CloudpickleWrapper[Any](partial(Local, slots[part], interface))
             process = context.Process(target=_serve, args=(theirs, work), daemon=True)
             process.start()
             theirs.close()

@@ -46,9 +46,7 @@ class Head(nn.Module, ABC):
         """A sampled flat action (N, A) for N states; unclipped."""
 
     @abstractmethod
-    def losses(
-        self, batch: HeadBatch, world: World, generator: torch.Generator | None = None
-    ) -> dict[str, Tensor]:
+    def losses(self, batch: HeadBatch, world: World, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Scalar losses by name, already scaled; their sum is minimised."""
 
     def after_update(self) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from manyheads.experience.episode import Episode
@@ -29,9 +31,7 @@ def refresh(world: World, replay: Replay, seed: int) -> int:
         stoch = np.concatenate([part.stoch.cpu().numpy() for part in parts], 1)
         for index, episode in enumerate(group):
             rows = len(episode)
-            replay.write_latents(
-                episode.where, deter[index : index + 1, :rows], stoch[index : index + 1, :rows]
-            )
+            replay.write_latents(episode.where, deter[index : index + 1, :rows], stoch[index : index + 1, :rows])
     return sum(map(len, episodes))
 
 
@@ -63,7 +63,7 @@ def _observe(world: World, episodes: Sequence[Episode], generator: torch.Generat
         yield observed.latents
 
 
-def _pad(values: np.ndarray, rows: int, before: int = 0) -> np.ndarray:  # type: ignore[type-arg]
+def _pad(values: npt.NDArray[Any], rows: int, before: int = 0) -> npt.NDArray[Any]:
     """`values` (T, ...) in `rows` rows, zeros `before` it and after it."""
     padded = np.zeros((rows, *values.shape[1:]), values.dtype)
     padded[before : before + len(values)] = values

@@ -25,9 +25,7 @@ class TrainingSettings(BaseModel):
     ratio: float = Field(512.0, gt=0, description="replayed rows per environment row")
     slots: int = Field(16, ge=1, description="environments stepped in lock-step")
     workers: int = Field(0, ge=0, description="processes that step them; 0: this one")
-    random_rows: int = Field(
-        0, ge=0, description="rows collected with random actions before anything is learned"
-    )
+    random_rows: int = Field(0, ge=0, description="rows collected with random actions before anything is learned")
     capacity_rows: int = Field(1_000_000, ge=1024, description="rows kept in replay")
     capacity_bytes: int | None = Field(None, ge=1_000_000, description="bytes kept in replay")
     checkpoint_minutes: float = Field(5.0, gt=0)
@@ -42,8 +40,8 @@ class Settings(BaseModel):
     seed: int = Field(0, ge=0)
     world: WorldSettings = Field(default_factory=WorldSettings)
     heads: dict[str, dict[str, Any]] = Field(default_factory=dict, description="settings by kind of head")
-    optimizer: OptimizerSettings = Field(default_factory=OptimizerSettings)
-    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    optimizer: OptimizerSettings = OptimizerSettings()
+    training: TrainingSettings = TrainingSettings()
 
 
 def load_settings(source: str | Path | None = None, overrides: Iterable[str] = ()) -> Settings:
@@ -66,9 +64,7 @@ def check_settings(values: Mapping[str, Any], where: str) -> Settings:
         path = [str(part) for part in problem["loc"]]
         if problem["type"] == "extra_forbidden":
             raise unknown("setting", ".".join(path), setting_names(Settings)) from None
-        raise ManyheadsError(
-            f"{where}: setting {'.'.join(path)}={problem['input']!r}: {problem['msg']}."
-        ) from None
+        raise ManyheadsError(f"{where}: setting {'.'.join(path)}={problem['input']!r}: {problem['msg']}.") from None
 
 
 def setting_names(model: type[BaseModel], prefix: str = "") -> list[str]:

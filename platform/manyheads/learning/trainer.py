@@ -16,10 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from manyheads.environment.adapter import Adapted
-from manyheads.environment.episode import episodes
-from manyheads.experience.collector import Collector, Finished, Slot
+from manyheads.experience.collector import Collector, Finished
 from manyheads.experience.replay import Replay
+from manyheads.experience.simulators import Slot
 from manyheads.learning.labels import Labeller
 from manyheads.learning.latents import refresh
 from manyheads.learning.learner import Learner
@@ -47,9 +46,7 @@ class Trainer:
         torch.manual_seed(settings.seed)
         self.world = World(folder.interface, settings.world).to(settings.training.device)
         self.heads = {task.name: build_head(task, self.world, folder) for task in tasks}
-        self.learner = Learner(
-            self.world, self.heads, settings.optimizer, settings.seed, train_world=not frozen
-        )
+        self.learner = Learner(self.world, self.heads, settings.optimizer, settings.seed, train_world=not frozen)
         self.replay: Replay = folder.replay()
         self.steps = self.updates = 0
         self.owed = 0.0
@@ -141,15 +138,8 @@ class Trainer:
         if self._collector is not None and self._policies is not None:
             return self._collector, self._policies
         settings, training = self.folder.settings, self.folder.settings.training
-        slots = [Slot(task.instance, task.name) for task in tasks]
-        steps = {task.instance.key: task.episode_steps for task in tasks}
-
-        def make(instance):
-            return Adapted(episodes(instance.make(), steps[instance.key]), instance.signals)
-
-        self._collector = Collector(
-            slots, self.folder.interface, self.replay, settings.seed, training.workers, make
-        )
+        slots = [Slot(task.instance, task.name, task.episode_steps) for task in tasks]
+        self._collector = Collector(slots, self.folder.interface, self.replay, settings.seed, training.workers)
         self._policies = Policies(self.world, self.heads, [task.name for task in tasks], settings.seed)
         if "collector" in self._run:
             self._policies.load(self.folder.checkpoint.read(f"{self.run_name}/policies"))
@@ -201,14 +191,19 @@ class Trainer:
             yield stopping
             self.save()
         if stop.requested:
-            progress.say(
-                f"Stopped and saved at {self.steps} steps, {self.updates} updates; the same command goes on."
-            )
+            progress.say(f"Stopped and saved at {self.steps} steps, {self.updates} updates; the same command goes on.")
             raise KeyboardInterrupt
 
     def _report(self, episode: Finished, metrics: Metrics, progress: Progress) -> None:
-        metrics.write(self.steps, self.updates, {f"{episode.policy}/simulator": episode.score})
-        progress.advance(0, {episode.policy: episode.score})
+        task = next(task for task in self.tasks if task.name == episode.policy)
+        assert self._collector is not None
+        stored = self.replay.newest_episode(self._collector.streams[episode.slot])
+        numbers = {f"{task.name}/simulator": episode.score}
+        if stored is not None:
+            reward = task.reward.label({name: stored.signals[name] for name in task.reward.signals}).reward
+            numbers[f"{task.name}/return"] = float(reward.sum())
+            progress.advance(0, {task.name: numbers[f"{task.name}/return"]})
+        metrics.write(self.steps, self.updates, numbers)
 
 
 class StopRequest:

@@ -25,9 +25,7 @@ class LoadedWorld:
 
     def __init__(self, folder: WorldFolder) -> None:
         if "world" not in folder.checkpoint.names:
-            raise ManyheadsError(
-                f"{folder.path} has not been trained yet. `manyheads train {folder.path} TASK` does."
-            )
+            raise ManyheadsError(f"{folder.path} has not been trained yet. `manyheads train {folder.path} TASK` does.")
         self.folder = folder
         self.model = World(folder.interface, folder.settings.world)
         load_module(self.model, folder, "world")
@@ -107,9 +105,7 @@ def load_module(module: torch.nn.Module, folder: WorldFolder, name: str) -> None
     for key in sorted(expected.keys() | tensors.keys()):
         if key not in tensors or key not in expected:
             state = "lacks" if key not in tensors else "has an unexpected"
-            raise ManyheadsError(
-                f"{folder.path}: saved {name!r} {state} tensor {key}. Were the settings edited?"
-            )
+            raise ManyheadsError(f"{folder.path}: saved {name!r} {state} tensor {key}. Were the settings edited?")
         if expected[key].shape != tensors[key].shape:
             raise ManyheadsError(
                 f"{folder.path}: tensor {key} of {name!r} is {tuple(tensors[key].shape)}, "

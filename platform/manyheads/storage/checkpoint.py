@@ -84,9 +84,7 @@ class Checkpoint:
 def check_format(path: Path, found: object) -> None:
     """Refuses a file of a format newer than this version of the program knows."""
     if not isinstance(found, int):
-        raise ManyheadsError(
-            f"{path} does not say which format it has; it is not a manyheads file or it is damaged."
-        )
+        raise ManyheadsError(f"{path} does not say which format it has; it is not a manyheads file or it is damaged.")
     if found > FORMAT:
         raise ManyheadsError(
             f"{path} was written by a newer manyheads (format {found}, this one knows {FORMAT}). "

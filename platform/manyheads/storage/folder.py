@@ -51,9 +51,7 @@ class InstanceRecord(BaseModel):
 class WorldFolder:
     """A world on disk. Use `create` or `open`."""
 
-    def __init__(
-        self, path: Path, settings: Settings, interface: Places, instances: Sequence[InstanceRecord]
-    ) -> None:
+    def __init__(self, path: Path, settings: Settings, interface: Places, instances: Sequence[InstanceRecord]) -> None:
         self.path = path
         self.settings = settings
         self.interface = interface
@@ -114,6 +112,9 @@ class WorldFolder:
                 )
             return
         task.write(path)
+        journal = task.file.with_suffix(".jsonl") if task.file is not None else None
+        if journal is not None and journal.exists():
+            atomic.write_text(path.with_name("goal.jsonl"), journal.read_text(encoding="utf-8"))
 
     def head_folder(self, task: Task) -> Path:
         """Where a task's head lives."""
@@ -122,15 +123,10 @@ class WorldFolder:
     def record_of(self, instance: Instance) -> InstanceRecord:
         """The world's own record of an instance; raises ManyheadsError where the world was not made for it."""
         for record in self.instances:
-            if (
-                record.environment == instance.environment.name
-                and record.instance().experience == instance.experience
-            ):
+            if record.environment == instance.environment.name and record.instance().experience == instance.experience:
                 return record
         known = ", ".join(dict.fromkeys(record.instance().experience for record in self.instances))
-        raise ManyheadsError(
-            f"The world {self.path} was not made for {instance.experience}; it knows: {known}."
-        )
+        raise ManyheadsError(f"The world {self.path} was not made for {instance.experience}; it knows: {known}.")
 
     def replay(self, read_only: bool = False) -> Replay:
         """The replay, opened where it lies; one process at a time may write to it."""
