@@ -24,7 +24,7 @@ TINY = [
     for setting in (
         "world.deter=16", "world.hidden=8", "world.groups=4", "world.classes=4", "world.units=8",
         "heads.actor_critic.horizon=3", "training.batch=4", "training.length=8", "training.slots=2",
-        "training.ratio=4", "training.checkpoint_minutes=0.005",
+        "training.ratio=4", "training.checkpoint_minutes=0.005", "training.compile=false", "training.precision=float32",
     )
 ]  # fmt: skip
 

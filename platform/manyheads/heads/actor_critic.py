@@ -126,14 +126,18 @@ class ActorCritic(Head):
         batch = batch._replace(reward=batch.reward.masked_fill(~batch.owned, 0))
         if not self.settings.gradients_into_world:
             batch = batch._replace(latents=batch.latents.detach())
-        feature = batch.latents.feature
-        reward, continues = self.label_losses(feature, batch.reward, batch.terminal)
-
         real = batch.to_imagine()
         rows = real.reward.numel()
         imagined = self.imagine(world, real.latents, self.draw_noise(rows, world, generator))
+        return world.execution.region(ActorCritic.learn)(self, batch, real, imagined)
+
+    def learn(self, batch: HeadBatch, real: HeadBatch, imagined: Imagined) -> dict[str, Tensor]:
+        """The losses from labelled rows and from a rollout that starts in some of them."""
+        dtype = imagined.feature.dtype
+        feature = batch.latents.shorten(dtype).feature
+        reward, continues = self.label_losses(feature, batch.reward, batch.terminal)
         dream = self.imagined_losses(imagined, *self.predict(imagined.feature), real.owned.flatten())
-        feature, boot = real.latents.feature, dream.returns[:, 0].view_as(real.reward)
+        feature, boot = real.latents.shorten(dtype).feature, dream.returns[:, 0].view_as(real.reward)
         replay = self.replay_value_loss(feature, real.reward, real.terminal, real.last, boot)
         owned = real.owned.flatten()[:, None].expand_as(dream.policy)
         self._metrics |= {"reward_mean": masked_mean(batch.reward, batch.owned)}
@@ -147,7 +151,7 @@ class ActorCritic(Head):
 
     def label_losses(self, feature: Tensor, reward: Tensor, terminal: Tensor) -> tuple[Tensor, Tensor]:
         """Reward and continue losses (B, T); the discount is part of what continue predicts."""
-        live = (1 - terminal.to(feature.dtype)) * self.settings.discount
+        live = (1 - terminal.to(reward.dtype)) * self.settings.discount
         return self.reward.loss(self.reward(feature), reward), bernoulli_loss(self.continues(feature), live)
 
     def imagine(self, world: World, latents: Latent, noise: ImaginationNoise) -> Imagined:

@@ -58,10 +58,20 @@ def draw_noise(
 
 def imagine(world: World, actor: Actor, start: Latent, noise: ImaginationNoise) -> Imagined:
     """Rolls out from N states (deter (N, D), stoch (N, G, C)) for as many steps as there is noise."""
-    latent, features, actions = start, [start.feature], []
-    for h in range(noise.latent.shape[1]):
-        action = actor(features[-1].detach()).sample(noise.action[:, h])
-        latent = world.imagine_step(latent, action, noise.latent[:, h])
-        features.append(latent.feature)
+    latent = start.shorten(world.execution.dtype)
+    features, actions = [latent.feature], []
+    step = world.execution.region(imagined_step)
+    for latent_noise, action_noise in zip(noise.latent.unbind(1), noise.action.unbind(1), strict=True):
+        latent, feature, action = step(world, actor, latent, latent_noise, action_noise)
+        features.append(feature)
         actions.append(action)
     return Imagined(torch.stack(features, 1), torch.stack(actions, 1))
+
+
+def imagined_step(
+    world: World, actor: Actor, latent: Latent, latent_noise: Tensor, action_noise: Tensor
+) -> tuple[Latent, Tensor, Tensor]:
+    """The state after one step, its feature, and the action that led there."""
+    action = actor(latent.feature.detach()).sample(action_noise)
+    latent = world.imagine_step(latent, action, latent_noise)
+    return latent, latent.feature, action

@@ -30,6 +30,8 @@ class TrainingSettings(BaseModel):
     capacity_bytes: int | None = Field(None, ge=1_000_000, description="bytes kept in replay")
     checkpoint_minutes: float = Field(5.0, gt=0)
     device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["float32", "bfloat16"] = Field("bfloat16", description="of large products; weights are float32")
+    compile: bool = Field(True, description="the parts of an update, which takes a minute once")
 
 
 class Settings(BaseModel):

@@ -19,6 +19,7 @@ from torch import Tensor
 from manyheads.experience.collector import Collector, Finished
 from manyheads.experience.replay import Replay
 from manyheads.experience.simulators import Slot
+from manyheads.learning.fast import accelerate
 from manyheads.learning.labels import Labeller
 from manyheads.learning.latents import refresh
 from manyheads.learning.learner import Learner
@@ -45,6 +46,7 @@ class Trainer:
         settings = folder.settings
         torch.manual_seed(settings.seed)
         self.world = World(folder.interface, settings.world).to(settings.training.device)
+        accelerate(self.world, settings.training)
         self.heads = {task.name: build_head(task, self.world, folder) for task in tasks}
         self.learner = Learner(self.world, self.heads, settings.optimizer, settings.seed, train_world=not frozen)
         self.replay: Replay = folder.replay()

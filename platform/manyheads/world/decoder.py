@@ -11,7 +11,16 @@ from torch.nn import functional as F
 from manyheads.environment.places import Places
 from manyheads.errors import ManyheadsError
 from manyheads.world.encoder import VECTOR_LAYERS, smallest_image
-from manyheads.world.networks import MLP, BlockLinear, Convolution, Layer, Linear, RMSNorm, upsample
+from manyheads.world.networks import (
+    MLP,
+    BlockLinear,
+    Convolution,
+    Layer,
+    Linear,
+    RMSNorm,
+    at_least_float32,
+    upsample,
+)
 from manyheads.world.rssm import Latent
 from manyheads.world.sizes import WorldSettings
 
@@ -28,8 +37,8 @@ class VectorDecoder(nn.Module):
 
     def forward(self, latent: Latent) -> Tensor:
         # stoch first, unlike the heads: as the official decoder reads it
-        vector: Tensor = self.out(self.layers(torch.cat([latent.stoch.flatten(-2), latent.deter], -1)))
-        return vector
+        feature = torch.cat([latent.stoch.flatten(-2), latent.deter.to(latent.stoch.dtype)], -1)
+        return at_least_float32(self.out(self.layers(feature)))
 
 
 class DecoderStage(nn.Module):
@@ -69,12 +78,12 @@ class ImageDecoder(nn.Module):
     def forward(self, latent: Latent) -> Tensor:
         height, width, channels = self.shape
         deter = latent.deter.reshape(-1, SPACE_BLOCKS, latent.deter.shape[-1] // SPACE_BLOCKS)
-        deter = self.deter_to_space(deter)
+        deter = self.deter_to_space(deter.to(latent.stoch.dtype))
         deter = deter.view(-1, SPACE_BLOCKS, height, width, channels // SPACE_BLOCKS)
         deter = deter.permute(0, 2, 3, 1, 4).flatten(-2)
         stoch = self.stoch_to_space(self.stoch_hidden(latent.stoch.flatten(-2).flatten(0, -2)))
         x = F.silu(self.norm(deter + stoch.view(-1, *self.shape)))
-        image: Tensor = self.out(upsample(self.stages(x)))
+        image = at_least_float32(self.out(upsample(self.stages(x))))
         return image.reshape(*latent.deter.shape[:-1], *image.shape[1:])
 
 

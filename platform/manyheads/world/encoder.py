@@ -47,16 +47,16 @@ class Encoder(nn.Module):
             self.image = nn.Sequential(*(EncoderStage(i, o, settings.kernel) for i, o in stages))
             self.size += height * width * channels
 
-    def forward(self, image: Tensor | None, vector: Tensor) -> Tensor:
-        """image (..., H, W, C) uint8, vector (..., V) in natural units."""
+    def forward(self, image: Tensor | None, vector: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """image (..., H, W, C) uint8, vector (..., V) in natural units; computed in `dtype`."""
         tokens = []
         if self.vector is not None:
-            tokens.append(self.vector(symlog(vector)))
+            tokens.append(self.vector(symlog(vector).to(dtype)))
         if self.image is not None:
             if image is None:
                 raise ManyheadsError("This world's interface has an image, but no image was given.")
             flat = image.flatten(0, -4).float() / 255 - 0.5
-            tokens.append(self.image(flat).reshape(*image.shape[:-3], -1))
+            tokens.append(self.image(flat.to(dtype)).reshape(*image.shape[:-3], -1))
         return torch.cat(tokens, -1)
 
 

@@ -7,9 +7,11 @@ from torch import Tensor, nn
 
 from manyheads.environment.places import Places
 from manyheads.errors import ManyheadsError
+from manyheads.world import scan
 from manyheads.world.decoder import Decoder
 from manyheads.world.distributions import symexp, symlog
 from manyheads.world.encoder import Encoder
+from manyheads.world.execution import Execution
 from manyheads.world.rssm import RSSM, Latent, Observed
 from manyheads.world.sizes import WorldSettings
 
@@ -27,6 +29,7 @@ class World(nn.Module):
             raise ManyheadsError("A world needs actions; its interface has none, continuous or discrete.")
         self.interface = interface
         self.settings = settings
+        self.execution = Execution()
         self.encoder = Encoder(interface, settings)
         self.rssm = RSSM(settings, interface.action_size, self.encoder.size)
         self.decoder = Decoder(interface, settings)
@@ -56,7 +59,10 @@ class World(nn.Module):
         noise: Tensor,
     ) -> Observed:
         """Posterior states of (B, T) rows; `start` is the state before row 0, noise is (B, T, G)."""
-        return self.rssm.observe(start, self.encoder(image, vector), previous_action, first, noise)
+        tokens = self.execution.region(Encoder.forward)(self.encoder, image, vector, self.execution.dtype)
+        if self.execution.compiled:
+            return scan.observe(self.rssm, self.execution, start, tokens, previous_action, first, noise)
+        return self.rssm.observe(start, tokens.to(start.deter.dtype), previous_action, first, noise)
 
     def losses(
         self,
@@ -71,12 +77,23 @@ class World(nn.Module):
         Sequence b is reconstructed only in the places that its instance has: vector_mask (B, V), image_mask
         (B,).
         """
-        losses = self.rssm.losses(observed)
+        arguments = (observed, image, vector, vector_mask, image_mask)
+        return self.execution.region(World._losses)(self, *arguments)
+
+    def _losses(
+        self,
+        observed: Observed,
+        image: Tensor | None,
+        vector: Tensor,
+        vector_mask: Tensor,
+        image_mask: Tensor,
+    ) -> dict[str, Tensor]:
+        losses, latents = self.rssm.losses(observed), observed.latents.shorten(self.execution.dtype)
         if self.decoder.vector is not None:
-            error = self.decoder.vector(observed.latents) - symlog(vector)
+            error = self.decoder.vector(latents) - symlog(vector)
             losses["vector"] = (self._magnitude(error) * vector_mask[:, None]).sum(-1)
         if self.decoder.image is not None and image is not None:
-            error = self.decoder.image(observed.latents).sigmoid() - image.float() / 255
+            error = self.decoder.image(latents).sigmoid() - image.float() / 255
             losses["image"] = self._magnitude(error).sum((-3, -2, -1)) * image_mask[:, None]
         return losses
 

@@ -27,6 +27,10 @@ class Latent(NamedTuple):
         """(..., D + G * C): deter, then stoch group by group."""
         return torch.cat([self.deter.to(self.stoch.dtype), self.stoch.flatten(-2)], -1)
 
+    def shorten(self, dtype: torch.dtype) -> Latent:
+        """The same state, its products to be computed in `dtype`."""
+        return Latent(self.deter, self.stoch.to(dtype))
+
     def map(self, function: Callable[[Tensor], Tensor]) -> Latent:
         """The same function on both parts."""
         return Latent(function(self.deter), function(self.stoch))
@@ -114,7 +118,7 @@ class RSSM(nn.Module):
         keep = 1 - first.to(tokens.dtype)[:, None]
         previous = Latent(previous.deter * keep, previous.stoch * keep[..., None])
         deter = self.core(previous, action * keep)
-        logits = self.posterior(deter, tokens)
+        logits = self.posterior(deter.to(tokens.dtype), tokens)
         return Latent(deter, self.kind.sample(logits, noise).to(previous.stoch.dtype)), logits
 
     def observe(self, start: Latent, tokens: Tensor, action: Tensor, first: Tensor, noise: Tensor) -> Observed:

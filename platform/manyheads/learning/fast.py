@@ -1,0 +1,45 @@
+"""Turns on the fast path of a world: compiled regions, short products where they are large."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+
+from manyheads.learning.settings import TrainingSettings
+from manyheads.world.execution import Compiled, Execution
+from manyheads.world.model import World
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def accelerate(world: World, settings: TrainingSettings) -> None:
+    """Lets a world, and the heads trained on it, run as the settings say; the plain path is the definition."""
+    dtype = PRECISIONS[settings.precision]
+    if not settings.compile:
+        world.execution = Execution(dtype)
+    elif world.device.type == "cpu" and not compiler():
+        print(
+            "No C++ compiler was found, so training runs uncompiled, several times slower. Install g++ or clang++, "
+            "or name one in the environment variable CXX; --set training.compile=false ends this message.",
+            file=sys.stderr,
+        )
+        world.execution = Execution(dtype)
+    else:
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
+        torch._dynamo.config.recompile_limit = 64  # one graph for each shape and kind of head
+        world.execution = Compiled(dtype, "reduce-overhead" if world.device.type == "cuda" else None)
+
+
+def compiler() -> str | None:
+    """The C++ compiler that torch will use on a CPU, if there is one."""
+    return os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+
+
+def cache_folder() -> Path:
+    """Where compiled regions are kept across runs."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return root / "manyheads" / "inductor"

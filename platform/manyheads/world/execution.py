@@ -1,0 +1,49 @@
+"""How a world's large computations run: plainly, or compiled and with shorter products."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Execution:
+    """The plain way: every operation by itself. `Compiled` is the fast one.
+
+    `dtype` is the type of large products; the scan over observed rows, norms, losses, returns and weights stay
+    float32.
+    """
+
+    compiled = False
+
+    def __init__(self, dtype: torch.dtype = torch.float32) -> None:
+        self.dtype = dtype
+
+    def region(self, function: Callable[P, R]) -> Callable[P, R]:
+        """How to call `function`, which makes tensors of tensors, always of the same shapes."""
+        return function
+
+    def shorten(self, x: Tensor) -> Tensor:
+        """In the type of large products."""
+        return x.to(self.dtype)
+
+
+class Compiled(Execution):
+    """Each region one static graph, compiled on first use and kept in a cache folder across runs."""
+
+    compiled = True
+
+    def __init__(self, dtype: torch.dtype = torch.float32, mode: str | None = None) -> None:
+        super().__init__(dtype)
+        self._mode = mode
+        self._regions: dict[Callable[..., object], Callable[..., object]] = {}
+
+    def region(self, function: Callable[P, R]) -> Callable[P, R]:
+        if function not in self._regions:
+            self._regions[function] = torch.compile(function, fullgraph=True, dynamic=False, mode=self._mode)
+        return self._regions[function]  # type: ignore[return-value]
