@@ -52,9 +52,7 @@ def random_rows(
 def random_latents(generator: np.random.Generator, count: int) -> tuple[Any, Any]:
     """Latents that half precision holds exactly."""
     deter = generator.integers(-100, 100, size=(count, LAYOUT.deter)) / np.float32(128)
-    stoch = np.eye(LAYOUT.classes, dtype=np.float32)[
-        generator.integers(LAYOUT.classes, size=(count, LAYOUT.groups))
-    ]
+    stoch = np.eye(LAYOUT.classes, dtype=np.float32)[generator.integers(LAYOUT.classes, size=(count, LAYOUT.groups))]
     return deter.astype(np.float32), stoch
 
 

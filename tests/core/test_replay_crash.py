@@ -18,9 +18,7 @@ from manyheads.errors import ManyheadsError
 
 @settings(max_examples=30, deadline=None)
 @given(rows=st.integers(1, 60), cut=st.integers(0, 10_000))
-def test_a_tail_torn_at_any_byte_is_cut_off(
-    tmp_path_factory: pytest.TempPathFactory, rows: int, cut: int
-) -> None:
+def test_a_tail_torn_at_any_byte_is_cut_off(tmp_path_factory: pytest.TempPathFactory, rows: int, cut: int) -> None:
     folder = tmp_path_factory.mktemp("replay")
     replay = small(folder, capacity_rows=2000)  # chunks of 31 rows
     stream = replay.open_stream(recorded())
@@ -37,9 +35,7 @@ def test_a_tail_torn_at_any_byte_is_cut_off(
     assert replay.rows == kept
     assert len(replay.repairs) == (keep % width > 0)
     if kept:
-        assert np.array_equal(
-            replay.episodes()[0].vector, np.stack([r.vector[0] for r in written[: min(10, kept)]])
-        )
+        assert np.array_equal(replay.episodes()[0].vector, np.stack([r.vector[0] for r in written[: min(10, kept)]]))
         fill_on = 10 - kept % 10 if kept % 10 else 0
         assert replay.episodes()[-1].open == bool(fill_on)
     replay.close()

@@ -26,14 +26,10 @@ class Model:
     def add(self, replay: Replay, generator: np.random.Generator, ends: float, blind: float) -> None:
         """One lock-step of random rows with random flags; some without latents."""
         streams = list(self.rows)
-        before = [
-            self.rows[s][-1] if self.rows[s] else {"last": True, "index": 0, "episode": 0} for s in streams
-        ]
+        before = [self.rows[s][-1] if self.rows[s] else {"last": True, "index": 0, "episode": 0} for s in streams]
         first = [bool(row["last"]) for row in before]
         last = (generator.random(len(streams)) < ends).tolist()
-        episode = [
-            replay.new_episode() if f else int(row["episode"]) for f, row in zip(first, before, strict=True)
-        ]
+        episode = [replay.new_episode() if f else int(row["episode"]) for f, row in zip(first, before, strict=True)]
         index = [0 if f else int(row["index"]) + 1 for f, row in zip(first, before, strict=True)]
         rows = random_rows(generator, self.interface, first, last, episode, index)
         seen = generator.random() >= blind
@@ -66,9 +62,7 @@ class Model:
         ]
         assert where.missing[b] == (not known)
         assert np.array_equal(batch.deter[b], context["deter"] if known else np.zeros(LAYOUT.deter))
-        assert np.array_equal(
-            batch.stoch[b], context["stoch"] if known else np.zeros((LAYOUT.groups, LAYOUT.classes))
-        )
+        assert np.array_equal(batch.stoch[b], context["stoch"] if known else np.zeros((LAYOUT.groups, LAYOUT.classes)))
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,4 +1,4 @@
-"""The loop on a real simulator: it goes on bit for bit after a stop, loses nothing when killed, and says what is wrong."""
+"""The loop on a real simulator: it goes on bit for bit after a stop, loses nothing when killed, names mistakes."""
 
 import os
 import random
@@ -40,9 +40,7 @@ def run(*arguments: object, code: int = 0) -> str:
 
 def weights(world: Path) -> dict[str, torch.Tensor]:
     checkpoint = WorldFolder.open(world).checkpoint
-    return {
-        f"{name}/{key}": value for name in checkpoint.names for key, value in checkpoint.read(name).items()
-    }
+    return {f"{name}/{key}": value for name in checkpoint.names for key, value in checkpoint.read(name).items()}
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -66,10 +64,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.M
     run("train", straight, *TASKS, "--steps", 200, *TINY)
     with monkeypatch.context() as patch:
         interrupt_at(patch, 70)
-        assert (
-            CliRunner().invoke(manyheads, ["train", str(stopped), *TASKS, "--steps", "200", *TINY]).exit_code
-            == 1
-        )
+        assert CliRunner().invoke(manyheads, ["train", str(stopped), *TASKS, "--steps", "200", *TINY]).exit_code == 1
     reached = WorldFolder.open(stopped).checkpoint.state["steps"]
     assert 0 < reached < 200
     run("train", stopped, "--steps", 200)
@@ -121,9 +116,7 @@ def test_a_loaded_head_acts_on_native_observations(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, arguments: list[str], message: str) -> None:
-    result = CliRunner().invoke(
-        manyheads, [str(tmp_path / "w") if word == "WORLD" else word for word in arguments]
-    )
+    result = CliRunner().invoke(manyheads, [str(tmp_path / "w") if word == "WORLD" else word for word in arguments])
     assert isinstance(result.exception, ManyheadsError)
     assert message in str(result.exception)
 
