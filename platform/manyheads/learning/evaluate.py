@@ -77,9 +77,9 @@ def bootstrap_difference(ours: Sequence[float], theirs: Sequence[float], resampl
     """Bootstrap 95% interval of the difference of means of two independent samples."""
     generator = np.random.default_rng(0)
     a, b = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
-    means = generator.choice(a, (resamples, a.size)).mean(axis=1) - generator.choice(
-        b, (resamples, b.size)
-    ).mean(axis=1)
+    means = generator.choice(a, (resamples, a.size)).mean(axis=1) - generator.choice(b, (resamples, b.size)).mean(
+        axis=1
+    )
     low, high = np.percentile(means, [2.5, 97.5])
     return Interval(float(a.mean() - b.mean()), float(low), float(high))
 
@@ -94,9 +94,7 @@ class _Slot:
     over: bool = False
 
 
-def play(
-    task: Task, episodes: int, world: World | None = None, head: Head | None = None
-) -> list[EpisodeResult]:
+def play(task: Task, episodes: int, world: World | None = None, head: Head | None = None) -> list[EpisodeResult]:
     """Plays `episodes` episodes of `head` on `world` in lock-step on reserved seeds; without them, random actions."""
     seeds = range(RESERVED_SEEDS, RESERVED_SEEDS + episodes)
     slots = [_Slot(Adapted(task.make_environment(), task.instance.signals), seed, []) for seed in seeds]

@@ -22,9 +22,7 @@ class Labeller:
         catalogue = {signal.name for signal in task.instance.signals}
         missing = sorted(self.source.signals - catalogue)
         if missing:
-            raise ManyheadsError(
-                f"{task.name} reads {', '.join(missing)}, which {task.environment} does not measure."
-            )
+            raise ManyheadsError(f"{task.name} reads {', '.join(missing)}, which {task.environment} does not measure.")
         self._instances = instances
 
     def _owns(self, instance: Recorded) -> bool:

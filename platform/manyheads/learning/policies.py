@@ -26,9 +26,7 @@ class Acted(NamedTuple):
 class Policies:
     """Drives N slots; slot i follows the head `policies[i]`, or acts uniformly at random where that is None."""
 
-    def __init__(
-        self, world: World, heads: Mapping[str, Head], policies: Sequence[str | None], seed: int
-    ) -> None:
+    def __init__(self, world: World, heads: Mapping[str, Head], policies: Sequence[str | None], seed: int) -> None:
         self.world, self.heads, self.policies = world, heads, tuple(policies)
         self.device = world.device
         self._generator = torch.Generator(self.device).manual_seed(seed)
