@@ -9,7 +9,7 @@ import pytest
 HERE = Path(__file__).parent.parent
 CORE = HERE / "platform"
 
-BASE = {"errors", "imports", "storage.atomic"}
+BASE = {"errors", "imports", "storage.atomic", "yamltext"}
 NAMES = BASE | {"hookspecs", "models", "commands", "yamlfile", "registry", "task"}
 CONTRACTS = {"environment.contract", "environment.places", "rewards.contract", "heads.kind", "heads.contract"}
 LEARNED = {"environment", "experience", "world", "heads", "rewards"}
@@ -18,6 +18,7 @@ WORK = LEARNED | {"learning", "storage", "report"}
 MAY_IMPORT = {
     "errors": set(),
     "imports": {"errors"},
+    "yamltext": set(),
     "commands": BASE,
     "yamlfile": BASE,
     "models": BASE,

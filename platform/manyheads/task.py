@@ -15,7 +15,8 @@ from manyheads.environment.contract import Instance
 from manyheads.errors import ManyheadsError, unknown
 from manyheads.registry import registry
 from manyheads.rewards.spec import Success, signals_of
-from manyheads.yamlfile import Document, Key
+from manyheads.yamlfile import Document
+from manyheads.yamltext import Key
 
 if TYPE_CHECKING:
     import gymnasium

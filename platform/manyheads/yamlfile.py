@@ -1,10 +1,11 @@
 """YAML files that people write: read strictly, checked by a pydantic model, written atomically.
 
-A problem names file, line, key and what was expected. Duplicate keys, aliases and tags are refused.
+A problem names file, line, key and what was expected; `yamltext` says what is read at all.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,27 +18,27 @@ from pydantic_core import ErrorDetails
 
 from manyheads.errors import ManyheadsError, unknown
 from manyheads.storage import atomic
+from manyheads.yamltext import NOT_FINITE, NUMBER, Key, YamlProblem, parse
 
-Key = str | int
 M = TypeVar("M", bound=BaseModel)
 MAX_BYTES = 1_000_000
-MAX_DEPTH = 64
-
-_SafeLoader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class _Loader(_SafeLoader):  # type: ignore[misc, valid-type]
-    """SafeLoader that also takes `1e-3` for a number, as YAML 1.2 does."""
 
 
 class _Dumper(yaml.SafeDumper):
-    """SafeDumper that puts a text like `1e-3` into quotes."""
+    """SafeDumper for what is read back: texts that look like numbers in quotes, no number that isn't finite."""
+
+    def represent_float(self, data: float) -> yaml.ScalarNode:
+        if not math.isfinite(data):
+            raise ManyheadsError(f"A file can't hold {data}: it is no finite number.")
+        return super().represent_float(data)
 
 
-for _side in (_Loader, _Dumper):
-    _side.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), [*"-+0123456789"]
-    )
+_Dumper.add_representer(float, _Dumper.represent_float)
+
+
+for _pattern in (NUMBER, NOT_FINITE):
+    _whole = re.compile(f"(?:{_pattern.pattern})$", _pattern.flags)
+    _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _whole, None)
 
 
 @dataclass(frozen=True)
@@ -88,17 +89,10 @@ def read(path: Path) -> Document:
     except UnicodeDecodeError:
         raise ManyheadsError(f"{path} is no text in UTF-8.") from None
     try:
-        _refuse_tricks(path, text)
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        lines: dict[tuple[Key, ...], int] = {}
-        data = None if node is None else _construct(loader, node, (), lines, path)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ManyheadsError(f"{path}:{line}: no valid YAML: {error.problem}.") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that no calendar has
-        raise ManyheadsError(f"{path}: no valid YAML: {error}.") from None
-    return Document(path, data, lines)
+        parsed = parse(text)
+    except YamlProblem as problem:
+        raise ManyheadsError(f"{path}:{problem.line}: {problem.message}.") from None
+    return Document(path, parsed.data, parsed.lines)
 
 
 def write(path: Path, data: Mapping[str, Any]) -> None:
@@ -107,44 +101,6 @@ def write(path: Path, data: Mapping[str, Any]) -> None:
         dict(data), Dumper=_Dumper, default_flow_style=None, sort_keys=False, allow_unicode=True, width=100
     )
     atomic.write_text(path, text)
-
-
-def _refuse_tricks(path: Path, text: str) -> None:
-    depth = 0
-    for event in yaml.parse(text, Loader=_SafeLoader):
-        line = event.start_mark.line + 1 if event.start_mark else 1
-        if getattr(event, "anchor", None) or getattr(event, "tag", None):
-            raise ManyheadsError(f"{path}:{line}: aliases and tags are not allowed.")
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            raise ManyheadsError(f"{path}:{line}: nested deeper than {MAX_DEPTH} levels.")
-
-
-def _construct(
-    loader: yaml.SafeLoader,
-    node: yaml.Node,
-    at: tuple[Key, ...],
-    lines: dict[tuple[Key, ...], int],
-    path: Path,
-) -> Any:
-    """Plain data from a node; notes each key's line and refuses a key that comes twice."""
-    if isinstance(node, yaml.MappingNode):
-        data: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            line = key_node.start_mark.line + 1
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise ManyheadsError(f"{path}:{line}: a key must be a plain word.")
-            key = str(key_node.value)
-            if key in data:
-                raise ManyheadsError(f"{path}:{line}: the key {key!r} comes twice (first in line {lines[(*at, key)]}).")
-            lines[(*at, key)] = line
-            data[key] = _construct(loader, value_node, (*at, key), lines, path)
-        return data
-    if isinstance(node, yaml.SequenceNode):
-        for i, child in enumerate(node.value):
-            lines[(*at, i)] = child.start_mark.line + 1
-        return [_construct(loader, child, (*at, i), lines, path) for i, child in enumerate(node.value)]
-    return loader.construct_object(node)
 
 
 def _keys(data: Any, problem: ErrorDetails) -> Iterator[Key]:

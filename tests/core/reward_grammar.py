@@ -1,6 +1,10 @@
 """Hypothesis strategies for documents in the reward grammar; some break its rules between nodes."""
 
+from typing import get_args
+
 from hypothesis import strategies as st
+
+from manyheads.rewards.spec import Sigmoid
 
 NAMES = ["height", "speed", "angle", "control[0]", "control[1]"]
 numbers = st.one_of(st.sampled_from([0.0, 1.0, -1.0, 0.5, 1e6, -1e6]), st.floats(-1e6, 1e6))
@@ -47,18 +51,7 @@ tolerances = st.fixed_dictionaries(
         "lower": st.one_of(st.none(), st.floats(-1e6, 0)),
         "upper": st.floats(0, 1e6),
         "margin": st.one_of(st.just(0.0), st.floats(0, 1e6), st.just(5e-324)),
-        "sigmoid": st.sampled_from(
-            [
-                "gaussian",
-                "hyperbolic",
-                "long_tail",
-                "reciprocal",
-                "cosine",
-                "linear",
-                "quadratic",
-                "tanh_squared",
-            ]
-        ),
+        "sigmoid": st.sampled_from(get_args(Sigmoid)),
         "value_at_margin": st.floats(1e-6, 0.999),
     }
 )

@@ -1,5 +1,7 @@
 """What a specification pays: dm_control's shapes, combinations, effort, success."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -9,18 +11,7 @@ from hypothesis import strategies as st
 from manyheads.errors import ManyheadsError
 from manyheads.rewards.compile import combination, tolerance
 from manyheads.rewards.sources import SpecSource, episode_succeeded, successes
-from manyheads.rewards.spec import REACH_ZERO, Combine, RewardSpec, Success, Tolerance
-
-SIGMOIDS = [
-    "gaussian",
-    "hyperbolic",
-    "long_tail",
-    "reciprocal",
-    "cosine",
-    "linear",
-    "quadratic",
-    "tanh_squared",
-]
+from manyheads.rewards.spec import REACH_ZERO, Combine, RewardSpec, Sigmoid, Success, Tolerance
 
 
 def source(reward, **more):
@@ -38,7 +29,7 @@ def paid(reward, first=None, **columns):
     return source(reward).label(columns, np.zeros(shape, bool) if first is None else first).reward
 
 
-@pytest.mark.parametrize("sigmoid", SIGMOIDS)
+@pytest.mark.parametrize("sigmoid", get_args(Sigmoid))
 @settings(max_examples=60, deadline=None)
 @given(
     lower=st.none() | st.floats(-5, 5),

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from manyheads.errors import ManyheadsError
 from manyheads.experience.latents import LatentLayout
@@ -37,7 +37,7 @@ def check_head(folder: Path, latent: LatentLayout, read_only: bool) -> None:
     wanted = {"format": FORMAT, "latent": asdict(latent)}
     if head.exists():
         values = atomic.read_json(head)
-        check_format(head, values)
+        atomic.check_format(head, values, FORMAT)
         if values.get("latent") == wanted["latent"]:
             return
         if read_only:
@@ -57,15 +57,3 @@ def stream_folders(folder: Path, read_only: bool) -> Iterator[tuple[int, Path]]:
             raise ManyheadsError(f"{path / 'stream.json'} is missing. Restore it from a copy, or delete {path}.")
         elif not read_only:
             shutil.rmtree(path)
-
-
-def check_format(path: Path, values: Any) -> None:
-    """Refuses what a newer version of the program wrote."""
-    found = values.get("format") if isinstance(values, dict) else None
-    if not isinstance(found, int):
-        raise ManyheadsError(f"{path} does not say its format; it is damaged. Restore it from a copy.")
-    if found > FORMAT:
-        raise ManyheadsError(
-            f"{path} was written by a newer manyheads (format {found}; this one knows {FORMAT}). "
-            "Upgrade with `pip install --upgrade manyheads`."
-        )

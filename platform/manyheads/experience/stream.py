@@ -17,7 +17,7 @@ from manyheads.environment.contract import Instance
 from manyheads.environment.places import Places
 from manyheads.errors import ManyheadsError
 from manyheads.experience.chunk import Chunk, MapPool, Records, Rows, checksum, record_type, sound_rows
-from manyheads.experience.folder import FORMAT, check_format
+from manyheads.experience.folder import FORMAT
 from manyheads.experience.latents import LatentLayout
 from manyheads.storage import atomic
 
@@ -256,7 +256,7 @@ def read_sidecar(folder: Path) -> Sidecar:
     """The stream's sidecar; raises ManyheadsError where a newer program wrote it or it is damaged."""
     path = folder / "stream.json"
     values = atomic.read_json(path)
-    check_format(path, values)
+    atomic.check_format(path, values, FORMAT)
     try:
         sidecar = Sidecar.model_validate(values)
     except ValidationError as error:

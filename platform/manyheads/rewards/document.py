@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from typing import Any, NoReturn
 
-import yaml
+from manyheads.yamltext import MAX_DEPTH, YamlProblem, parse
 
 MAX_BYTES = 16 * 1024
-MAX_DEPTH = 24
 MAX_NUMBER = 1e6
-
-_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
-_NOT_FINITE = re.compile(r"[-+]?\.(inf|nan)|[-+]?(inf|infinity|nan)", re.IGNORECASE)
-_WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
+YAML_CODES = {"syntax": "L0_YAML", "duplicate": "L0_DUPLICATE_KEY", "depth": "L0_DEPTH", "number": "L0_NUMBER"}
 
 
 class Refused(Exception):
@@ -49,16 +44,13 @@ def _check_numbers(data: Any, path: str) -> None:
         raise Refused("L0_NUMBER", f"{data} is outside ±{MAX_NUMBER:g}.", path)
 
 
-# --- JSON -------------------------------------------------------------------------------------------------
-
-
 def _read_json(text: str) -> Any:
     depth = deepest = 0
     for mark in re.findall(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', text):
         depth += (mark in "[{") - (mark in "]}")
         deepest = max(deepest, depth)
     if deepest > MAX_DEPTH:
-        _too_deep()
+        raise Refused("L0_DEPTH", f"The text is nested deeper than {MAX_DEPTH} levels.")
     try:
         return json.loads(text, parse_constant=_not_finite, object_pairs_hook=_no_duplicates)
     except json.JSONDecodeError as error:
@@ -72,66 +64,17 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for key, value in pairs:
         if key in data:
-            _duplicate(key)
+            raise Refused("L0_DUPLICATE_KEY", f"The key {key!r} comes twice in one mapping; keep one.")
         data[key] = value
     return data
-
-
-# --- YAML -------------------------------------------------------------------------------------------------
-
-
-def _read_yaml(text: str) -> Any:
-    depth = 0
-    try:
-        for event in yaml.parse(text, Loader=yaml.BaseLoader):
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > MAX_DEPTH:
-                _too_deep()
-            if getattr(event, "anchor", None) or getattr(event, "tag", None):
-                raise Refused("L0_YAML", "Anchors, aliases and tags are not allowed; write values out.")
-        node = yaml.compose(text, Loader=yaml.BaseLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise Refused("L0_YAML", f"Line {line}: {error.problem}.") from None
-    except yaml.YAMLError as error:
-        raise Refused("L0_YAML", f"No valid YAML: {error}.") from None
-    return None if node is None else _plain(node)
-
-
-def _plain(node: yaml.Node) -> Any:
-    """A node's data with the scalars of JSON alone: YAML's dates, octals and `yes` stay strings."""
-    if isinstance(node, yaml.MappingNode):
-        data: dict[str, Any] = {}
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise Refused("L0_YAML", f"Line {key.start_mark.line + 1}: a key must be a plain word.")
-            if key.value in data:
-                _duplicate(key.value)
-            data[key.value] = _plain(value)
-        return data
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(item) for item in node.value]
-    assert isinstance(node, yaml.ScalarNode)
-    text: str = node.value
-    if node.style is not None:  # quoted or a block
-        return text
-    if text.lower() in _WORDS:
-        return _WORDS[text.lower()]
-    if _NOT_FINITE.fullmatch(text):
-        _not_finite(text)
-    if not _NUMBER.fullmatch(text):
-        return text
-    number = float(text)
-    return int(number) if math.isfinite(number) and re.fullmatch(r"-?\d+", text) else number
 
 
 def _not_finite(text: str) -> NoReturn:
     raise Refused("L0_NUMBER", f"{text} is no finite number.")
 
 
-def _duplicate(key: str) -> NoReturn:
-    raise Refused("L0_DUPLICATE_KEY", f"The key {key!r} comes twice in one mapping; keep one.")
-
-
-def _too_deep() -> NoReturn:
-    raise Refused("L0_DEPTH", f"The text is nested more than {MAX_DEPTH} levels deep.")
+def _read_yaml(text: str) -> Any:
+    try:
+        return parse(text).data
+    except YamlProblem as problem:
+        raise Refused(YAML_CODES[problem.kind], f"Line {problem.line}: {problem.message}.") from None

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from manyheads.errors import ManyheadsError
 
@@ -44,11 +42,6 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
-def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
-    """Atomically writes YAML that a person can read, keys in the given order."""
-    write_text(path, yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=110))
-
-
 def read_json(path: Path) -> Any:
     """Reads JSON; a half-written or missing file is a ManyheadsError that names it."""
     try:
@@ -57,6 +50,18 @@ def read_json(path: Path) -> Any:
         raise ManyheadsError(f"{path} is missing.") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ManyheadsError(f"{path} can't be read: {error}. Was it edited or cut short?") from None
+
+
+def check_format(path: Path, values: object, known: int) -> None:
+    """Refuses a file whose `format` is newer than the `known` one, or that says none."""
+    found = values.get("format") if isinstance(values, dict) else None
+    if not isinstance(found, int):
+        raise ManyheadsError(f"{path} does not say its format; it is damaged. Restore it from a copy.")
+    if found > known:
+        raise ManyheadsError(
+            f"{path} was written by a newer manyheads (format {found}, this one knows {known}). "
+            "Upgrade with `pip install --upgrade manyheads`."
+        )
 
 
 def sync_folder(folder: Path) -> None:

@@ -35,7 +35,7 @@ class Checkpoint:
         self.state: dict[str, Any] = {}
         if self.exists:
             manifest = atomic.read_json(folder / MANIFEST)
-            check_format(folder / MANIFEST, manifest.get("format"))
+            atomic.check_format(folder / MANIFEST, manifest, FORMAT)
             self._generation = int(manifest["generation"])
             self._files = dict(manifest["files"])
             self.state = dict(manifest["state"])
@@ -79,14 +79,3 @@ class Checkpoint:
             for other in current.parent.glob(f"{Path(name).name}.*.safetensors"):
                 if other != current:
                     other.unlink(missing_ok=True)
-
-
-def check_format(path: Path, found: object) -> None:
-    """Refuses a file of a format newer than this version of the program knows."""
-    if not isinstance(found, int):
-        raise ManyheadsError(f"{path} does not say which format it has; it is not a manyheads file or it is damaged.")
-    if found > FORMAT:
-        raise ManyheadsError(
-            f"{path} was written by a newer manyheads (format {found}, this one knows {FORMAT}). "
-            "Upgrade with `pip install --upgrade manyheads`."
-        )

@@ -16,16 +16,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from manyheads import yamlfile
 from manyheads.environment.contract import Instance
 from manyheads.environment.places import Places
 from manyheads.errors import ManyheadsError, unknown
 from manyheads.learning.settings import Settings, check_settings
 from manyheads.registry import registry
 from manyheads.storage import atomic
-from manyheads.storage.checkpoint import FORMAT, Checkpoint, check_format
+from manyheads.storage.atomic import check_format
+from manyheads.storage.checkpoint import FORMAT, Checkpoint
 from manyheads.task import Task, load_task
 
 if TYPE_CHECKING:
@@ -78,13 +79,13 @@ class WorldFolder:
             raise ManyheadsError(
                 f"{path} holds no world ({WORLD} is missing). `manyheads train {path} TASK` makes one."
             )
+        values = yamlfile.read(path / WORLD).data
+        check_format(path / WORLD, values, FORMAT)
         try:
-            values = yaml.safe_load((path / WORLD).read_text(encoding="utf-8"))
-            check_format(path / WORLD, values.get("format"))
             settings = check_settings(values["settings"], where=str(path / WORLD))
             instances = [InstanceRecord.model_validate(record) for record in values["instances"]]
             interface = Places.model_validate(values["interface"])
-        except (yaml.YAMLError, ValidationError, AttributeError, KeyError, TypeError) as error:
+        except (ValidationError, KeyError, TypeError) as error:
             raise ManyheadsError(f"{path / WORLD} is damaged or was edited: {error}") from None
         return cls(path, settings, interface, instances)
 
@@ -145,7 +146,7 @@ class WorldFolder:
         )
 
     def _write(self) -> None:
-        atomic.write_yaml(
+        yamlfile.write(
             self.path / WORLD,
             {
                 "format": FORMAT,
