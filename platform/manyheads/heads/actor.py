@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from manyheads.environment.places import Mask, Places
 from manyheads.world.distributions import bounded_normal, normal_entropy, normal_log_prob, sample_one_hot
-from manyheads.world.networks import MLP, Linear, at_least_float32
+from manyheads.world.networks import MLP, Linear
 
 OUTPUT_SCALE = 0.01
 
@@ -67,12 +67,12 @@ class Actor(nn.Module):
 
     def forward(self, feature: Tensor) -> ActionDistribution:
         x = self.layers(feature)
-        mean = deviation = x.new_zeros(*x.shape[:-1], 0)
+        mean = deviation = self.continuous.new_zeros(*x.shape[:-1], 0)
         if self.mean is not None and self.deviation is not None:
-            mean, deviation = bounded_normal(at_least_float32(self.mean(x)), at_least_float32(self.deviation(x)))
+            mean, deviation = bounded_normal(self.mean(x), self.deviation(x))
         logits: tuple[Tensor, ...] = ()
         if self.logits is not None:
-            logits = torch.split(at_least_float32(self.logits(x)), list(self.block_sizes), -1)
+            logits = torch.split(self.logits(x), list(self.block_sizes), -1)
         return ActionDistribution(mean, deviation, logits, self.continuous, self.blocks)
 
     def draw_noise(self, *shape: int, generator: torch.Generator | None = None) -> Tensor:

@@ -18,7 +18,7 @@ from manyheads.heads.imagination import ImaginationNoise, Imagined, draw_noise, 
 from manyheads.heads.kind import HeadKind
 from manyheads.heads.returns import ReturnScale, lambda_return
 from manyheads.world.distributions import BINS, bernoulli_loss, two_hot_bins, two_hot_loss, two_hot_mean
-from manyheads.world.networks import MLP, Linear, at_least_float32
+from manyheads.world.networks import MLP, Linear
 
 if TYPE_CHECKING:
     from manyheads.world.model import Latent, World
@@ -61,7 +61,8 @@ class TwoHot(nn.Module):
 
     def forward(self, feature: Tensor) -> Tensor:
         """Logits (..., 255)."""
-        return at_least_float32(self.out(self.layers(feature)))
+        logits: Tensor = self.out(self.layers(feature))
+        return logits
 
     def mean(self, logits: Tensor) -> Tensor:
         return two_hot_mean(logits, self.bins)
@@ -79,7 +80,8 @@ class Continue(nn.Module):
         self.out = Linear(units, 1)
 
     def forward(self, feature: Tensor) -> Tensor:
-        return at_least_float32(self.out(self.layers(feature))).squeeze(-1)
+        logit: Tensor = self.out(self.layers(feature))
+        return logit.squeeze(-1)
 
 
 class Dream(NamedTuple):
@@ -162,16 +164,17 @@ class ActorCritic(Head):
     def predict(self, feature: Tensor) -> tuple[Tensor, Tensor]:
         """Expected reward of arriving in a state, and the discounted probability to go on from it."""
         with self._fixed(self.reward, self.continues):
-            return self.reward.mean(self.reward(feature)), self.continues(feature).sigmoid()
+            by_step = feature.transpose(0, 1)
+            return self.reward.mean(self.reward(by_step)).T, self.continues(by_step).sigmoid().T
 
     def imagined_losses(self, imagined: Imagined, reward: Tensor, continues: Tensor, owned: Tensor) -> Dream:
         """Policy and value losses of a rollout; `reward` and `continues` are (N, H + 1).
 
         Starts outside `owned` (N,) are left out of the scale of returns.
         """
-        h, feature = imagined.action.shape[1], imagined.feature.detach()
+        h, feature = imagined.action.shape[1], imagined.feature.transpose(0, 1).detach()
         logits = self.critic(feature)
-        value = self.critic.mean(logits.detach())
+        value = self.critic.mean(logits.detach()).T
         boot = value
         if self.through_dynamics:
             with frozen(self.critic):
@@ -182,13 +185,14 @@ class ActorCritic(Head):
         scale = self.return_scale.measure(returns, owned[:, None].expand_as(returns))
         weight = continues.detach().cumprod(1)[:, :h]  # the start's own continue counts too
         with torch.no_grad():
-            slow_value = self.slow_critic.mean(self.slow_critic(feature[:, :h]))
+            slow_value = self.slow_critic.mean(self.slow_critic(feature[:h]))
 
-        policy = self.actor(feature[:, :h])
-        advantage, entropy = (returns - value[:, :h]) / scale, policy.entropy()
-        gain = gained / scale if self.through_dynamics else policy.log_prob(imagined.action) * advantage
+        policy = self.actor(feature[:h])
+        advantage, entropy = (returns - value[:, :h]) / scale, policy.entropy().T
+        score = policy.log_prob(imagined.action.transpose(0, 1)).T
+        gain = gained / scale if self.through_dynamics else score * advantage
         policy_loss = -weight * (gain + self.settings.entropy * entropy)
-        value_loss = weight * self._value_loss(logits[:, :h], returns, slow_value)
+        value_loss = weight * self._value_loss(logits[:h], returns.T, slow_value).T
         self._metrics = {
             "entropy": entropy.detach().mean(),
             "advantage": advantage.abs().mean(),

@@ -25,7 +25,7 @@ class ImaginationNoise(NamedTuple):
 
 
 class Imagined(NamedTuple):
-    """A rollout; state 0 is the start, action h leads from state h to state h + 1."""
+    """A rollout; state 0 is the start, action h leads from state h to state h + 1. In memory step by step."""
 
     feature: Tensor
     """(N, H + 1, F)"""
@@ -65,7 +65,7 @@ def imagine(world: World, actor: Actor, start: Latent, noise: ImaginationNoise) 
         latent, feature, action = step(world, actor, latent, latent_noise, action_noise)
         features.append(feature)
         actions.append(action)
-    return Imagined(torch.stack(features, 1), torch.stack(actions, 1))
+    return Imagined(torch.stack(features).transpose(0, 1), torch.stack(actions).transpose(0, 1))
 
 
 def imagined_step(

@@ -18,7 +18,6 @@ from manyheads.world.networks import (
     Layer,
     Linear,
     RMSNorm,
-    at_least_float32,
     upsample,
 )
 from manyheads.world.rssm import Latent
@@ -38,7 +37,8 @@ class VectorDecoder(nn.Module):
     def forward(self, latent: Latent) -> Tensor:
         # stoch first, unlike the heads: as the official decoder reads it
         feature = torch.cat([latent.stoch.flatten(-2), latent.deter.to(latent.stoch.dtype)], -1)
-        return at_least_float32(self.out(self.layers(feature)))
+        vector: Tensor = self.out(self.layers(feature))
+        return vector
 
 
 class DecoderStage(nn.Module):
@@ -50,7 +50,7 @@ class DecoderStage(nn.Module):
         self.norm = RMSNorm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.silu(self.norm(self.conv(upsample(x))))
+        return F.silu(self.norm(self.conv(upsample(x)))).to(x.dtype)
 
 
 class ImageDecoder(nn.Module):
@@ -83,7 +83,7 @@ class ImageDecoder(nn.Module):
         deter = deter.permute(0, 2, 3, 1, 4).flatten(-2)
         stoch = self.stoch_to_space(self.stoch_hidden(latent.stoch.flatten(-2).flatten(0, -2)))
         x = F.silu(self.norm(deter + stoch.view(-1, *self.shape)))
-        image = at_least_float32(self.out(upsample(self.stages(x))))
+        image: Tensor = self.out(upsample(self.stages(x.to(latent.stoch.dtype))))
         return image.reshape(*latent.deter.shape[:-1], *image.shape[1:])
 
 

@@ -51,7 +51,7 @@ def two_hot_mean(logits: Tensor, bins: Tensor) -> Tensor:
 def two_hot_loss(logits: Tensor, target: Tensor, bins: Tensor) -> Tensor:
     """Cross-entropy of (..., 255) logits with the two bins around each target (...), shared in raw space."""
     target = target.detach()
-    below = (torch.bucketize(target, bins, right=True) - 1).clamp(0, BINS - 2)
+    below = (torch.bucketize(target.contiguous(), bins, right=True) - 1).clamp(0, BINS - 2)
     low, high = bins[below], bins[below + 1]
     weight = ((target - low) / (high - low)).clamp(0, 1)
     pair = logits.gather(-1, torch.stack([below, below + 1], -1))

@@ -26,7 +26,7 @@ class EncoderStage(nn.Module):
         self.norm = RMSNorm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.silu(self.norm(max_pool(self.conv(x))))
+        return F.silu(self.norm(max_pool(self.conv(x)))).to(x.dtype)
 
 
 class Encoder(nn.Module):

@@ -1,7 +1,7 @@
 """Layers: linear, block-diagonal and convolutional maps, RMS norm, SiLU; weights drawn as in DreamerV3.
 
 Order in every layer: map with bias, norm, SiLU. Features and channels are the last axis throughout. Weights are
-float32; a layer computes in its input's type, and norms in float32 whatever that is.
+float32. A map multiplies in its input's type, which may be shorter, and gives its weight's; a layer gives its input's.
 """
 
 from __future__ import annotations
@@ -11,11 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 NORM_EPSILON = 1e-4
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """What leaves a network: probabilities and losses are computed in float32 at least."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def draw_weight(weight: Tensor, fan_in: int, scale: float = 1.0) -> None:
@@ -39,7 +34,7 @@ class Linear(nn.Linear):
         nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight.to(x.dtype), self.bias.to(x.dtype))
+        return F.linear(x, self.weight.to(x.dtype)).to(self.bias.dtype) + self.bias
 
 
 class BlockLinear(nn.Module):
@@ -54,8 +49,8 @@ class BlockLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         blocks, inputs, outputs = self.weight.shape
         flat = x.reshape(-1, blocks, inputs).transpose(0, 1)
-        y = torch.bmm(flat, self.weight.to(x.dtype)).transpose(0, 1)
-        return y.reshape(*x.shape[:-1], outputs) + self.bias.view(blocks, outputs).to(x.dtype)
+        y = torch.bmm(flat, self.weight.to(x.dtype)).transpose(0, 1).to(self.bias.dtype)
+        return y.reshape(*x.shape[:-1], outputs) + self.bias.view(blocks, outputs)
 
 
 class Convolution(nn.Conv2d):
@@ -70,8 +65,8 @@ class Convolution(nn.Conv2d):
             nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        bias = None if self.bias is None else self.bias.to(x.dtype)
-        return self._conv_forward(x.permute(0, 3, 1, 2), self.weight.to(x.dtype), bias).permute(0, 2, 3, 1)
+        y = F.conv2d(x.permute(0, 3, 1, 2), self.weight.to(x.dtype), padding=self.padding)
+        return y.permute(0, 2, 3, 1).to(self.weight.dtype) + self.bias
 
 
 class RMSNorm(nn.RMSNorm):
@@ -79,9 +74,6 @@ class RMSNorm(nn.RMSNorm):
 
     def __init__(self, size: int) -> None:
         super().__init__(size, eps=NORM_EPSILON)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
 class Layer(nn.Module):
@@ -93,7 +85,7 @@ class Layer(nn.Module):
         self.norm = RMSNorm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.silu(self.norm(self.linear(x)))
+        return F.silu(self.norm(self.linear(x))).to(x.dtype)
 
 
 class MLP(nn.Sequential):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from manyheads.world.latents import latent_kind
-from manyheads.world.networks import MLP, BlockLinear, Layer, Linear, RMSNorm, at_least_float32
+from manyheads.world.networks import MLP, BlockLinear, Layer, Linear, RMSNorm
 from manyheads.world.sizes import WorldSettings
 
 
@@ -71,21 +71,20 @@ class Core(nn.Module):
         own = previous.deter.view(len(deter), self.blocks, -1)
         x = self._hidden(own.to(deter.dtype), torch.cat(inputs, -1))
         x = F.silu(self.norm(x.flatten(-2))).view_as(own)
-        gates = at_least_float32(self.block_gates(x))
+        gates: Tensor = self.block_gates(x.to(deter.dtype))
         reset, candidate, update = gates.chunk(3, -1)
-        update = torch.sigmoid(update - 1)
         candidate = torch.tanh(reset.sigmoid() * candidate)
-        return (update * candidate + (1 - update) * own).flatten(-2)
+        return (own + torch.sigmoid(update - 1) * (candidate - own)).flatten(-2)
 
     def _hidden(self, own: Tensor, common: Tensor) -> Tensor:
         """`block_hidden` of each block's own part (N, blocks, own) beside the common input (N, M).
 
         In two products, so that the common input is not copied for every block.
         """
-        weight, bias = self.block_hidden.weight.to(own.dtype), self.block_hidden.bias.to(own.dtype)
+        weight, bias = self.block_hidden.weight.to(own.dtype), self.block_hidden.bias.view(self.blocks, -1)
         for_own, for_common = weight.split([own.shape[-1], common.shape[-1]], 1)
-        x = torch.bmm(own.transpose(0, 1), for_own) + torch.matmul(common, for_common)
-        return x.transpose(0, 1) + bias.view(self.blocks, -1)
+        mine, shared = torch.bmm(own.transpose(0, 1), for_own), torch.matmul(common, for_common)
+        return mine.to(bias.dtype).transpose(0, 1) + shared.to(bias.dtype).transpose(0, 1) + bias
 
 
 class RSSM(nn.Module):
@@ -145,4 +144,4 @@ class RSSM(nn.Module):
         return {"dyn": dyn.clamp(min=self.settings.free_nats), "rep": rep.clamp(min=self.settings.free_nats)}
 
     def _groups(self, raw: Tensor) -> Tensor:
-        return at_least_float32(raw).view(*raw.shape[:-1], self.settings.groups, self.kind.numbers)
+        return raw.view(*raw.shape[:-1], self.settings.groups, self.kind.numbers)
