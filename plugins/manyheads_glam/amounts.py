@@ -171,7 +171,8 @@ def _extreme(reading: Reading, degree: Degree, wanted: Wish, measured: Measured 
         if reading.role == "distance" and not high:
             bound = measured.quantiles[0.03]
         enough = 0.1 * max(abs(declared.low), abs(declared.high))
-        if reach.width > 1e-6 and (not from_zero or (bound if high else -bound) >= enough):
+        far = FAR[degree] * max(abs(declared.low), abs(declared.high)) if from_zero else math.inf
+        if reach.width > 1e-6 and (not from_zero or enough <= (bound if high else -bound) <= far):
             return _beyond(bound, reach, high, f"measured {rank:.0%} quantile", degree)
     share = FAR[degree] * (0.5 if reading.signal.kind == "angle" else 1.0)  # a quarter of a turn is far already
     if reading.role == "distance" and not high:

@@ -226,6 +226,7 @@ def _record(written: Written, instance: Instance, seen: Seen | None, path: Path 
         else {
             "rows": seen.coverage.rows,
             "fulfilled": seen.fulfilled,
+            "parts": list(seen.parts),
             "much": seen.coverage.much,
             "best_stretch": seen.coverage.best_stretch,
             "successes": seen.coverage.successes,

@@ -10,6 +10,8 @@ from manyheads_glam.transcript import Recorded
 
 STEPS = {"R0": "R0 lexicon", "R1": "R1 retrieval", "R2": "R2 score"}
 LIKELIHOOD_WEIGHT = 0.6
+LIKELIHOOD_LIMIT = 0.75
+"""a small model's likelihood settles what is open, and never outweighs words that are plain"""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,9 @@ def weigh(model: Recorded, about: str, question: str, prompt: str, options: Sequ
         says = [f" {option.says}" for option in options]
         given = model.score(prompt.format(goal=about), says)
         empty = model.score(prompt.format(goal=""), says)
-        likelihood = [LIKELIHOOD_WEIGHT * (a - b) for a, b in zip(given, empty, strict=True)]
+        gains = [LIKELIHOOD_WEIGHT * (a - b) for a, b in zip(given, empty, strict=True)]
+        usual = sum(gains) / len(gains)
+        likelihood = [max(-LIKELIHOOD_LIMIT, min(LIKELIHOOD_LIMIT, gain - usual)) for gain in gains]
     rows: list[dict[str, Any]] = [
         {"answer": o.answer, "R0": o.lexicon, "R1": o.retrieval, "R2": score}
         for o, score in zip(options, likelihood, strict=True)

@@ -127,7 +127,7 @@ def _kind(role: Role, aspect: Aspect) -> float:
     elif moving:
         score -= 1.5
     if "posture" in poles:
-        score += {"posture": 1.0, "angle": 0.4, "height": 0.2}.get(role, -0.5)
+        score += {"posture": 1.5, "angle": 0.4, "height": 0.2}.get(role, -0.5)
     if "nearness" in poles:
         score += {"distance": 1.5, "contact": 0.5}.get(role, -0.5)
     if "vertical" in poles and not moving:

@@ -12,10 +12,14 @@ from numpy.typing import NDArray
 from manyheads import RewardSpec, Success
 from manyheads.rewards.coverage import Coverage, coverage
 from manyheads.rewards.sources import SpecSource, successes
+from manyheads.rewards.spec import Join, Predicate
 from manyheads_glam.amounts import Measured, measure
 
 SEEN = 0.001
-"""a goal is familiar where at least this share of the experience is as it asks"""
+"""a goal is familiar where at least this share of the experience is as it asks …"""
+PART_SEEN = 0.01
+NEARLY = 0.75
+"""… or where each of its parts has this share, and some 50 steps in a row earned this much on average"""
 ROWS = 200_000
 """the newest rows that are looked at"""
 
@@ -45,12 +49,15 @@ class Seen:
     coverage: Coverage
     fulfilled: float
     """share of the rows that are as the goal asks, for however short"""
+    parts: tuple[float, ...]
+    """the same for each of its parts alone"""
     curves: tuple[NDArray[np.float64], ...]
     """reward along the worst, the middle and the best episode"""
 
     @property
     def familiar(self) -> bool:
-        return self.fulfilled >= SEEN
+        nearly = min(self.parts) >= PART_SEEN and self.coverage.best_stretch >= NEARLY
+        return self.fulfilled >= SEEN or nearly
 
 
 def ranges(replay: Experience, key: str) -> dict[str, Measured]:
@@ -72,7 +79,15 @@ def look(replay: Experience, key: str, spec: RewardSpec) -> Seen | None:
     shared = set.intersection(*(set(one) for one in episodes))
     columns = {name: np.concatenate([one[name] for one in episodes]) for name in sorted(shared)}
     first = np.concatenate([_first(len(next(iter(one.values())))) for one in episodes])
-    return Seen(coverage(spec, columns, first), _fulfilled(spec, columns, first), _curves(spec, episodes))
+    assert spec.success is not None  # the writer always derives one
+    when = spec.success.when
+    parts = when.of if isinstance(when, Join) and when.op == "all" else [when]
+    return Seen(
+        coverage(spec, columns, first),
+        _share(when, columns, first),
+        tuple(_share(part, columns, first) for part in parts),
+        _curves(spec, episodes),
+    )
 
 
 def _first(rows: int) -> NDArray[np.bool_]:
@@ -81,10 +96,8 @@ def _first(rows: int) -> NDArray[np.bool_]:
     return first
 
 
-def _fulfilled(spec: RewardSpec, columns: Mapping[str, Any], first: NDArray[np.bool_]) -> float:
-    assert spec.success is not None  # the writer always derives one
-    now = successes(Success(when=spec.success.when), columns, first)
-    return float(now[~first].mean())
+def _share(when: Predicate, columns: Mapping[str, Any], first: NDArray[np.bool_]) -> float:
+    return float(successes(Success(when=when), columns, first)[~first].mean())
 
 
 def _curves(spec: RewardSpec, episodes: Sequence[Mapping[str, Any]]) -> tuple[NDArray[np.float64], ...]:

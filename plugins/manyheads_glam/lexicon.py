@@ -23,6 +23,8 @@ _DEGREES: dict[Degree, frozenset[str]] = {
     "utmost": stems(words.UTMOST), "strong": stems(words.STRONG), "slight": stems(words.SLIGHT)
 }  # fmt: skip
 _GENTLE = stems(words.GENTLE)
+_SAYING = POLES.keys() | _WEAK_MOTION | _MAKING_WAY | _GENTLE | {"centr", *"0123456789"}
+"""words that make a clause of what follows `with`"""
 
 _UNIT = "|".join(f"(?P<u{i}>{pattern})" for i, pattern in enumerate(words.UNITS))
 _WRITTEN = "|".join(sorted(map(re.escape, words.NUMBER_WORDS), key=len, reverse=True))
@@ -101,7 +103,7 @@ def _clauses(text: str) -> list[str]:
     first, *rest = re.split(r"([,;.!?](?!\d)|\b(?:and|while|but|then|with|so that)\b)", text)
     clauses = [first]
     for joint, part in zip(rest[::2], rest[1::2], strict=True):
-        says_something = re.search(r"\d", part) or any(stem(token) in POLES for token in re.findall(r"[a-z]+", part))
+        says_something = any(stem(token) in _SAYING for token in re.findall(r"[a-z]+|\d", part))
         if joint == "with" and not says_something:
             clauses[-1] = f"{clauses[-1].rstrip()} with {part.strip()}"
         else:

@@ -15,7 +15,7 @@ from manyheads import Signal
 from manyheads.environment.contract import Instance
 from manyheads.rewards.describe import describe
 from manyheads_glam.amounts import Measured
-from manyheads_glam.experience import SEEN, Seen
+from manyheads_glam.experience import Seen
 from manyheads_glam.writer import Written
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -44,18 +44,20 @@ def show(
 def experience_in_words(seen: Seen) -> str:
     """How much of what the world has seen is as the goal asks."""
     c = seen.coverage
+    parts = f" (its parts: {', '.join(f'{part:.1%}' for part in seen.parts)})" if len(seen.parts) > 1 else ""
     return (
-        f"Of the world's {c.rows} steps {seen.fulfilled:.2%} are as the goal asks, {c.much:.1%} earn more than half; "
-        f"the best 50 steps in a row earn {c.best_stretch:.2f} on average; {c.successes} of {c.episodes} episodes "
-        "succeed."
+        f"Of the world's {c.rows} steps {seen.fulfilled:.2%} are as the goal asks{parts}, {c.much:.1%} earn more "
+        f"than half; the best 50 steps in a row earn {c.best_stretch:.2f} on average; {c.successes} of {c.episodes} "
+        "episodes succeed."
     )
 
 
 def advice(seen: Seen, world: str, task: str) -> str:
     """What to do where a world has not seen what a goal asks for."""
     return (
-        f"This world has hardly seen what the goal asks for: {seen.fulfilled:.2%} of its steps are so, and below "
-        f"{SEEN:.1%} imagination alone is guesswork. Train online instead: `manyheads train {world} {task}`."
+        f"This world has hardly seen what the goal asks for: {seen.fulfilled:.2%} of its steps are so, of its rarest "
+        f"part {min(seen.parts):.2%}. Imagination alone would be guesswork. Train online instead: "
+        f"`manyheads train {world} {task}`."
     )
 
 
