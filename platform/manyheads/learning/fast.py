@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import sys
@@ -12,6 +13,9 @@ import torch
 from manyheads.learning.settings import TrainingSettings
 from manyheads.world.execution import Compiled, Execution
 from manyheads.world.model import World
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""malloc.h"""
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -31,12 +35,21 @@ def accelerate(world: World, settings: TrainingSettings) -> None:
     else:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
         torch._dynamo.config.recompile_limit = 64  # one graph for each shape and kind of head
+        keep_freed_memory()
         world.execution = Compiled(dtype, "reduce-overhead" if world.device.type == "cuda" else None)
 
 
 def compiler() -> str | None:
     """The C++ compiler that torch will use on a CPU, if there is one."""
     return os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+
+
+def keep_freed_memory() -> None:
+    """Asks the C library to keep what is freed: giving pages back and getting them anew is a third of an update."""
+    allocator = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if allocator is not None:
+        allocator(M_TRIM_THRESHOLD, -1)
+        allocator(M_MMAP_MAX, 0)
 
 
 def cache_folder() -> Path:

@@ -54,8 +54,9 @@ def two_hot_loss(logits: Tensor, target: Tensor, bins: Tensor) -> Tensor:
     below = (torch.bucketize(target.contiguous(), bins, right=True) - 1).clamp(0, BINS - 2)
     low, high = bins[below], bins[below + 1]
     weight = ((target - low) / (high - low)).clamp(0, 1)
-    pair = logits.gather(-1, torch.stack([below, below + 1], -1))
-    return logits.logsumexp(-1) - torch.lerp(pair[..., 0], pair[..., 1], weight)
+    distance = torch.arange(BINS, dtype=bins.dtype, device=bins.device) - below[..., None]
+    share = torch.where(distance == 0, 1 - weight[..., None], 0) + torch.where(distance == 1, weight[..., None], 0)
+    return logits.logsumexp(-1) - (logits * share).sum(-1)
 
 
 # --- categorical -----------------------------------------------------------------------------------------
