@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from manyheads.errors import ManyheadsError, unknown
 from manyheads.learning.optimizer import OptimizerSettings
+from manyheads.registry import registry
 from manyheads.world.sizes import WorldSettings
 
 
@@ -51,10 +52,16 @@ def load_settings(source: str | Path | None = None, overrides: Iterable[str] = (
 
     Raises ManyheadsError that names the key, the value and what was expected.
     """
-    values: dict[str, Any] = _read(source) if source is not None else {}
+    values: dict[str, Any] = {}
+    if source is not None:
+        values = _read(source)
+        check_settings(values, where=str(source))
     for override in overrides:
         _override(values, override)
-    return check_settings(values, where=str(source or "--set"))
+    settings = check_settings(values, where="--set")
+    for kind in settings.heads:
+        head_settings(settings, kind)
+    return settings
 
 
 def check_settings(values: Mapping[str, Any], where: str) -> Settings:
@@ -62,11 +69,26 @@ def check_settings(values: Mapping[str, Any], where: str) -> Settings:
     try:
         return Settings.model_validate(dict(values))
     except ValidationError as error:
-        problem = error.errors()[0]
-        path = [str(part) for part in problem["loc"]]
-        if problem["type"] == "extra_forbidden":
-            raise unknown("setting", ".".join(path), setting_names(Settings)) from None
-        raise ManyheadsError(f"{where}: setting {'.'.join(path)}={problem['input']!r}: {problem['msg']}.") from None
+        raise _mistake(error, Settings, where) from None
+
+
+def head_settings(settings: Settings, kind: str) -> Any:
+    """The checked settings of a kind of head, as its own model; ManyheadsError for unknown kinds and keys."""
+    model = registry().heads[kind].load().settings
+    try:
+        return model.model_validate(settings.heads.get(kind, {}))
+    except ValidationError as error:
+        raise _mistake(error, model, "settings", f"heads.{kind}.") from None
+
+
+def _mistake(error: ValidationError, model: type[BaseModel], where: str, prefix: str = "") -> ManyheadsError:
+    """The first problem, by its dotted key."""
+    problem = error.errors()[0]
+    name = prefix + ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return unknown("setting", name, setting_names(model, prefix))
+    value = "" if problem["type"] == "value_error" else f"={problem['input']!r}"
+    return ManyheadsError(f"{where}: setting {name.rstrip('.')}{value}: {problem['msg']}.")
 
 
 def setting_names(model: type[BaseModel], prefix: str = "") -> list[str]:

@@ -14,6 +14,7 @@ from manyheads.environment.places import Mask
 from manyheads.errors import ManyheadsError, unknown
 from manyheads.heads.contract import Head
 from manyheads.learning.policies import Policies
+from manyheads.learning.settings import head_settings
 from manyheads.registry import registry
 from manyheads.storage.folder import WorldFolder
 from manyheads.task import Task
@@ -89,7 +90,7 @@ def load(path: str | Path) -> LoadedWorld:
 def build_head(task: Task, world: World, folder: WorldFolder) -> Head:
     """A fresh head for a task on a world."""
     kind = registry().heads[task.head].load()
-    settings = kind.settings.model_validate(folder.settings.heads.get(task.head, {}))
+    settings = head_settings(folder.settings, task.head)
     return kind.build(world.interface, mask_of(folder, task), world, settings).to(world.device)
 
 

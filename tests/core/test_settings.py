@@ -1,0 +1,38 @@
+"""Settings are checked before a world is made of them: also those of heads, each mistake where it was made."""
+
+from pathlib import Path
+
+import pytest
+
+from manyheads.errors import ManyheadsError
+from manyheads.learning.settings import head_settings, load_settings
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("heads.actor_critic.horizn=3", "There is no setting named 'heads.actor_critic.horizn'. Did you mean heads."),
+        ("heads.actor_critic.horizon=far", "setting heads.actor_critic.horizon='far': Input should be a valid integer"),
+        ("heads.actor_crtic.horizon=3", "There is no head named 'actor_crtic'. Did you mean actor_critic?"),
+        ("heads.actor_critic=3", "--set: setting heads.actor_critic=3: "),
+        ("training.batch=many", "--set: setting training.batch='many': Input should be a valid integer"),
+        ("world.kernel=4", "--set: setting world: Value error, kernel=4 is even"),
+    ],
+)
+def test_override_that_is_wrong(override: str, message: str) -> None:
+    with pytest.raises(ManyheadsError) as caught:
+        load_settings("demo", [override])
+    assert message in str(caught.value)
+
+
+def test_file_that_is_wrong_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("training: {batch: many}\n")
+    with pytest.raises(ManyheadsError, match=r"mine\.yaml: setting training\.batch='many'"):
+        load_settings(path, ["training.length=8"])
+
+
+def test_settings_of_a_head() -> None:
+    settings = load_settings("demo", ["heads.actor_critic.horizon=3"])
+    assert head_settings(settings, "actor_critic").horizon == 3
+    assert head_settings(load_settings("demo"), "actor_critic").horizon == 15
