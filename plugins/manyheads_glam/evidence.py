@@ -139,5 +139,5 @@ def _kind(role: Role, aspect: Aspect) -> float:
     if "angle" in aspect.quantities and not moving:
         score += 0.0 if role in ("angle", "posture") else -1.0
     if aspect.centre:
-        score += {"position": 1.6, "angle": 0.0 if "angle" in aspect.quantities else -2.0}.get(role, 0.0)
+        score += {"position": 1.6, "angle": 0.0 if "angle" in aspect.quantities else -3.0}.get(role, 0.0)
     return score

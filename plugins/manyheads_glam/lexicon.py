@@ -193,14 +193,15 @@ def _borrow(found: list[list[Aspect]]) -> Iterator[Aspect]:
     """
     flat = [aspect for aspects in found for aspect in aspects]
     lent: tuple[str, ...] = ()
+    lent_text = ""
     subject: tuple[str, ...] = ()
     for i, aspect in enumerate(flat):
         near = next((other for other in (*flat[i + 1 :], *reversed(flat[:i])) if demands(other)), None)
         if not demands(aspect) and aspect.subject and near is not None:
-            lent = aspect.subject
+            lent, lent_text = aspect.subject, aspect.text
             aspect = replace(near, subject=aspect.subject, text=f"{aspect.text} ({near.text})")
         elif lent and aspect.poles.get("motion") != -1:
-            aspect = replace(aspect, subject=(*lent, *aspect.subject))
+            aspect = replace(aspect, subject=(*lent, *aspect.subject), text=f"{lent_text} and {aspect.text}")
         subject = aspect.subject or subject
         yield replace(aspect, subject=subject)
 
