@@ -21,7 +21,7 @@ COMMANDS = {
     "new": "write a new plugin package to start from",
     "report": "write the report of a world as one HTML page",
     "reproduce": "run a published benchmark task and compare with its scores",
-    "reward": "check reward specifications",
+    "reward": "what an environment measures; check reward specifications",
     "show": "what is in a world",
     "train": "train a world and heads jointly",
     "watch": "write a video, real beside imagined",

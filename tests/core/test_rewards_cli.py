@@ -18,7 +18,8 @@ SPEC = {
 
 @pytest.fixture
 def check(tmp_path, monkeypatch):
-    thing = Environment("test/thing", factory=lambda options: None, signals=(Signal("height", "m"),))
+    height = Signal("height", "m", low=0.0)
+    thing = Environment("test/thing", factory=lambda options: None, signals=(height,))
     other = Environment("test/other", factory=lambda options: None, signals=(Signal("height", "m"),))
     known = type("Known", (), {"environments": {"test/thing": thing, "test/other": other}})
     monkeypatch.setattr("manyheads.cli.reward.registry", lambda: known)
@@ -73,3 +74,12 @@ def test_options_are_checked(check):
         problem = check(SPEC, "--set", setting).exception
         assert isinstance(problem, ManyheadsError)
         assert message in str(problem)
+
+
+def test_signals_are_listed_with_unit_and_range(check):
+    result = CliRunner().invoke(reward, ["signals", "test/thing"])
+    assert result.exit_code == 0
+    lines = [line.split() for line in result.output.splitlines()]
+    assert ["height", "m", "0", "…"] in lines
+    record = json.loads(CliRunner().invoke(reward, ["signals", "test/thing", "--json"]).output)
+    assert [signal["name"] for signal in record] == ["reward", "height"]

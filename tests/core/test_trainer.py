@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,13 +19,13 @@ from manyheads.cli import manyheads
 from manyheads.experience.collector import Collector
 from manyheads.storage.folder import WorldFolder
 
-TASKS = ["dmc/cartpole-swingup", "dmc/cartpole-park_left"]
+TASKS = ["dmc/cartpole-swingup", "dmc/cartpole-balance_spec"]
 TINY = [
     f"--set={setting}"
     for setting in (
         "world.deter=16", "world.hidden=8", "world.groups=4", "world.classes=4", "world.units=8",
         "heads.actor_critic.horizon=3", "training.batch=4", "training.length=8", "training.slots=2",
-        "training.ratio=4", "training.checkpoint_minutes=0.005", "training.compile=false", "training.precision=float32",
+        "training.ratio=4", "training.checkpoint_minutes=0.02", "training.compile=false", "training.precision=float32",
     )
 ]  # fmt: skip
 
@@ -59,6 +60,20 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
     monkeypatch.setattr(Collector, "collect", interrupted)
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A world trained on the first task alone; only to be copied."""
+    folder = tmp_path_factory.mktemp("trained") / "world"
+    run("train", folder, TASKS[0], "--steps", 100, *TINY)
+    return folder
+
+
+@pytest.fixture
+def world(trained: Path, tmp_path: Path) -> Path:
+    """A copy of that world for one test."""
+    return Path(shutil.copytree(trained, tmp_path / "world"))
+
+
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     run("train", straight, *TASKS, "--steps", 200, *TINY)
@@ -71,28 +86,25 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.M
     assert same(weights(straight), weights(stopped))
 
 
-def test_fine_tuning_leaves_the_world_alone_and_needs_no_steps(tmp_path: Path) -> None:
-    run("train", tmp_path, TASKS[0], "--steps", 100, *TINY)
-    before = WorldFolder.open(tmp_path)
+def test_fine_tuning_leaves_the_world_alone_and_needs_no_steps(world: Path) -> None:
+    before = WorldFolder.open(world)
     rows = before.replay(read_only=True).rows
-    world = before.checkpoint.read("world")
-    run("finetune", tmp_path, TASKS[1], "--updates", 5)
-    after = WorldFolder.open(tmp_path)
-    assert same(world, after.checkpoint.read("world"))
+    kept = before.checkpoint.read("world")
+    run("finetune", world, TASKS[1], "--updates", 5)
+    after = WorldFolder.open(world)
+    assert same(kept, after.checkpoint.read("world"))
     assert after.replay(read_only=True).rows == rows
     assert after.heads == tuple(TASKS)
 
 
-def test_fine_tuning_online_collects_for_its_task_alone(tmp_path: Path) -> None:
-    run("train", tmp_path, TASKS[0], "--steps", 100, *TINY)
-    rows = WorldFolder.open(tmp_path).replay(read_only=True).rows
-    run("finetune", tmp_path, TASKS[1], "--updates", 2, "--steps", 60)
-    assert WorldFolder.open(tmp_path).replay(read_only=True).rows == rows + 60
+def test_fine_tuning_online_collects_for_its_task_alone(world: Path) -> None:
+    rows = WorldFolder.open(world).replay(read_only=True).rows
+    run("finetune", world, TASKS[1], "--updates", 2, "--steps", 60)
+    assert WorldFolder.open(world).replay(read_only=True).rows == rows + 60
 
 
-def test_a_loaded_head_acts_on_native_observations(tmp_path: Path) -> None:
-    run("train", tmp_path, TASKS[0], "--steps", 60, *TINY)
-    agent = load(tmp_path).head(TASKS[0])
+def test_a_loaded_head_acts_on_native_observations(world: Path) -> None:
+    agent = load(world).head(TASKS[0])
     environment = agent.task.make_environment(seed=1)
     observation, info = environment.reset()
     agent.reset()
@@ -121,25 +133,23 @@ def test_mistakes_are_named(tmp_path: Path, arguments: list[str], message: str) 
     assert message in str(result.exception)
 
 
-def test_a_head_is_not_silently_replaced_by_another_task_of_its_name(tmp_path: Path) -> None:
-    run("train", tmp_path, TASKS[0], "--steps", 60, *TINY)
+def test_a_head_is_not_silently_replaced_by_another_task_of_its_name(world: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    text = (tmp_path / "heads" / "dmc__cartpole-swingup" / "task.yaml").read_text()
+    text = (world / "heads" / "dmc__cartpole-swingup" / "task.yaml").read_text()
     path = other / "dmc__cartpole-swingup.yaml"
     path.write_text(text)
-    run("finetune", tmp_path, path, "--updates", 1)  # a task of another name
+    run("finetune", world, path, "--updates", 1)  # a task of another name
     path.write_text(text.replace("episode_steps: 500", "episode_steps: 400"))
     with pytest.raises(ManyheadsError, match="already has a head for another task"):
-        run("finetune", tmp_path, path, "--updates", 1)
+        run("finetune", world, path, "--updates", 1)
 
 
-def test_a_newer_world_is_refused(tmp_path: Path) -> None:
-    run("train", tmp_path, TASKS[0], "--steps", 60, *TINY)
-    path = tmp_path / "world.yaml"
+def test_a_newer_world_is_refused(world: Path) -> None:
+    path = world / "world.yaml"
     path.write_text(path.read_text().replace("format: 1", "format: 99"))
     with pytest.raises(ManyheadsError, match="written by a newer manyheads"):
-        load(tmp_path)
+        load(world)
 
 
 @pytest.mark.slow

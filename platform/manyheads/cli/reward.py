@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from manyheads.cli import console
+from manyheads.environment.contract import Signal
 from manyheads.errors import ManyheadsError
 from manyheads.registry import registry
 from manyheads.rewards.describe import describe
@@ -22,6 +24,19 @@ from manyheads.rewards.validate import check_name, check_text, read_text
 @click.group()
 def reward() -> None:
     """Look at reward specifications."""
+
+
+@reward.command()
+@click.argument("environment")
+@click.option("--set", "settings", multiple=True, metavar="OPTION=VALUE", help="an option of the environment")
+@click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
+def signals(environment: str, settings: Sequence[str], as_json: bool) -> None:
+    """List what ENVIRONMENT measures: what specifications, goals and success may speak about."""
+    measured = registry().environments[environment].instance(dict(map(_setting, settings))).signals
+    if as_json:
+        click.echo(json.dumps([asdict(signal) for signal in measured], indent=1, ensure_ascii=False))
+        return
+    console.table([{"signal": s.name, "unit": s.unit, "range": _range(s), "says": s.says} for s in measured])
 
 
 @reward.command()
@@ -57,6 +72,11 @@ def _report(spec: RewardSpec | None, findings: Sequence[Finding], words: str, as
         click.echo(f"{finding.severity}: {finding}")
     if spec is not None:
         click.echo(words)
+
+
+def _range(signal: Signal) -> str:
+    low, high = ("" if bound is None else f"{bound:.4g}" for bound in (signal.low, signal.high))
+    return f"{low} … {high}".strip() if low or high else ""
 
 
 def _options_of(text: str) -> dict[str, Any]:

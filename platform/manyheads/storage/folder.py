@@ -4,10 +4,11 @@ world/
   world.yaml                settings, interface, the instances it is made for
   checkpoint.json           the manifest: which files below are in force, counters, positions
   world.000012.safetensors  weights of the world model
-  learner.000012.safetensors  optimiser, random generators
-  heads/dmc__walker-walk/   task.yaml, weights.000012.safetensors, what the goal's writer decided
+  train/                    learner.000012.safetensors (optimisers, random generators), policies.000012.safetensors
+  finetune/dmc__walker-walk/  the same for a head that was trained on the frozen world
+  heads/dmc__walker-walk/   task.yaml, weights.000012.safetensors, goal.jsonl: what the goal's writer decided
   replay/                   measured rows and the side table of latents
-  metrics.jsonl, tensorboard/, evaluations.json, report.html
+  metrics.jsonl, tensorboard/, evaluations.json, videos/, report.html
 """
 
 from __future__ import annotations

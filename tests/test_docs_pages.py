@@ -1,0 +1,86 @@
+"""Pages of docs/ that speak about the code: their sessions run, their tables are equal to what they list."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from helpers import run
+from manyheads.cli import manyheads
+
+HERE = Path(__file__).parent.parent
+CORE = HERE / "platform" / "manyheads"
+REWARDS = (HERE / "docs" / "rewards.md").read_text(encoding="utf-8")
+ARCHITECTURE = (HERE / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def blocks(page: str, kind: str) -> list[str]:
+    """The fenced blocks of one kind."""
+    return re.findall(rf"^```{kind}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of docs/rewards.md, each named in its first line."""
+    folder = tmp_path_factory.mktemp("rewards")
+    for text in blocks(REWARDS, "yaml"):
+        (folder / text.split("\n", 1)[0].removeprefix("# ")).write_text(text)
+    return folder
+
+
+def test_rewards_session_runs_and_shows_what_the_page_shows(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    commands = re.findall(r"^\$ manyheads (.*)$", REWARDS, re.MULTILINE)
+    shown = {}
+    for command in [*commands, "reward check park_task.yaml"]:
+        result = CliRunner().invoke(manyheads, shlex.split(command))
+        assert result.exit_code == 0, f"{command}\n{result.output}"
+        shown[command] = result.output
+    [said] = blocks(REWARDS, "text")
+    assert shown["reward check park.yaml"].startswith(f"{said}Signals:\n")
+
+
+def test_rewards_python_prints_what_the_page_says(folder: Path) -> None:
+    result = run(sys.executable, "-c", "\n".join(blocks(REWARDS, "python")), cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == re.findall(r"^It prints `(.*?)`", REWARDS, re.MULTILINE)
+
+
+def test_every_check_of_specifications_is_in_the_table_and_there_are_no_others() -> None:
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (CORE / "rewards").glob("*.py"))
+    raised = {code: {"error"} for code in re.findall(r'"(L\d_[A-Z_]+)"', sources)}
+    findings = re.findall(r'Finding\("(L\d_[A-Z_]+)", "(error|warning)"', sources)
+    for code in {code for code, _ in findings}:
+        raised[code] = {kind for found, kind in findings if found == code}
+    listed = dict(re.findall(r"^\| `(L\d_\w+)` \| ([a-z, ]+) \|", REWARDS, re.MULTILINE))
+    assert {code: {*kinds.split(", ")} for code, kinds in listed.items()} == raised
+
+
+def test_the_table_of_rooms_has_every_room_and_names_modules_that_exist() -> None:
+    table = ARCHITECTURE.split("## Rooms", 1)[1].split("\n## ", 1)[0]
+    rooms = set()
+    for where, what in re.findall(r"^\| (`.*?) \| (.*?) \|", table, re.MULTILINE):
+        names = re.findall(r"`([a-z_]+)/?`", where)
+        rooms |= {*names}
+        if where.endswith("/`"):
+            missing = [
+                name for name in re.findall(r"`([a-z_]+)`", what) if not (CORE / names[0] / f"{name}.py").exists()
+            ]
+            assert not missing, f"{where} has no {', '.join(missing)}"
+    there = {path.stem for path in CORE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert rooms == {name for name in there if not name.startswith("__")}
+
+
+LINKS = [
+    (page.name, link)
+    for page in sorted((HERE / "docs").glob("*.md"))
+    for link in re.findall(r"\]\(([^)#:]+?\.\w+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+]
+
+
+@pytest.mark.parametrize(("page", "link"), sorted(set(LINKS)))
+def test_links_between_pages_lead_somewhere(page: str, link: str) -> None:
+    assert (HERE / "docs" / link).exists()
