@@ -6,6 +6,7 @@ imagination alone (no environment at all).
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from torch import Tensor
 from manyheads.experience.collector import Collector, Finished
 from manyheads.experience.replay import Replay
 from manyheads.experience.simulators import Slot
-from manyheads.learning.fast import accelerate
+from manyheads.learning.fast import accelerate, check_device
 from manyheads.learning.labels import Labeller
 from manyheads.learning.latents import refresh
 from manyheads.learning.learner import Learner
@@ -44,6 +45,7 @@ class Trainer:
     def __init__(self, folder: WorldFolder, tasks: Sequence[Task], frozen: bool = False) -> None:
         self.folder, self.tasks, self.frozen = folder, list(tasks), frozen
         settings = folder.settings
+        check_device(settings.training)
         torch.manual_seed(settings.seed)
         self.world = World(folder.interface, settings.world).to(settings.training.device)
         accelerate(self.world, settings.training)
@@ -69,6 +71,7 @@ class Trainer:
         collector, policies = self._open_collector(slots)
         labellers = self._labellers()
         rows_an_update = training.batch * training.length
+        before_learning = max(training.random_rows, rows_an_update, training.slots * training.length)
         with self._safely(progress) as stopping:
             while self.steps < steps and not stopping():
                 result = collector.collect(policies.act)
@@ -76,7 +79,7 @@ class Trainer:
                 progress.advance(result.rows)
                 for episode in result.finished:
                     self._report(episode, metrics, progress)
-                if self.steps < max(training.random_rows, rows_an_update):
+                if self.steps < before_learning:
                     continue
                 self.owed += result.rows * training.ratio / rows_an_update
                 while self.owed >= 1 and not stopping():
@@ -228,3 +231,5 @@ class StopRequest:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
+        message = "\nStopping after this update, then saving. Ctrl-C again stops at once, without saving.\n"
+        os.write(2, message.encode())  # print() must not be re-entered by a signal
