@@ -90,3 +90,9 @@ def test_a_half_written_manifest_is_named(tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_text('{"format": 1, "gener')
     with pytest.raises(ManyheadsError, match=r"checkpoint.json can't be read"):
         Checkpoint(tmp_path)
+
+
+def test_a_place_that_is_no_folder_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ManyheadsError, match=r"Could not write .*file/a\.json: .*; choose a place that can be written"):
+        atomic.write_json(tmp_path / "file" / "a.json", {})

@@ -51,6 +51,15 @@ def test_rate_follows_a_slow_down():
         assert progress.rate == pytest.approx(1.0, rel=0.05)
 
 
+def test_a_long_silence_does_not_spoil_the_rate_that_follows():
+    """As when the first update is compiled for minutes."""
+    clock = Clock()
+    with Progress(10_000, "training", console=plain(), clock=clock) as progress:
+        for clock.now in (1.0, 601.0, 602.0, 603.0):
+            progress.advance(10)
+        assert progress.rate == pytest.approx(10.0)
+
+
 def test_without_a_terminal_a_line_every_ten_seconds():
     clock, console = Clock(), plain()
     with Progress(100, "training", unit="updates", console=console, clock=clock) as progress:

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+import torch
 
+from manyheads.cli.train import open_or_create
 from manyheads.errors import ManyheadsError
 from manyheads.learning.settings import head_settings, load_settings
 
@@ -36,3 +38,10 @@ def test_settings_of_a_head() -> None:
     settings = load_settings("demo", ["heads.actor_critic.horizon=3"])
     assert head_settings(settings, "actor_critic").horizon == 3
     assert head_settings(load_settings("demo"), "actor_critic").horizon == 15
+
+
+def test_device_that_this_machine_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ManyheadsError, match="torch finds no CUDA device here"):
+        open_or_create(tmp_path / "world", ["dmc/cartpole-swingup"], "demo", ["training.device=cuda"])
+    assert not (tmp_path / "world").exists()

@@ -9,6 +9,7 @@ import click
 
 from manyheads.environment.adapter import Adapted
 from manyheads.errors import ManyheadsError
+from manyheads.learning.fast import check_device
 from manyheads.learning.settings import load_settings
 from manyheads.learning.trainer import Trainer
 from manyheads.report.metrics import Metrics
@@ -62,7 +63,9 @@ def open_or_create(
         return folder, chosen
     if not chosen:
         raise ManyheadsError(f"{world} is new: name at least one task. `manyheads list tasks` shows what there is.")
-    return WorldFolder.create(world, load_settings(source, overrides), records(chosen)), chosen
+    settings = load_settings(source, overrides)
+    check_device(settings.training)
+    return WorldFolder.create(world, settings, records(chosen)), chosen
 
 
 def records(tasks: Sequence[Task]) -> list[InstanceRecord]:

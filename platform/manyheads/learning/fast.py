@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from manyheads.errors import ManyheadsError
 from manyheads.learning.settings import TrainingSettings
 from manyheads.world.execution import Compiled, Execution
 from manyheads.world.model import World
@@ -18,6 +19,15 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """malloc.h"""
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def check_device(settings: TrainingSettings) -> None:
+    """Raises ManyheadsError where this machine lacks the device to train on."""
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise ManyheadsError(
+            "training.device is cuda, but torch finds no CUDA device here. Set it to cpu (`--set training.device=cpu`, "
+            "or in an existing world's world.yaml); `manyheads doctor` says what this machine has."
+        )
 
 
 def accelerate(world: World, settings: TrainingSettings) -> None:
@@ -33,6 +43,12 @@ def accelerate(world: World, settings: TrainingSettings) -> None:
         )
         world.execution = Execution(dtype)
     else:
+        if not cache_folder().exists():
+            print(
+                "The first update takes a minute or more: its parts are compiled, once, and kept in "
+                f"{cache_folder()} for later runs.",
+                file=sys.stderr,
+            )
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
         torch._dynamo.config.recompile_limit = 64  # one graph for each shape and kind of head
         keep_freed_memory()

@@ -67,7 +67,7 @@ class Progress:
         self.done += n
         self.numbers.update(numbers or {})
         self._marks.append((now, self.done))
-        while len(self._marks) > 2 and now - self._marks[1][0] >= WINDOW:
+        while len(self._marks) > 2 and now - self._marks[0][0] > WINDOW:
             self._marks.popleft()
         if self._bar is not None:
             self._bar.show()

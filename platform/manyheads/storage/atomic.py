@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +27,12 @@ def write(path: Path, fill: Callable[[Path], None]) -> None:
         part.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         reason = error.strerror or str(error)
+        step = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose a place that can be written"
         raise ManyheadsError(
-            f"Could not write {path}: {reason}. Nothing that was saved before is lost; make room and start again."
+            f"Could not write {path}: {reason}. Nothing that was saved before is lost; {step} and start again."
         ) from error
 
 
