@@ -56,6 +56,8 @@ class BlockLinear(nn.Module):
 class Convolution(nn.Conv2d):
     """A convolution over (N, H, W, C) images that keeps their size."""
 
+    bias: Tensor
+
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
         super().__init__(inputs, outputs, kernel, padding=kernel // 2)
 
@@ -85,7 +87,10 @@ class Layer(nn.Module):
         self.norm = RMSNorm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.silu(self.norm(self.linear(x))).to(x.dtype)
+        return self.activate(self.linear(x)).to(x.dtype)
+
+    def activate(self, x: Tensor) -> Tensor:
+        return F.silu(self.norm(x))
 
 
 class MLP(nn.Sequential):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -65,26 +65,40 @@ class Core(nn.Module):
 
     def forward(self, previous: Latent, action: Tensor) -> Tensor:
         """(N, D) after `action` (N, A) in state `previous`; components beyond 1 in magnitude count as 1."""
-        action = action / action.abs().clamp(min=1).detach()
-        deter, stoch = previous.deter.to(previous.stoch.dtype), previous.stoch.flatten(-2)
-        inputs = [self.from_deter(deter), self.from_stoch(stoch), self.from_action(action.to(stoch.dtype))]
-        own = previous.deter.view(len(deter), self.blocks, -1)
-        x = self._hidden(own.to(deter.dtype), torch.cat(inputs, -1))
-        x = F.silu(self.norm(x.flatten(-2))).view_as(own)
-        gates: Tensor = self.block_gates(x.to(deter.dtype))
+        dtype = previous.stoch.dtype
+        deter, stoch = previous.deter.to(dtype), previous.stoch.flatten(-2)
+        inputs = [self.from_deter(deter), self.from_stoch(stoch), self.act(action.to(dtype))]
+        own = deter.view(len(deter), self.blocks, -1).transpose(0, 1)
+        for_own, for_common = self.hidden_weights(dtype)
+        mine, shared = torch.bmm(own, for_own).transpose(0, 1), torch.cat(inputs, -1) @ for_common
+        bias = self.block_hidden.bias
+        x = self.activate(mine.to(bias.dtype).flatten(-2) + shared.to(bias.dtype) + bias)
+        return self.gate(self.block_gates(x.view(len(x), self.blocks, -1).to(dtype)), previous.deter)
+
+    def act(self, action: Tensor) -> Tensor:
+        """What an action adds to the common input."""
+        hidden: Tensor = self.from_action(action / action.abs().clamp(min=1).detach())
+        return hidden
+
+    def activate(self, hidden: Tensor) -> Tensor:
+        """What the gates see of the blocks' hidden part (N, D)."""
+        return F.silu(self.norm(hidden))
+
+    def gate(self, gates: Tensor, deter: Tensor) -> Tensor:
+        """The new state from gates (N, blocks, 3 D / blocks) and the one before (N, D)."""
         reset, candidate, update = gates.chunk(3, -1)
-        candidate = torch.tanh(reset.sigmoid() * candidate)
+        candidate, own = torch.tanh(reset.sigmoid() * candidate), deter.view(len(deter), self.blocks, -1)
         return (own + torch.sigmoid(update - 1) * (candidate - own)).flatten(-2)
 
-    def _hidden(self, own: Tensor, common: Tensor) -> Tensor:
-        """`block_hidden` of each block's own part (N, blocks, own) beside the common input (N, M).
+    def hidden_weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """`block_hidden` as two maps: block by block (blocks, own, own), and of the common input (M, D).
 
-        In two products, so that the common input is not copied for every block.
+        As one map, it would need a copy of the common input beside every block's own part.
         """
-        weight, bias = self.block_hidden.weight.to(own.dtype), self.block_hidden.bias.view(self.blocks, -1)
-        for_own, for_common = weight.split([own.shape[-1], common.shape[-1]], 1)
-        mine, shared = torch.bmm(own.transpose(0, 1), for_own), torch.matmul(common, for_common)
-        return mine.to(bias.dtype).transpose(0, 1) + shared.to(bias.dtype).transpose(0, 1) + bias
+        weight = self.block_hidden.weight.to(dtype)
+        own = weight.shape[2]
+        for_own, for_common = weight[:, :own], weight[:, own:]
+        return for_own, for_common.transpose(0, 1).flatten(1)
 
 
 class RSSM(nn.Module):
@@ -104,11 +118,16 @@ class RSSM(nn.Module):
 
     def prior(self, deter: Tensor) -> Tensor:
         """The latent before the observation is seen, raw (..., G, numbers)."""
-        return self._groups(self.prior_logits(self.prior_layers(deter)))
+        return self.raw(self.prior_logits(self.prior_layers(deter)))
 
     def posterior(self, deter: Tensor, tokens: Tensor) -> Tensor:
         """The latent after it, raw (..., G, numbers)."""
-        return self._groups(self.posterior_logits(self.posterior_layers(torch.cat([deter, tokens], -1))))
+        return self.raw(self.posterior_logits(self.posterior_layers(torch.cat([deter, tokens], -1))))
+
+    @property
+    def posterior_layer(self) -> Layer:
+        """The one layer of the posterior."""
+        return cast(Layer, self.posterior_layers[0])
 
     def observe_step(
         self, previous: Latent, tokens: Tensor, action: Tensor, first: Tensor, noise: Tensor
@@ -143,5 +162,6 @@ class RSSM(nn.Module):
         dyn, rep = self.kind.losses(observed.posterior, observed.prior)
         return {"dyn": dyn.clamp(min=self.settings.free_nats), "rep": rep.clamp(min=self.settings.free_nats)}
 
-    def _groups(self, raw: Tensor) -> Tensor:
-        return raw.view(*raw.shape[:-1], self.settings.groups, self.kind.numbers)
+    def raw(self, output: Tensor) -> Tensor:
+        """A network's output as the latent's raw numbers (..., G, numbers)."""
+        return output.view(*output.shape[:-1], self.settings.groups, self.kind.numbers)

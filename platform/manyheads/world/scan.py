@@ -1,111 +1,182 @@
 """The recurrent model over many rows, fast: only what must wait for the row before is done row by row.
 
-First the states are found without a graph, one compiled step a row. Given its previous state each row then stands
-alone, so one pass over all rows at once ties the states to weights and tokens. What rows owe to later rows is added
-by `Link`, whose backward pass goes back over the rows through the step's derivative by the previous state alone.
-Nothing of the model is written twice: steps and pass are `RSSM`'s own.
+First the states are found without a graph: the parts of a step that need no state are computed for all rows, the rest
+by one compiled step a row. Given its previous state each row then stands alone, so that one pass of `RSSM.observe_step`
+over all rows at once ties the states to weights and tokens. What rows owe to later rows is added by `Link`: its
+backward pass goes back over the rows through the step's derivative by the previous state, without any weight's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.func import vjp
 
 from manyheads.world.execution import Execution
 from manyheads.world.rssm import RSSM, Latent, Observed
 
-Row = tuple[Tensor, Tensor, Tensor, Tensor]
-"""tokens, previous action, first, noise: (N, ...) each"""
-State = tuple[Tensor, Tensor, Tensor]
-"""deter, stoch, raw posterior"""
+State = tuple[Tensor, Tensor]
+"""deter, stoch"""
+
+
+class Row(NamedTuple):
+    """What a step needs beside the state."""
+
+    hidden: Tensor
+    """(N, D) what the action gives to the blocks' hidden part"""
+    posterior: Tensor
+    """(N, hidden) what the tokens give to the posterior"""
+    keep: Tensor
+    """(N, 1) 0 where the row is a first one"""
+    noise: Tensor
+    """(N, G)"""
+
+
+class Outputs(NamedTuple):
+    """What a step's linear maps gave, for the way back."""
+
+    from_deter: Tensor
+    from_stoch: Tensor
+    hidden: Tensor
+    gates: Tensor
+    posterior: Tensor
+    raw: Tensor
 
 
 def observe(
     rssm: RSSM, execution: Execution, start: Latent, tokens: Tensor, action: Tensor, first: Tensor, noise: Tensor
 ) -> Observed:
     """What `RSSM.observe` gives, with its gradients."""
-    full = (tokens.detach().to(start.deter.dtype), action, first, noise)
-    by_row = tuple(x.transpose(0, 1).contiguous() for x in full)
     with torch.no_grad():
-        previous, states = roll(execution.region(step), rssm, start, by_row)
-    rolled = tuple(x.transpose(0, 1) for x in states)
+        by_row, weights = execution.region(prepare)(rssm, tokens, action, first, noise)
+        rows = [Row(*row) for row in zip(*(part.unbind() for part in by_row), strict=True)]
+        forth = execution.region(step)
+        states, outputs = [(start.deter, start.stoch)], []
+        for row in rows:
+            state, output = forth(rssm, weights, states[-1], row)
+            states.append(state)
+            outputs.append(output)
+        deter, stoch = (torch.stack(part, 1) for part in zip(*states, strict=True))
+        posterior = torch.stack([output.raw for output in outputs], 1)
+    before, (deter, stoch) = (deter[:, :-1], stoch[:, :-1]), (deter[:, 1:], stoch[:, 1:])
     if torch.is_grad_enabled():
-        known = tuple(x.transpose(0, 1) for x in previous)
-        graph = execution.region(all_rows)(rssm, execution.dtype, *known, tokens, action, first, noise)
-        back = execution.region(step_back)
-        rolled = Link.apply(*graph, *rolled, rssm, back, previous, by_row)  # type: ignore[no-untyped-call]
-    deter, stoch, posterior = rolled
+        graph = execution.region(all_rows)(rssm, execution.dtype, before, tokens, action, first, noise)
+        back = _Back(execution.region(step_back), rssm, weights, states, rows, outputs)
+        deter, stoch, posterior = Link.apply(*graph, deter, stoch, posterior, back)  # type: ignore[no-untyped-call]
     prior = execution.region(RSSM.prior)(rssm, execution.shorten(deter))
     return Observed(Latent(deter, stoch), posterior, prior)
 
 
-def roll(
-    step: Callable[..., State], rssm: RSSM, start: Latent, by_row: tuple[Tensor, ...]
-) -> tuple[tuple[Tensor, Tensor], State]:
-    """The state before each row, and of each row: (T, B, ...)."""
-    states: list[State] = []
-    deter, stoch = start
-    for row in zip(*by_row, strict=True):
-        state = step(rssm, deter, stoch, *row)
-        states.append(state)
-        deter, stoch, _ = state
-    deters, stochs, posteriors = (torch.stack(column) for column in zip(*states, strict=True))
-    before = (torch.cat([start.deter[None], deters[:-1]]), torch.cat([start.stoch[None], stochs[:-1]]))
-    return before, (deters, stochs, posteriors)
+def prepare(
+    rssm: RSSM, tokens: Tensor, action: Tensor, first: Tensor, noise: Tensor
+) -> tuple[Row, tuple[Tensor, Tensor]]:
+    """All rows at once, (T, B, ...): what they need beside the state; and the two maps of the hidden part."""
+    core, dtype = rssm.core, rssm.posterior_logits.weight.dtype
+    keep = 1 - first.to(dtype)[..., None]
+    for_own, for_common = core.hidden_weights(dtype)
+    acted = core.act(action * keep)
+    hidden = acted @ for_common[-acted.shape[-1] :] + core.block_hidden.bias
+    layer = rssm.posterior_layer.linear
+    posterior = tokens.to(dtype) @ layer.weight[:, -tokens.shape[-1] :].T + layer.bias
+    row = Row(*(part.transpose(0, 1).contiguous() for part in (hidden, posterior, keep, noise)))
+    return row, (for_own, for_common[: -acted.shape[-1]].contiguous())
 
 
-def step(
-    rssm: RSSM, deter: Tensor, stoch: Tensor, tokens: Tensor, action: Tensor, first: Tensor, noise: Tensor
-) -> State:
-    """One row of N sequences."""
-    latent, posterior = rssm.observe_step(Latent(deter, stoch), tokens, action, first, noise)
-    return latent.deter, latent.stoch, posterior
+def step(rssm: RSSM, weights: tuple[Tensor, Tensor], state: State, row: Row) -> tuple[State, Outputs]:
+    """`RSSM.observe_step`, given what was prepared."""
+    core, layer, (for_own, for_common) = rssm.core, rssm.posterior_layer, weights
+    deter, stoch = state[0] * row.keep, (state[1] * row.keep[..., None]).flatten(-2)
+    from_deter, from_stoch = core.from_deter.linear(deter), core.from_stoch.linear(stoch)
+    common = torch.cat([core.from_deter.activate(from_deter), core.from_stoch.activate(from_stoch)], -1)
+    own = torch.bmm(_blocks(deter, for_own), for_own).transpose(0, 1).flatten(-2)
+    hidden = own + common @ for_common + row.hidden
+    gates = core.block_gates(core.activate(hidden).view(len(deter), len(for_own), -1))
+    new = core.gate(gates, deter)
+    posterior = new @ layer.linear.weight[:, : deter.shape[-1]].T + row.posterior
+    raw = rssm.raw(rssm.posterior_logits(layer.activate(posterior)))
+    return (new, rssm.kind.sample(raw, row.noise)), Outputs(from_deter, from_stoch, hidden, gates, posterior, raw)
 
 
-def step_back(rssm: RSSM, deter: Tensor, stoch: Tensor, row: Row, gradients: State) -> tuple[Tensor, Tensor]:
-    """The gradient by the state before, from the gradient by the state of a row."""
-    _, pull = torch.func.vjp(lambda d, s: step(rssm, d, s, *row), deter, stoch)
-    by_deter, by_stoch = pull(gradients)
-    return by_deter, by_stoch
+def step_back(
+    rssm: RSSM,
+    weights: tuple[Tensor, Tensor],
+    state: State,
+    row: Row,
+    outputs: Outputs,
+    gradient: tuple[Tensor, Tensor, Tensor],
+    owed: State,
+) -> tuple[State, State]:
+    """Of a row, from the gradients by its deter, stoch and raw posterior, and from what later rows add to them:
+    the whole gradient by its state, and the one by the `state` before it."""
+    core, layer, (for_own, for_common) = rssm.core, rssm.posterior_layer, weights
+    by_new, by_sample = gradient[0] + owed[0], gradient[1] + owed[1]
+    deter = state[0] * row.keep
+    (by_raw,) = vjp(lambda raw: rssm.kind.sample(raw, row.noise), outputs.raw)[1](by_sample)
+    by_active = (by_raw + gradient[2]).flatten(-2) @ rssm.posterior_logits.weight
+    (by_posterior,) = vjp(layer.activate, outputs.posterior)[1](by_active)
+    by_posterior = by_posterior @ layer.linear.weight[:, : deter.shape[-1]]
+    by_gates, by_deter = vjp(core.gate, outputs.gates, deter)[1](by_new + by_posterior)
+    by_active = torch.bmm(by_gates.transpose(0, 1), core.block_gates.weight.mT).transpose(0, 1).flatten(-2)
+    (by_hidden,) = vjp(core.activate, outputs.hidden)[1](by_active)
+    by_own = torch.bmm(_blocks(by_hidden, for_own), for_own.mT).transpose(0, 1).flatten(-2)
+    by_common = (by_hidden @ for_common.T).chunk(2, -1)
+    (by_from_deter,) = vjp(core.from_deter.activate, outputs.from_deter)[1](by_common[0])
+    (by_from_stoch,) = vjp(core.from_stoch.activate, outputs.from_stoch)[1](by_common[1])
+    by_deter = by_deter + by_own + by_from_deter @ core.from_deter.linear.weight
+    by_stoch = (by_from_stoch @ core.from_stoch.linear.weight).view_as(state[1])
+    return (by_new, by_sample), (by_deter * row.keep, by_stoch * row.keep[..., None])
 
 
 def all_rows(
-    rssm: RSSM,
-    dtype: torch.dtype,
-    deter: Tensor,
-    stoch: Tensor,
-    tokens: Tensor,
-    action: Tensor,
-    first: Tensor,
-    noise: Tensor,
-) -> State:
-    """All (B, T) rows at once from the states before them."""
-    flat = (x.flatten(0, 1) for x in (deter, stoch.to(dtype), tokens.to(dtype), action, first, noise))
-    state = step(rssm, *flat)
-    shape = first.shape
-    return tuple(x.unflatten(0, shape) for x in state)  # type: ignore[return-value]
+    rssm: RSSM, dtype: torch.dtype, before: State, tokens: Tensor, action: Tensor, first: Tensor, noise: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Deter, stoch and raw posterior of all (B, T) rows at once, from the states before them."""
+    flat = (x.flatten(0, 1) for x in (tokens.to(dtype), action, first, noise))
+    previous = Latent(before[0].flatten(0, 1), before[1].to(dtype).flatten(0, 1))
+    latent, raw = rssm.observe_step(previous, *flat)
+    deter, stoch, raw = (x.view(*first.shape, *x.shape[1:]) for x in (*latent, raw))
+    return deter, stoch, raw
+
+
+class _Back(NamedTuple):
+    """The way back over the rows."""
+
+    step: Any
+    rssm: RSSM
+    weights: tuple[Tensor, Tensor]
+    states: list[State]
+    rows: list[Row]
+    outputs: list[Outputs]
+
+    def __call__(self, gradients: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """The whole gradients by deter and stoch of (B, T) rows."""
+        by_row = [*zip(*(x.transpose(0, 1).contiguous().unbind() for x in gradients), strict=True)]
+        owed = (torch.zeros_like(by_row[0][0]), torch.zeros_like(by_row[0][1]))
+        whole = []
+        for t in reversed(range(len(self.rows))):
+            row = (self.states[t], self.rows[t], self.outputs[t], by_row[t])
+            own, owed = self.step(self.rssm, self.weights, *row, owed)
+            whole.append(own)
+        by_deter, by_stoch = (torch.stack(part[::-1], 1) for part in zip(*whole, strict=True))
+        return by_deter, by_stoch
 
 
 class Link(torch.autograd.Function):
-    """Gives the rolled states; backwards, adds to the gradient by each row's state what later rows owe to it."""
+    """Gives the states that were found; backwards, adds to the gradient by each what later rows owe to it."""
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> State:
-        _, _, _, deter, stoch, posterior, ctx.rssm, ctx.back, ctx.previous, ctx.by_row = inputs
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
+        _, _, _, deter, stoch, posterior, ctx.back = inputs
         return deter.clone(), stoch.clone(), posterior.clone()
 
     @staticmethod
+    @torch.no_grad()
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        by_deter, by_stoch, by_posterior = (x.transpose(0, 1).contiguous() for x in gradients)
-        before = list(zip(*ctx.previous, strict=True))
-        rows = list(zip(*ctx.by_row, strict=True))
-        with torch.no_grad():
-            for t in range(len(rows) - 1, 0, -1):
-                own = (by_deter[t], by_stoch[t], by_posterior[t])
-                owed = ctx.back(ctx.rssm, *before[t], rows[t], own)
-                by_deter[t - 1] += owed[0]
-                by_stoch[t - 1] += owed[1]
-        return *(x.transpose(0, 1) for x in (by_deter, by_stoch, by_posterior)), *(None,) * 7
+        return *ctx.back(gradients), gradients[2], None, None, None, None
+
+
+def _blocks(x: Tensor, weight: Tensor) -> Tensor:
+    """(N, D) as (blocks, N, own)."""
+    return x.view(len(x), len(weight), -1).transpose(0, 1)
