@@ -71,6 +71,7 @@ class Trainer:
         collector, policies = self._open_collector(slots)
         labellers = self._labellers()
         rows_an_update = training.batch * training.length
+        before_learning = max(training.random_rows, rows_an_update, training.slots * training.length)
         with self._safely(progress) as stopping:
             while self.steps < steps and not stopping():
                 result = collector.collect(policies.act)
@@ -78,7 +79,7 @@ class Trainer:
                 progress.advance(result.rows)
                 for episode in result.finished:
                     self._report(episode, metrics, progress)
-                if self.steps < max(training.random_rows, rows_an_update):
+                if self.steps < before_learning:
                     continue
                 self.owed += result.rows * training.ratio / rows_an_update
                 while self.owed >= 1 and not stopping():
