@@ -146,6 +146,16 @@ def test_an_environment_that_fails_is_named_and_rows_are_kept(workers: int) -> N
     assert replay.rows == 6
 
 
+def test_an_environment_that_shows_nan_is_said_in_whole_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Walk, "shown", lambda self: np.full(3, np.nan, np.float32))
+    own = collector(Replay(None, INTERFACE, LAYOUT), [PLAIN])
+    with pytest.raises(
+        ManyheadsError, match=r"step 0 of .* failed: fake/walk: the observation's place .* unstable\. The rows before"
+    ):
+        run(own, Policy(), 1)
+    own.close()
+
+
 def test_a_worker_that_dies_is_a_clear_error() -> None:
     replay = Replay(None, INTERFACE, LAYOUT)
     own = collector(replay, [PLAIN, PLAIN], workers=1)

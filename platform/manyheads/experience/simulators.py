@@ -121,9 +121,10 @@ class Local:
                 shown, seen.last[row], seen.terminal[row] = environment.step(fitting.action(action))
         except Exception as error:
             seed, step = self._episodes[slot]
+            reason = str(error) if isinstance(error, ManyheadsError) else f"{type(error).__name__}: {error}"
             raise ManyheadsError(
-                f"{self.slots[slot].instance.key}: step {step} of the episode with seed {seed} failed with "
-                f"{type(error).__name__}: {error}. The rows before it are kept."
+                f"{self.slots[slot].instance.key}: step {step} of the episode with seed {seed} failed: "
+                f"{reason.rstrip('.')}. The rows before it are kept."
             ) from error
         seen.vector[row] = fitting.vector(shown.vector)
         seen.signals[row, : len(shown.signals)] = shown.signals
