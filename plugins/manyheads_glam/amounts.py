@@ -110,7 +110,7 @@ def target(reading: Reading, aspect: Aspect, wanted: Wish, measured: Measured | 
 
 def _at(reading: Reading, value: float, measured: Measured | None, origin: str) -> Target:
     reach = extent(reading, measured, declared_first=True)
-    half, margin = 0.05 * reach.width, 0.5 * reach.width
+    half, margin = 0.05 * reach.width, 0.25 * reach.width
     origin = f"{value:g}: {origin}; 5% of the {reach.origin} to either side"
     if reading.signal.kind == "angle" and value:
         return Target(-half, half, margin, origin, of="turn", anchor=value)
@@ -126,7 +126,7 @@ def _rate(reading: Reading, degree: Degree, wanted: Wish, measured: Measured | N
         size, source = max(abs(reach.low), abs(reach.high)), f"end of the {reach.origin}"
     if wanted.side == "still":
         share = 0.05 if degree != "utmost" else 0.02
-        return Target(-share * size, share * size, size, f"physical zero, to {share:.0%} of the {source}")
+        return Target(-share * size, share * size, 0.5 * size, f"physical zero, to {share:.0%} of the {source}")
     if wanted.side == "slow":
         low, high = (0.05, 0.25) if degree in ("plain", "slight") else (0.02, 0.12)
         origin = f"{low:.0%} to {high:.0%} of the {source}"
@@ -191,7 +191,7 @@ def _between(reach: Extent, share: float) -> float:
 
 def _beyond(bound: float, reach: Extent, high: bool, origin: str, degree: Degree) -> Target:
     other = reach.low if high else reach.high
-    margin = max(abs(bound - other), 0.1 * reach.width)
+    margin = 0.5 * max(abs(bound - other), 0.2 * reach.width)
     lower, upper = (bound, None) if high else (None, bound)
     return Target(lower, upper, margin, origin, rising=degree == "utmost")
 

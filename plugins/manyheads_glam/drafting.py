@@ -24,7 +24,7 @@ It may only use these signals:
 Example: {example}
 
 A term has an expression `x` and a shape `to`. A tolerance pays 1 for values from `lower` to `upper` and falls to 0.1
-at distance `margin` beside them (null: unbounded). Combine terms by "geometric_mean". `success` says when the goal is
+at distance `margin` beside them (null: unbounded). Combine terms by "product". `success` says when the goal is
 reached. Take numbers from the goal or from the signals' ranges. Answer with JSON alone."""
 
 

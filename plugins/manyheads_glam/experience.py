@@ -18,7 +18,7 @@ from manyheads_glam.amounts import Measured, measure
 SEEN = 0.001
 """a goal is familiar where at least this share of the experience is as it asks …"""
 PART_SEEN = 0.01
-NEARLY = 0.75
+NEARLY = 0.5
 """… or where each of its parts has this share, and some 50 steps in a row earned this much on average"""
 ROWS = 200_000
 """the newest rows that are looked at"""

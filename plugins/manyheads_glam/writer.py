@@ -36,7 +36,7 @@ from manyheads_glam.understanding import Understanding, Understood, understand
 
 ATTEMPTS = 3
 GENTLE = Effort(weight=0.2)
-SLACK = 0.05
+SLACK = 0.1
 """success forgives this share of a term's margin, except where the sentence gave the number"""
 
 
@@ -127,7 +127,7 @@ def compose(
     spec = RewardSpec(
         environment=instance.environment.name,
         goal=goal,
-        reward=terms[0] if len(terms) == 1 else Combine(combine="geometric_mean", of=list(terms)),
+        reward=terms[0] if len(terms) == 1 else Combine(combine="product", of=list(terms)),
         effort=GENTLE if understood.gentle and controls else None,
         success=Success(
             when=wanted[0] if len(wanted) == 1 else Join(op="all", of=wanted), held_for=understood.held_for
@@ -171,7 +171,7 @@ def _term(one: Understood, where: Target) -> Term:
 
 def _success(one: Understood, where: Target) -> Predicate:
     x = _expression(one, where)
-    slack = 0.0 if where.exact else (0.25 if where.rising else SLACK) * where.margin
+    slack = 0.0 if where.exact else (0.5 if where.rising else SLACK) * where.margin
     lower = None if where.lower is None else _tidy(where.lower - slack)
     upper = None if where.upper is None else _tidy(where.upper + slack)
     if lower is not None and upper is not None:
