@@ -187,8 +187,9 @@ class Case:
         Case(Drawing, titles=["real", "imagined, same actions", "imagined, own actions"]),
         Case(Silent, titles=["real solid, imagined dashed"]),
         Case(lambda: Counting(image=True), True, ["real", "imagined, same actions", "imagined, own actions"]),
+        Case(Silent, True, ["real solid, imagined dashed"]),
     ],
-    ids=["renders", "draws observations", "neither", "sees pictures"],
+    ids=["renders", "draws observations", "neither", "sees pictures", "another one's world sees pictures"],
 )
 def test_every_environment_gets_a_clip(case, tmp_path):
     clip = real_and_imagined(world_of(case.image), Swinging(), task_of(case.make), steps=25, context=5)
@@ -205,6 +206,15 @@ def test_clips_repeat_exactly_under_a_seed():
     clips = [real_and_imagined(world_of(), Swinging(), task_of(Counting), seed=5, steps=20) for _ in range(2)]
     for one, other in zip(*(side_by_side(clip.panels) for clip in clips), strict=True):
         assert (one == other).all()
+
+
+def test_a_place_that_stands_still_does_not_count_as_far_away():
+    class Still(Counting):
+        def step(self, action):
+            return super().step(0 * action)
+
+    clips = [real_and_imagined(world_of(), Swinging(), task_of(make), steps=20) for make in (Counting, Still)]
+    assert clips[1].error.max() < 10 + clips[0].error.max()
 
 
 def test_of_a_short_episode_half_is_imagined():

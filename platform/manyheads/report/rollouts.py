@@ -31,7 +31,7 @@ class Played:
     """the environment's own picture of every `every`th row; empty where it draws none"""
     every: int
     image: Pixels | None
-    """(T, H, W, C), or None where the world has no image"""
+    """(T, H, W, C), or None where the environment shows no image, though its world may know others'"""
     vector: Floats
     """(T, V)"""
     action: Tensor
@@ -109,7 +109,7 @@ def play(
         )
         action = head.act(latent, generator)
         frames += [adapted.render()] if draws and at % every == 0 else []
-        images += [] if image is None else [image]
+        images += [] if image is None or row.image is None else [image]
         vectors.append(vector)
         actions.append(action[0])
         signals.append(row.signals)

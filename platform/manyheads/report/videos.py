@@ -45,7 +45,7 @@ class Clip:
     context: int
     """rows that the world saw before it went on alone"""
     error: Floats
-    """(T - context,) mean distance of imagined from real places, in their standard deviations"""
+    """(T - context,) mean distance of imagined from real places, in their standard deviations; of those that move"""
 
     def write(self, path: Path) -> None:
         """Writes the clip as an mp4."""
@@ -94,7 +94,7 @@ def _panels(
 
 
 def _view(played: Played, env: gymnasium.Env[Any, Any], imagined: Imagined) -> list[Pixels] | None:
-    if imagined.image is not None:
+    if played.image is not None and imagined.image is not None:
         return _as_pictures(imagined.image, played.every)
     return played.pictures(env, imagined.vector)
 
@@ -141,8 +141,9 @@ def _even(frame: Pixels) -> Pixels:
 
 def _error(played: Played, imagined: Floats, context: int) -> Floats:
     real, imagined = played.fitting.own_vector(played.vector), played.fitting.own_vector(imagined)
-    if not real.shape[1]:
+    moves = real.std(0) > 1e-3
+    if not moves.any():
         return np.zeros(len(real) - context)
-    distance = np.abs(real - imagined)[context:] / np.maximum(real.std(0), 1e-3)
+    distance = np.abs(real - imagined)[context:, moves] / real.std(0)[moves]
     means: Floats = distance.mean(1)
     return means
