@@ -66,8 +66,9 @@ class Learner:
         vector_mask (B, V) and image_mask (B,) say in which places each sequence is reconstructed. Raises
         ManyheadsError, with nothing changed, when a loss or a gradient is not finite.
         """
-        losses, latents = self.losses(batch, labels, vector_mask, image_mask)
-        return Update(self._descend(losses), latents.detach())
+        with self.world.execution.steady(self, batch.shape):
+            losses, latents = self.losses(batch, labels, vector_mask, image_mask)
+            return Update(self._descend(losses), latents.detach())
 
     def losses(
         self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor
@@ -87,7 +88,8 @@ class Learner:
 
     def update_heads(self, latents: Latent, last: Tensor, labels: Mapping[str, HeadLabels]) -> dict[str, float]:
         """One update of the heads alone from given states (B, T, ...) and `last` (B, T); returns metrics."""
-        return self._descend(self._head_losses(latents.detach(), last, labels))
+        with self.world.execution.steady(self, last.shape, "heads"):
+            return self._descend(self._head_losses(latents.detach(), last, labels))
 
     def state(self) -> dict[str, Tensor]:
         """Optimisers and generators as named tensors; with the weights, enough to go on bit for bit."""

@@ -54,9 +54,9 @@ def two_hot_loss(logits: Tensor, target: Tensor, bins: Tensor) -> Tensor:
     below = (torch.bucketize(target.contiguous(), bins, right=True) - 1).clamp(0, BINS - 2)
     low, high = bins[below], bins[below + 1]
     weight = ((target - low) / (high - low)).clamp(0, 1)
-    distance = torch.arange(BINS, dtype=bins.dtype, device=bins.device) - below[..., None]
-    share = torch.where(distance == 0, 1 - weight[..., None], 0) + torch.where(distance == 1, weight[..., None], 0)
-    return logits.logsumexp(-1) - (logits * share).sum(-1)
+    distance = torch.arange(BINS, dtype=bins.dtype, device=bins.device) - below.to(bins.dtype)[..., None]
+    share = torch.where(distance == 0, 1 - weight[..., None], torch.where(distance == 1, weight[..., None], 0))
+    return -(share * logits.log_softmax(-1)).sum(-1)
 
 
 # --- categorical -----------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -28,6 +29,10 @@ class Execution:
         """How to call `function`, which makes tensors of tensors, always of the same shapes."""
         return function
 
+    def steady(self, *kind: object) -> AbstractContextManager[object]:
+        """Around work that is repeated; works of one `kind` call the same regions with the same shapes."""
+        return nullcontext()
+
     def shorten(self, x: Tensor) -> Tensor:
         """In the type of large products."""
         return x.to(self.dtype)
@@ -41,9 +46,20 @@ class Compiled(Execution):
     def __init__(self, dtype: torch.dtype = torch.float32, mode: str | None = None) -> None:
         super().__init__(dtype)
         self._mode = mode
+        self._known: set[tuple[object, ...]] = set()
         self._regions: dict[Callable[..., object], Callable[..., object]] = {}
 
     def region(self, function: Callable[P, R]) -> Callable[P, R]:
         if function not in self._regions:
             self._regions[function] = torch.compile(function, fullgraph=True, dynamic=False, mode=self._mode)
         return self._regions[function]  # type: ignore[return-value]
+
+    @contextmanager
+    def steady(self, *kind: object) -> Iterator[None]:
+        """What has run once is not checked again against what was compiled."""
+        if kind in self._known:
+            with torch.compiler.set_stance("default", skip_guard_eval_unsafe=True):
+                yield
+        else:
+            yield
+            self._known.add(kind)
