@@ -1,0 +1,189 @@
+"""`manyheads bench`: how fast this machine learns."""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, ParamSpec, TypeVar
+
+import click
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.utils.flop_counter import FlopCounterMode
+
+from manyheads.learning.workload import WORKLOADS, Bench, Workload
+from manyheads.world.execution import Execution
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+PARTS = {
+    "forward": "encoder",
+    "prepare": "scan, forth",
+    "step": "scan, forth",
+    "all_rows": "scan, all rows",
+    "step_back": "scan, back",
+    "prior": "world losses",
+    "_losses": "world losses",
+    "imagined_step": "imagination",
+    "learn": "head losses",
+}
+"""which part of an update a region belongs to"""
+
+
+class Stopwatch(Execution):
+    """Runs regions as another execution does and adds up their seconds by part."""
+
+    def __init__(self, inner: Execution) -> None:
+        super().__init__(inner.dtype)
+        self.inner, self.compiled = inner, inner.compiled
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def region(self, function: Callable[P, R]) -> Callable[P, R]:
+        run, part = self.inner.region(function), PARTS.get(function.__name__, function.__name__)
+
+        def timed(*args: P.args, **kwargs: P.kwargs) -> R:
+            start = time.perf_counter()
+            result = run(*args, **kwargs)
+            self.seconds[part] += time.perf_counter() - start
+            return result
+
+        return timed
+
+
+@click.group()
+def bench() -> None:
+    """Measure the speed of one update on this machine."""
+
+
+@bench.command()
+@click.option("--workload", default="proprio-1m", show_default=True, type=click.Choice([*WORKLOADS]))
+@click.option("--device", default="cpu", show_default=True, type=click.Choice(["cpu", "cuda"]))
+@click.option("--plain", is_flag=True, help="the plain path: uncompiled, float32")
+@click.option("--threads", type=click.IntRange(min=1), help="threads of the CPU  [default: all cores]")
+@click.option("--updates", default=20, show_default=True, type=click.IntRange(min=3))
+@click.option("--json", "as_json", is_flag=True, help="one JSON object instead of a table")
+def learner(
+    workload: str, device: Literal["cpu", "cuda"], plain: bool, threads: int | None, updates: int, as_json: bool
+) -> None:
+    """Time full updates (world model, heads, optimiser) on synthetic batches."""
+    if threads:
+        torch.set_num_threads(threads)
+    result = {"workload": workload, **measure(WORKLOADS[workload], device, fast=not plain, updates=updates)}
+    if as_json:
+        click.echo(json.dumps(result, indent=1))
+    else:
+        Console().print(table(result))
+
+
+def measure(workload: Workload, device: Literal["cpu", "cuda"], fast: bool, updates: int) -> dict[str, Any]:
+    """Everything that `bench learner` tells of one workload."""
+    work = Bench(workload, device, fast=fast)
+    gflop = count_gflop(workload)
+    started = time.perf_counter()
+    work.update()
+    first = time.perf_counter() - started
+    work.update()
+    forget_peak_memory(device)
+    times = [timed(work.update) for _ in range(updates)]
+    peak = peak_memory_mb(device)
+    median = statistics.median(times)
+    rate = gemm_gflops(device)
+    return {
+        "device": torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "fast": work.world.execution.compiled,
+        "median_ms": 1000 * median,
+        "fastest_ms": 1000 * min(times),
+        "slowest_ms": 1000 * max(times),
+        "compile_s": max(0.0, first - median),
+        "peak_memory_mb": peak,
+        "parameters": work.parameters,
+        "gflop": gflop,
+        "machine_gflops": rate,
+        "share_of_machine": gflop / median / rate,
+        "parts_ms": breakdown(work, max(3, updates // 4)),
+    }
+
+
+def count_gflop(workload: Workload) -> float:
+    """Floating-point operations of matrix products and convolutions in one plain update, in 1e9."""
+    plain = Bench(workload, fast=False)
+    with FlopCounterMode(display=False) as counter:
+        torch.stack([*plain.losses().values()]).sum().backward()  # type: ignore[no-untyped-call]
+    return counter.get_total_flops() / 1e9
+
+
+def gemm_gflops(device: str, size: int = 2048) -> float:
+    """What this machine reaches in bfloat16 matrix products, in 1e9 operations a second."""
+    a = torch.randn(size, size, dtype=torch.bfloat16, device=device)
+    best = min(timed(lambda: (a @ a).sum().item()) for _ in range(12))
+    return 2 * size**3 / best / 1e9
+
+
+def breakdown(work: Bench, updates: int) -> Mapping[str, float]:
+    """Milliseconds by part of an update, medians; without the forward parts' own names, the rest of each phase."""
+    watch = Stopwatch(work.world.execution)
+    work.world.execution = watch
+    rows: list[dict[str, float]] = []
+    for _ in range(updates):
+        watch.seconds.clear()
+        started = time.perf_counter()
+        with watch.inner.steady(work.learner, work.batch.shape):
+            total = torch.stack([*work.losses().values()]).sum()
+            forward = time.perf_counter() - started
+            inside = dict(watch.seconds)
+            backward = timed(total.backward)
+        optimizer = timed(lambda: [optimizer.step() for optimizer in work.learner.optimizers.values()])
+        back = watch.seconds.pop("scan, back", 0.0)
+        rest = forward - sum(inside.values())
+        parts = {"scan, back": back, "backward, rest": backward - back, "optimizer": optimizer, "rest": rest}
+        rows.append({**inside, **parts})
+    work.world.execution = watch.inner
+    return {name: 1000 * statistics.median(row[name] for row in rows) for name in rows[-1]}
+
+
+def timed(function: Callable[[], object]) -> float:
+    """Seconds of one call, until the device has done its work."""
+    start = time.perf_counter()
+    function()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def forget_peak_memory(device: str) -> None:
+    """Starts a new peak, so that compiling does not count."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    elif (references := Path("/proc/self/clear_refs")).exists():
+        references.write_text("5")
+
+
+def peak_memory_mb(device: str) -> float | None:
+    """The device's, or on a CPU this process's, largest memory; None where the system does not say."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e6
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    kilobytes = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(kilobytes) * 1024 / 1e6
+
+
+def table(result: Mapping[str, Any]) -> Table:
+    """What was measured, a line each."""
+    view = Table(title=f"One update, {result['workload']}", show_header=False)
+    view.add_column()
+    view.add_column(justify="right")
+    for name, value in result.items():
+        for key, number in value.items() if isinstance(value, dict) else [(name, value)]:
+            shown = f"{number:,.2f}" if isinstance(number, float) else str(number)
+            view.add_row(f"  {key}" if isinstance(value, dict) else key, shown)
+    return view
