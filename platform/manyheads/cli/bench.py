@@ -15,7 +15,8 @@ import click
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from manyheads.learning.workload import WORKLOADS, Bench, Workload
 from manyheads.world.execution import Execution
@@ -57,6 +58,20 @@ class Stopwatch(Execution):
         return timed
 
 
+class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the operations of matrix products and convolutions."""
+
+    total: int = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func._overloadpacket in flop_registry:
+            self.total += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=out)
+        return out
+
+
 @click.group()
 def bench() -> None:
     """Measure the speed of one update on this machine."""
@@ -67,22 +82,22 @@ def bench() -> None:
 @click.option("--device", default="cpu", show_default=True, type=click.Choice(["cpu", "cuda"]))
 @click.option("--plain", is_flag=True, help="the plain path: uncompiled, float32")
 @click.option("--threads", type=click.IntRange(min=1), help="threads of the CPU  [default: all cores]")
-@click.option("--updates", default=20, show_default=True, type=click.IntRange(min=3))
+@click.option("--rounds", default=20, show_default=True, type=click.IntRange(min=3))
 @click.option("--json", "as_json", is_flag=True, help="one JSON object instead of a table")
 def learner(
-    workload: str, device: Literal["cpu", "cuda"], plain: bool, threads: int | None, updates: int, as_json: bool
+    workload: str, device: Literal["cpu", "cuda"], plain: bool, threads: int | None, rounds: int, as_json: bool
 ) -> None:
     """Time full updates (world model, heads, optimiser) on synthetic batches."""
     if threads:
         torch.set_num_threads(threads)
-    result = {"workload": workload, **measure(WORKLOADS[workload], device, fast=not plain, updates=updates)}
+    result = {"workload": workload, **measure(WORKLOADS[workload], device, not plain, rounds)}
     if as_json:
         click.echo(json.dumps(result, indent=1))
     else:
         Console().print(table(result))
 
 
-def measure(workload: Workload, device: Literal["cpu", "cuda"], fast: bool, updates: int) -> dict[str, Any]:
+def measure(workload: Workload, device: Literal["cpu", "cuda"], fast: bool, rounds: int) -> dict[str, Any]:
     """Everything that `bench learner` tells of one workload."""
     work = Bench(workload, device, fast=fast)
     gflop = count_gflop(workload)
@@ -91,14 +106,14 @@ def measure(workload: Workload, device: Literal["cpu", "cuda"], fast: bool, upda
     first = time.perf_counter() - started
     work.update()
     forget_peak_memory(device)
-    times = [timed(work.update) for _ in range(updates)]
+    times = [timed(work.update) for _ in range(rounds)]
     peak = peak_memory_mb(device)
     median = statistics.median(times)
     rate = gemm_gflops(device)
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
-        "fast": work.world.execution.compiled,
+        "compiled": work.world.execution.compiled,
         "median_ms": 1000 * median,
         "fastest_ms": 1000 * min(times),
         "slowest_ms": 1000 * max(times),
@@ -108,16 +123,17 @@ def measure(workload: Workload, device: Literal["cpu", "cuda"], fast: bool, upda
         "gflop": gflop,
         "machine_gflops": rate,
         "share_of_machine": gflop / median / rate,
-        "parts_ms": breakdown(work, max(3, updates // 4)),
+        "parts_ms": breakdown(work, max(3, rounds // 4)),
     }
 
 
 def count_gflop(workload: Workload) -> float:
     """Floating-point operations of matrix products and convolutions in one plain update, in 1e9."""
     plain = Bench(workload, fast=False)
-    with FlopCounterMode(display=False) as counter:
+    counter = FlopCounter()  # type: ignore[no-untyped-call]
+    with counter:
         torch.stack([*plain.losses().values()]).sum().backward()  # type: ignore[no-untyped-call]
-    return counter.get_total_flops() / 1e9
+    return counter.total / 1e9
 
 
 def gemm_gflops(device: str, size: int = 2048) -> float:
@@ -153,7 +169,7 @@ def timed(function: Callable[[], object]) -> float:
     """Seconds of one call, until the device has done its work."""
     start = time.perf_counter()
     function()
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - start
 

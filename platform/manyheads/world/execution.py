@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -43,20 +43,22 @@ class Compiled(Execution):
 
     compiled = True
 
-    def __init__(self, dtype: torch.dtype = torch.float32, mode: str | None = None) -> None:
+    def __init__(self, dtype: torch.dtype = torch.float32, options: Mapping[str, Any] | None = None) -> None:
         super().__init__(dtype)
-        self._mode = mode
+        self._options = dict(options or {})
         self._known: set[tuple[object, ...]] = set()
         self._regions: dict[Callable[..., object], Callable[..., object]] = {}
 
     def region(self, function: Callable[P, R]) -> Callable[P, R]:
         if function not in self._regions:
-            self._regions[function] = torch.compile(function, fullgraph=True, dynamic=False, mode=self._mode)
+            compiled = torch.compile(function, fullgraph=True, dynamic=False, options=self._options)
+            self._regions[function] = compiled
         return self._regions[function]  # type: ignore[return-value]
 
     @contextmanager
     def steady(self, *kind: object) -> Iterator[None]:
         """What has run once is not checked again against what was compiled."""
+        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         if kind in self._known:
             with torch.compiler.set_stance("default", skip_guard_eval_unsafe=True):
                 yield

@@ -1,0 +1,112 @@
+"""Updates on synthetic batches, to measure and compare the learner's speed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from manyheads.environment.places import Places
+from manyheads.experience.batch import Batch
+from manyheads.heads.actor_critic import ActorCritic, HeadSettings
+from manyheads.learning.fast import accelerate
+from manyheads.learning.learner import HeadLabels, Learner
+from manyheads.learning.optimizer import OptimizerSettings
+from manyheads.learning.settings import TrainingSettings
+from manyheads.world.model import World
+from manyheads.world.sizes import Size, WorldSettings
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Sizes of a world, of what it observes and does, and of a batch."""
+
+    size: Size
+    heads: int = 1
+    batch: int = 16
+    length: int = 64
+    vector: int = 0
+    image: tuple[int, int, int] | None = None
+    continuous: int = 0
+    choices: int = 0
+
+    @property
+    def interface(self) -> Places:
+        return Places(
+            image=self.image,
+            vector=tuple(f"vector{i}" for i in range(self.vector)),
+            continuous=tuple(f"action{i}" for i in range(self.continuous)),
+            discrete=(("choice", self.choices),) if self.choices else (),
+        )
+
+
+WORKLOADS: Mapping[str, Workload] = {
+    "demo": Workload("demo", heads=2, length=32, vector=5, continuous=1),
+    "proprio-1m": Workload("1m", vector=24, continuous=6),
+    "pixels-12m": Workload("12m", image=(64, 64, 3), choices=18),
+}
+
+
+class Bench:
+    """A fresh world with fresh heads and one random batch, updated as often as asked."""
+
+    def __init__(
+        self,
+        workload: Workload,
+        device: Literal["cpu", "cuda"] = "cpu",
+        precision: Literal["float32", "bfloat16"] = "bfloat16",
+        fast: bool = True,
+        seed: int = 0,
+    ) -> None:
+        torch.manual_seed(seed)
+        interface = workload.interface
+        self.workload = workload
+        self.world = World(interface, WorldSettings.model_validate({"size": workload.size})).to(device)
+        mask, settings = interface.mask(interface), HeadSettings()
+        names = [f"head{i}" for i in range(workload.heads)]
+        self.heads = {name: ActorCritic(interface, mask, self.world, settings).to(device) for name in names}
+        if fast:
+            accelerate(self.world, TrainingSettings(device=device, precision=precision))
+        self.learner = Learner(self.world, self.heads, OptimizerSettings(), seed)
+        self.batch, self.labels = self._data(device)
+        self.masks = (torch.ones(workload.batch, workload.vector, device=device), torch.ones(workload.batch).to(device))
+
+    def update(self) -> dict[str, float]:
+        """One full update; the metrics that it returns have been read, so the device is done with its losses."""
+        return self.learner.update(self.batch, self.labels, *self.masks).metrics
+
+    def losses(self) -> Mapping[str, Tensor]:
+        """The terms of one update, with their graph."""
+        return self.learner.losses(self.batch, self.labels, *self.masks)[0]
+
+    @property
+    def parameters(self) -> int:
+        """Trainable numbers of the world and the heads."""
+        modules = (self.world, *self.heads.values())
+        return sum(p.numel() for module in modules for p in module.parameters() if p.requires_grad)
+
+    def _data(self, device: str) -> tuple[Batch, dict[str, HeadLabels]]:
+        load, rows = self.workload, (self.workload.batch, self.workload.length)
+        action = torch.randn(*rows, load.continuous)
+        if load.choices:
+            choice = torch.nn.functional.one_hot(torch.randint(load.choices, rows), load.choices)
+            action = torch.cat([action, choice.float()], -1)
+        never = torch.zeros(rows, dtype=torch.bool, device=device)
+        start = self.world.initial(load.batch)
+        batch = Batch(
+            image=torch.randint(256, (*rows, *load.image), dtype=torch.uint8).to(device) if load.image else None,
+            vector=torch.randn(*rows, load.vector).to(device),
+            previous_action=action.to(device),
+            signals=torch.zeros(*rows, 0, device=device),
+            first=never,
+            last=never,
+            terminal=never,
+            instance=torch.zeros(load.batch, dtype=torch.long, device=device),
+            deter=start.deter,
+            stoch=start.stoch,
+        )
+        labels = {name: HeadLabels(torch.randn(rows).to(device), never, ~never) for name in self.heads}
+        return batch, labels
