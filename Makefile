@@ -29,7 +29,7 @@ demo: $(STAMP)
 	$(BIN)/manyheads train $(DEMO) dmc/cartpole-upright dmc/cartpole-park_left --settings demo --steps $(STEPS)
 	@file="$(DEMO)/goals/$$(printf '%s' "$$GOAL" | tr -cs 'A-Za-z0-9' '-').yaml"; set -ex; \
 	test -f "$$file" || $(BIN)/manyheads goal "$$GOAL" --environment dmc/cartpole --world $(DEMO) --yes --out "$$file"; \
-	$(BIN)/manyheads finetune $(DEMO) "$$file" --updates 1000; \
+	$(BIN)/manyheads finetune $(DEMO) "$$file" --updates 1500; \
 	$(BIN)/manyheads evaluate $(DEMO); \
 	$(BIN)/manyheads report $(DEMO) --out $(DEMO)/report.html
 
