@@ -13,6 +13,8 @@ from rich.table import Table
 from manyheads.storage import atomic
 from manyheads.storage.folder import WorldFolder
 
+STALE = ", on an earlier state of it: fine-tune it again"
+
 
 @click.command()
 @click.argument("world", type=click.Path(path_type=Path))
@@ -72,7 +74,7 @@ def _head(folder: WorldFolder, name: str) -> dict[str, Any]:
     stale = record["world_updates"] != state.get("updates", 0)
     return {
         "task": name,
-        "trained": record["run"] + (", on an earlier state of the world: fine-tune it again" if stale else ""),
+        "trained": ("jointly" if record["run"] == "train" else "on the frozen world") + (STALE if stale else ""),
         "mean_return": played["returns"]["mean"] if played else None,
         "success_rate": played["success_rate"] if played else None,
         "goal": folder.task(name).goal,

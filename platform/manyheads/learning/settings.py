@@ -10,6 +10,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from manyheads import yamlfile
 from manyheads.errors import ManyheadsError, unknown
 from manyheads.learning.optimizer import OptimizerSettings
 from manyheads.registry import registry
@@ -114,10 +115,7 @@ def _read(source: str | Path) -> dict[str, Any]:
     path = known.get(str(source), Path(source))
     if not path.exists():
         raise unknown("preset or settings file", str(source), known)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise ManyheadsError(f"{path} is not valid YAML: {error}") from None
+    values = yamlfile.read(path).data or {}
     if not isinstance(values, dict):
         raise ManyheadsError(f"{path} must hold a mapping of settings, not {type(values).__name__}.")
     return values
