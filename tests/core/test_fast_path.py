@@ -1,0 +1,196 @@
+"""The fast path gives what the plain path gives: states, losses and gradients."""
+
+import pytest
+import torch
+from small_agent import BOTH, VECTOR, random_batch, small_head, small_learner, small_world
+
+from manyheads.learning.fast import accelerate
+from manyheads.learning.settings import TrainingSettings
+from manyheads.world import scan
+from manyheads.world.execution import Compiled, Execution
+from manyheads.world.rssm import Latent
+
+PLACES = pytest.mark.parametrize("places", [VECTOR, BOTH], ids=["vector", "image and choices"])
+
+
+class Uncompiled(Compiled):
+    """The fast path's way of computing, without a compiler."""
+
+    def region(self, function):
+        return function
+
+
+class Traced(Compiled):
+    """Traced as for compiling, and run by torch's own operations."""
+
+    def region(self, function):
+        return torch.compile(function, fullgraph=True, dynamic=False, backend="aot_eager")
+
+
+class Explained(Execution):
+    """Counts the graphs that each region would be."""
+
+    compiled = True
+
+    def __init__(self):
+        super().__init__()
+        self.graphs = {}
+
+    def region(self, function):
+        def call(*args):
+            if function.__qualname__ not in self.graphs:
+                torch._dynamo.reset()
+                self.graphs[function.__qualname__] = torch._dynamo.explain(function)(*args).graph_count
+            return function(*args)
+
+        return call
+
+
+class Agent:
+    """A small world with two heads that predict something, and a batch; always the same numbers."""
+
+    def __init__(self, execution, places=VECTOR, fresh=False):
+        self.world = small_world(places)
+        self.heads = {name: small_head(self.world) for name in ("left", "right")}
+        self.world.execution = execution
+        self.learner = small_learner(self.world, self.heads)
+        batch, labels, *masks = random_batch(self.world)
+        self.arguments = batch, dict.fromkeys(self.heads, labels), *masks
+        for head in () if fresh else self.heads.values():
+            for two_hot in (head.reward, head.critic, head.slow_critic):
+                torch.nn.init.normal_(two_hot.out.weight, 0, 1e-3)
+
+    def losses(self):
+        return self.learner.losses(*self.arguments)[0]
+
+    def gradients(self):
+        torch.stack([*self.losses().values()]).sum().backward()
+        modules = {"world": self.world, **self.heads}
+        named = {f"{of}.{name}": p.grad for of, module in modules.items() for name, p in module.named_parameters()}
+        return {name: gradient for name, gradient in named.items() if gradient is not None}
+
+
+def compare(plain, other, tolerance=1e-5):
+    """Every loss, and every gradient by its tensor's norm; the critic's targets magnify rounding a hundred times."""
+    expected, found = plain.losses(), other.losses()
+    assert found.keys() == expected.keys()
+    for name, loss in expected.items():
+        assert abs(found[name] - loss) <= (5 if "policy" in name else 1) * tolerance * max(1, abs(loss)), name
+    expected, found = plain.gradients(), other.gradients()
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        assert (found[name] - gradient).norm() <= 100 * tolerance * (gradient.norm() + tolerance), name
+
+
+def scanned(execution, **settings):
+    """In float64: states, and gradients of a random function of them by the weights, tokens and start."""
+    world, random = small_world(**settings).double(), torch.Generator().manual_seed(0)
+    b, t, rssm = 3, 7, world.rssm
+    first = torch.rand(b, t, generator=random) < 0.3
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=random, dtype=torch.float64)
+
+    tokens = draw(b, t, world.encoder.size).requires_grad_()
+    start = Latent(draw(b, world.settings.deter), draw(b, world.settings.groups, world.settings.classes))
+    noise = torch.rand(b, t, world.settings.groups, generator=random, dtype=torch.float64)
+    arguments = start, tokens, 2 * draw(b, t, world.interface.action_size), first, noise
+    observed = scan.observe(rssm, execution, *arguments) if execution.compiled else rssm.observe(*arguments)
+    states = [*observed.latents, observed.posterior, observed.prior]
+    torch.stack([(state * draw(*state.shape)).sum() for state in states]).sum().backward()
+    return states, {"tokens": tokens.grad, **{name: p.grad for name, p in rssm.named_parameters()}}
+
+
+@pytest.mark.parametrize("settings", [{}, {"latent": "gaussian", "classes": 1}], ids=["categorical", "gaussian"])
+def test_the_scan_and_its_gradients_in_float64(settings):
+    states, gradients = scanned(Execution(torch.float64), **settings)
+    fast_states, fast_gradients = scanned(Uncompiled(torch.float64), **settings)
+    torch.testing.assert_close(fast_states, states, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(fast_gradients, gradients, rtol=1e-9, atol=1e-11)
+
+
+def test_the_scan_without_gradients():
+    with torch.no_grad():
+        world = small_world()
+        batch, *_ = random_batch(world)
+        observe = (batch.image, batch.vector, batch.previous_action, batch.first, Latent(batch.deter, batch.stoch))
+        noise = world.draw_noise(*batch.shape, generator=torch.Generator().manual_seed(0))
+        plain = world.observe(*observe, noise)
+        world.execution = Uncompiled()
+        torch.testing.assert_close(world.observe(*observe, noise), plain)
+
+
+@PLACES
+def test_losses_and_gradients(places):
+    compare(Agent(Execution(), places), Agent(Uncompiled(), places))
+
+
+@pytest.mark.slow
+def test_traced_graphs_give_the_same():
+    torch._dynamo.reset()
+    compare(Agent(Execution()), Agent(Traced()))
+
+
+@PLACES
+def test_bfloat16_is_near(places):
+    """Within 2% of a loss, or 0.02 where it is small; a few imagined latents become others, which moves returns."""
+    plain, short = Agent(Execution(), places).losses(), Agent(Uncompiled(torch.bfloat16), places).losses()
+    for name, loss in plain.items():
+        share = 0.15 if "policy" in name else 0.02
+        assert abs(short[name] - loss) <= share * max(1, abs(loss)), name
+
+
+def test_every_region_is_one_graph():
+    execution = Explained()
+    agent = Agent(execution, BOTH)
+    agent.learner.update(*agent.arguments)
+    assert len(execution.graphs) >= 8
+    assert set(execution.graphs.values()) == {1}
+
+
+def test_heads_alone_learn_the_same():
+    results = []
+    for agent in (Agent(Execution()), Agent(Uncompiled())):
+        batch, labels, *_ = agent.arguments
+        latents = agent.learner.losses(*agent.arguments)[1].detach()
+        results.append(agent.learner.update_heads(latents, batch.last, labels))
+    assert results[0] == pytest.approx(results[1], rel=1e-3, abs=1e-5)
+
+
+def test_without_a_compiler_it_says_so_and_goes_on(monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    world = small_world()
+    accelerate(world, TrainingSettings())
+    assert not world.execution.compiled
+    assert world.execution.dtype is torch.bfloat16
+    assert "Install g++ or clang++" in capsys.readouterr().err
+
+
+def test_settings_choose_the_path():
+    world = small_world()
+    accelerate(world, TrainingSettings(compile=False, precision="float32"))
+    assert not world.execution.compiled
+    assert world.execution.dtype is torch.float32
+
+
+@pytest.mark.slow
+def test_compiled_updates():
+    """As users run it: the plain numbers, exactly 0 from fresh heads, and other graphs for other shapes."""
+    quick = Agent(Execution())
+    accelerate(quick.world, TrainingSettings(precision="float32"))
+    execution = quick.world.execution
+    assert execution.compiled
+    compare(Agent(Execution()), quick)
+    fresh = Agent(execution, fresh=True).learner
+    arguments = Agent(execution).arguments
+    numbers = fresh.update(*arguments).metrics
+    assert numbers["left/imagined_reward"] == numbers["left/imagined_value"] == 0
+    for _ in range(3):
+        numbers = fresh.update(*arguments).metrics
+    assert numbers["left/imagined_reward"] != 0
+    batch, labels, *masks = random_batch(quick.world, sequences=2, rows=5)
+    shorter = batch, dict.fromkeys(quick.heads, labels), *masks
+    plain = Agent(Execution())
+    plain.arguments = quick.arguments = shorter
+    compare(plain, quick)
