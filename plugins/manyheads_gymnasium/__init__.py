@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import gymnasium
 
 NEEDS = {
-    "gymnasium.envs.mujoco": (("mujoco",), "dmc"),
+    "gymnasium.envs.mujoco": (("mujoco", "imageio"), "mujoco"),
     "gymnasium.envs.box2d": (("Box2D",), "box2d"),
     "gymnasium.envs.phys2d": (("jax",), "jax"),
     "gymnasium.envs.tabular": (("jax",), "jax"),
