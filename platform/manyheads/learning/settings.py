@@ -27,7 +27,6 @@ class TrainingSettings(BaseModel):
     ratio: float = Field(512.0, gt=0, description="replayed rows per environment row")
     slots: int = Field(16, ge=1, description="environments stepped in lock-step")
     workers: int = Field(0, ge=0, description="processes that step them; 0: this one")
-    random_rows: int = Field(0, ge=0, description="rows collected with random actions before anything is learned")
     capacity_rows: int = Field(1_000_000, ge=1024, description="rows kept in replay")
     capacity_bytes: int | None = Field(None, ge=1_000_000, description="bytes kept in replay")
     checkpoint_minutes: float = Field(5.0, gt=0)

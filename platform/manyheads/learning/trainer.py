@@ -71,7 +71,7 @@ class Trainer:
         collector, policies = self._open_collector(slots)
         labellers = self._labellers()
         rows_an_update = training.batch * training.length
-        before_learning = max(training.random_rows, rows_an_update, training.slots * training.length)
+        before_learning = max(rows_an_update, training.slots * training.length)
         with self._safely(progress) as stopping:
             while self.steps < steps and not stopping():
                 result = collector.collect(policies.act)
