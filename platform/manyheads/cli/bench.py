@@ -100,7 +100,6 @@ def learner(
 def measure(workload: Workload, device: Literal["cpu", "cuda"], fast: bool, rounds: int) -> dict[str, Any]:
     """Everything that `bench learner` tells of one workload."""
     work = Bench(workload, device, fast=fast)
-    gflop = count_gflop(workload)
     started = time.perf_counter()
     work.update()
     first = time.perf_counter() - started
@@ -109,7 +108,7 @@ def measure(workload: Workload, device: Literal["cpu", "cuda"], fast: bool, roun
     times = [timed(work.update) for _ in range(rounds)]
     peak = peak_memory_mb(device)
     median = statistics.median(times)
-    rate = gemm_gflops(device)
+    rate, gflop = gemm_gflops(device), count_gflop(workload)
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
