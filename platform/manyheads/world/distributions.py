@@ -56,7 +56,9 @@ def two_hot_loss(logits: Tensor, target: Tensor, bins: Tensor) -> Tensor:
     weight = ((target - low) / (high - low)).clamp(0, 1)
     distance = torch.arange(BINS, dtype=bins.dtype, device=bins.device) - below.to(bins.dtype)[..., None]
     share = torch.where(distance == 0, 1 - weight[..., None], torch.where(distance == 1, weight[..., None], 0))
-    return -(share * logits.log_softmax(-1)).sum(-1)
+    top = logits.detach().amax(-1, keepdim=True)  # as in softmax: a compiler computes what both need once
+    normalizer = (logits - top).exp().sum(-1, keepdim=True).log() + top
+    return normalizer.squeeze(-1) - (share * logits).sum(-1)
 
 
 # --- categorical -----------------------------------------------------------------------------------------
