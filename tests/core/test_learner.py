@@ -121,8 +121,29 @@ def test_nan_is_refused_by_name_and_nothing_changes(term):
     assert all(p.grad is None for p in (*world.parameters(), *head.parameters()))
 
 
-def test_a_frozen_world_stays_and_its_heads_learn():
-    world = small_world()
+def test_harmonised_losses_are_minimised_and_the_terms_stay_comparable():
+    scales = {"dyn": 1.0, "rep": 0.1, "vector": 1.0, "image": 0.5}
+    fixed, world = (small_world(scales=scales, loss_weights=kind) for kind in ("fixed", "harmonised"))
+    batch, _, *masks = random_batch(world)
+    for index, s in enumerate(world.harmony.s.values()):
+        torch.nn.init.constant_(s, index - 1.5)
+    plain = small_learner(fixed, {}).losses(batch, {}, *masks)[0]
+    learner = small_learner(world, {})
+    losses = learner.losses(batch, {}, *masks)[0]
+    expected = 0
+    for name, s in world.harmony.s.items():
+        torch.testing.assert_close(losses[f"world/{name}"], plain[f"world/{name}"])
+        expected += plain[f"world/{name}"] / s.exp() + scales[name] * torch.log(1 + s.exp())
+    torch.testing.assert_close(sum(losses.values()), expected)
+    before = _weights(world)
+    metrics = learner.update(batch, {}, *masks).metrics
+    assert metrics["world/dyn_weight"] == pytest.approx(before["0.harmony.s.dyn"].neg().exp().item())
+    assert not any(torch.equal(s, before[f"0.harmony.s.{name}"]) for name, s in world.harmony.s.items())
+
+
+@pytest.mark.parametrize("loss_weights", ["fixed", "harmonised"])
+def test_a_frozen_world_stays_and_its_heads_learn(loss_weights):
+    world = small_world(loss_weights=loss_weights)
     head = small_head(world)
     learner = small_learner(world, {"task": head}, train_world=False)
     batch, labels, *masks = random_batch(world)

@@ -86,6 +86,18 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.M
     assert same(weights(straight), weights(stopped))
 
 
+def test_learned_loss_weights_are_saved_and_go_on(tmp_path: Path) -> None:
+    folder = tmp_path / "world"
+    learned = []
+    for steps, settings in ((100, [*TINY, "--set=world.loss_weights=harmonised"]), (140, [])):
+        run("train", folder, TASKS[0], "--steps", steps, *settings)
+        harmony = load(folder).model.harmony
+        assert harmony is not None
+        learned.append({name: s.item() for name, s in harmony.s.items()})
+    assert learned[0].keys() == {"dyn", "rep", "vector"}
+    assert all(0 != s != learned[1][name] for name, s in learned[0].items())
+
+
 def test_fine_tuning_leaves_the_world_alone_and_needs_no_steps(world: Path) -> None:
     before = WorldFolder.open(world)
     rows = before.replay(read_only=True).rows

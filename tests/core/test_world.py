@@ -1,5 +1,7 @@
 """Worlds: what they accept, what acting and observing have in common, their variants."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +11,9 @@ from small_agent import BOTH, VECTOR, random_batch, small_head, small_learner, s
 
 from manyheads.environment.places import Places
 from manyheads.errors import ManyheadsError
+from manyheads.learning.optimizer import LaProp, OptimizerSettings
 from manyheads.world.distributions import sample_one_hot, symexp, symlog, two_hot_bins, two_hot_loss
+from manyheads.world.harmony import Harmony
 from manyheads.world.latents import normal_kl
 from manyheads.world.model import World
 from manyheads.world.rssm import Latent
@@ -171,3 +175,37 @@ def test_absolute_reconstruction_error():
     torch.testing.assert_close(sums[0][0]["vector"], error.square().sum(-1))
     torch.testing.assert_close(sums[1][0]["vector"], error.abs().sum(-1))
     assert (sums[1][0]["image"] > sums[0][0]["image"]).all()
+
+
+@pytest.mark.parametrize("s", [-2.0, 0.0, 0.7])
+def test_a_harmonised_loss_and_its_gradient(s):
+    harmony = Harmony(["dyn"])
+    torch.nn.init.constant_(harmony.s["dyn"], s)
+    loss = torch.tensor([0.5, 40.0], requires_grad=True)
+    counted = harmony("dyn", loss)
+    torch.testing.assert_close(counted, loss / math.exp(s) + math.log(1 + math.exp(s)))
+    counted.sum().backward()
+    torch.testing.assert_close(loss.grad, torch.full((2,), math.exp(-s)))
+    sigmoid = 1 / (1 + math.exp(-s))
+    torch.testing.assert_close(harmony.s["dyn"].grad, torch.tensor(2 * sigmoid - 40.5 / math.exp(s)))
+    torch.testing.assert_close(harmony.weights(), {"dyn": torch.tensor(math.exp(-s))})
+
+
+@pytest.mark.parametrize("loss", [0.02, 1.0, 50.0])
+def test_a_learned_weight_settles_where_its_gradient_is_zero(loss):
+    harmony = Harmony(["dyn"])
+    optimizer = LaProp(dict(harmony.named_parameters()), OptimizerSettings(rate=1e-2, warmup=0))
+    for _ in range(1000):
+        harmony("dyn", torch.tensor(loss)).backward()
+        optimizer.step()
+    s = harmony.s["dyn"].item()
+    assert s == pytest.approx(math.log((loss + math.sqrt(loss**2 + 4 * loss)) / 2), abs=0.02)
+    assert loss / math.exp(s) == pytest.approx(1 / (1 + math.exp(-s)), rel=0.04)
+
+
+def test_only_harmonised_worlds_have_weights_to_learn():
+    fixed, harmonised = (dict(small_world(loss_weights=kind).named_parameters()) for kind in ("fixed", "harmonised"))
+    assert fixed.keys() == dict(small_world().named_parameters()).keys()
+    assert harmonised.keys() - fixed.keys() == {f"harmony.s.{name}" for name in ("dyn", "rep", "vector", "image")}
+    assert all(torch.equal(tensor, harmonised[name]) for name, tensor in fixed.items())
+    assert [*small_world(VECTOR, loss_weights="harmonised").harmony.s] == ["dyn", "rep", "vector"]

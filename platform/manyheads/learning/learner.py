@@ -73,16 +73,23 @@ class Learner:
     def losses(
         self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor
     ) -> tuple[dict[str, Tensor], Latent]:
-        """The scaled terms (`world/dyn`, `TASK/policy`) whose sum an update minimises; (B, T) latents."""
+        """The scaled terms (`world/dyn`, `TASK/policy`) whose sum an update minimises; (B, T) latents.
+
+        Learned weights leave the terms as they are and have one of their own, `world/harmony`: what they add.
+        """
         noise = self.world.draw_noise(*batch.shape, generator=self.generators[WORLD])
         start = Latent(batch.deter, batch.stoch)
         with torch.set_grad_enabled(self.train_world):
             observed = self.world.observe(batch.image, batch.vector, batch.previous_action, batch.first, start, noise)
         losses: dict[str, Tensor] = {}
         if self.train_world:
-            scales = self.world.settings.scales.model_dump()
-            terms = self.world.losses(observed, batch.image, batch.vector, vector_mask, image_mask)
-            losses = {f"{WORLD}/{name}": scales[name] * loss.mean() for name, loss in terms.items()}
+            scales, harmony = self.world.settings.scales.model_dump(), self.world.harmony
+            rows = self.world.losses(observed, batch.image, batch.vector, vector_mask, image_mask)
+            terms = {name: loss.mean() for name, loss in rows.items()}
+            losses = {f"{WORLD}/{name}": scales[name] * loss for name, loss in terms.items()}
+            if harmony is not None:
+                added = [scales[name] * (harmony(name, loss) - loss) for name, loss in terms.items()]
+                losses[f"{WORLD}/harmony"] = torch.stack(added).sum()
         losses |= self._head_losses(observed.latents, batch.last, labels)
         return losses, observed.latents
 
@@ -137,6 +144,8 @@ class Learner:
         checked = list(numbers)
         for name, head in self.heads.items():
             numbers |= {f"{name}/{key}": value for key, value in head.metrics().items()}
+        if self.train_world and self.world.harmony is not None:
+            numbers |= {f"{WORLD}/{name}_weight": weight for name, weight in self.world.harmony.weights().items()}
         device = self.world.device
         stacked = torch.stack([torch.as_tensor(x, dtype=torch.float32, device=device) for x in numbers.values()])
         metrics = dict(zip(numbers, stacked.tolist(), strict=True))

@@ -12,6 +12,7 @@ from manyheads.world.decoder import Decoder
 from manyheads.world.distributions import symexp, symlog
 from manyheads.world.encoder import Encoder
 from manyheads.world.execution import Execution
+from manyheads.world.harmony import Harmony
 from manyheads.world.rssm import RSSM, Latent, Observed
 from manyheads.world.sizes import WorldSettings
 
@@ -33,6 +34,13 @@ class World(nn.Module):
         self.encoder = Encoder(interface, settings)
         self.rssm = RSSM(settings, interface.action_size, self.encoder.size)
         self.decoder = Decoder(interface, settings)
+        self.harmony = Harmony(self.terms) if settings.loss_weights == "harmonised" else None
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of this world's losses."""
+        seen = {"vector": self.decoder.vector, "image": self.decoder.image}
+        return ("dyn", "rep", *(name for name, network in seen.items() if network is not None))
 
     @property
     def device(self) -> torch.device:
@@ -72,7 +80,7 @@ class World(nn.Module):
         vector_mask: Tensor,
         image_mask: Tensor,
     ) -> dict[str, Tensor]:
-        """Unscaled losses (B, T): `image`, `vector`, `dyn`, `rep`.
+        """Unscaled losses (B, T), one for each of `terms`.
 
         Sequence b is reconstructed only in the places that its instance has: vector_mask (B, V), image_mask
         (B,).

@@ -59,6 +59,9 @@ class WorldSettings(BaseModel):
     )
     reconstruction: Literal["squared", "absolute"] = Field(default="squared", description="error")
     scales: LossScales = Field(default_factory=LossScales)
+    loss_weights: Literal["fixed", "harmonised"] = Field(
+        default="fixed", description="harmonised: each loss has a learned weight, times its scale"
+    )
 
     @model_validator(mode="before")
     @classmethod
