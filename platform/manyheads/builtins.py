@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from manyheads.rewards.contract import RewardKind
 
 COMMANDS = {
-    "bench": "measure the speed of one update on this machine",
+    "bench": "measure the speed of one update, and of training, on this machine",
     "doctor": "what this machine has, what is missing and the command that mends it",
     "evaluate": "play heads in the simulator and compare them with a random policy",
     "finetune": "train a head on a frozen world",

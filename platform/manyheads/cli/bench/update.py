@@ -1,23 +1,26 @@
-"""`manyheads bench`: how fast this machine learns."""
+"""`manyheads bench learner`: what one update costs, and where."""
 
 from __future__ import annotations
 
-import json
-import platform
 import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
 import click
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from manyheads.cli.bench.machine import (
+    device_name,
+    forget_peak_memory,
+    gemm_gflops,
+    peak_memory_mb,
+    show,
+    timed,
+)
 from manyheads.learning.workload import WORKLOADS, Bench, Workload
 from manyheads.world.execution import Execution
 
@@ -72,12 +75,7 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
 
-@click.group()
-def bench() -> None:
-    """Measure the speed of one update on this machine."""
-
-
-@bench.command()
+@click.command()
 @click.option("--workload", default="proprio-1m", show_default=True, type=click.Choice([*WORKLOADS]))
 @click.option("--device", default="cpu", show_default=True, type=click.Choice(["cpu", "cuda"]))
 @click.option("--plain", is_flag=True, help="the plain path: uncompiled, float32")
@@ -91,10 +89,7 @@ def learner(
     if threads:
         torch.set_num_threads(threads)
     result = {"workload": workload, **measure(WORKLOADS[workload], device, not plain, rounds)}
-    if as_json:
-        click.echo(json.dumps(result, indent=1))
-    else:
-        Console().print(table(result))
+    show(f"One update, {workload}", result, as_json)
 
 
 def measure(workload: Workload, device: Literal["cpu", "cuda"], fast: bool, rounds: int) -> dict[str, Any]:
@@ -110,7 +105,7 @@ def measure(workload: Workload, device: Literal["cpu", "cuda"], fast: bool, roun
     median = statistics.median(times)
     rate, gflop = gemm_gflops(device), count_gflop(workload)
     return {
-        "device": torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine(),
+        "device": device_name(device),
         "threads": torch.get_num_threads(),
         "compiled": work.world.execution.compiled,
         "median_ms": 1000 * median,
@@ -135,13 +130,6 @@ def count_gflop(workload: Workload) -> float:
     return counter.total / 1e9
 
 
-def gemm_gflops(device: str, size: int = 2048) -> float:
-    """What this machine reaches in bfloat16 matrix products, in 1e9 operations a second."""
-    a = torch.randn(size, size, dtype=torch.bfloat16, device=device)
-    best = min(timed(lambda: (a @ a).sum().item()) for _ in range(12))
-    return 2 * size**3 / best / 1e9
-
-
 def breakdown(work: Bench, updates: int) -> Mapping[str, float]:
     """Milliseconds by part of an update, medians; without the forward parts' own names, the rest of each phase."""
     watch = Stopwatch(work.world.execution)
@@ -162,43 +150,3 @@ def breakdown(work: Bench, updates: int) -> Mapping[str, float]:
         rows.append({**inside, **parts})
     work.world.execution = watch.inner
     return {name: 1000 * statistics.median(row[name] for row in rows) for name in rows[-1]}
-
-
-def timed(function: Callable[[], object]) -> float:
-    """Seconds of one call, until the device has done its work."""
-    start = time.perf_counter()
-    function()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def forget_peak_memory(device: str) -> None:
-    """Starts a new peak, so that compiling does not count."""
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    elif (references := Path("/proc/self/clear_refs")).exists():
-        references.write_text("5")
-
-
-def peak_memory_mb(device: str) -> float | None:
-    """The device's, or on a CPU this process's, largest memory; None where the system does not say."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated() / 1e6
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return None
-    kilobytes = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    return int(kilobytes) * 1024 / 1e6
-
-
-def table(result: Mapping[str, Any]) -> Table:
-    """What was measured, a line each."""
-    view = Table(title=f"One update, {result['workload']}", show_header=False)
-    view.add_column()
-    view.add_column(justify="right")
-    for name, value in result.items():
-        for key, number in value.items() if isinstance(value, dict) else [(name, value)]:
-            shown = f"{number:,.2f}" if isinstance(number, float) else str(number)
-            view.add_row(f"  {key}" if isinstance(value, dict) else key, shown)
-    return view

@@ -1,0 +1,154 @@
+"""`manyheads bench loop`: what training as a whole costs, and where its time goes."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+
+from manyheads.cli.bench import pictures
+from manyheads.cli.bench.clock import Clock
+from manyheads.cli.bench.machine import device_name, show, timed
+from manyheads.cli.train import records
+from manyheads.experience.replay import Replay
+from manyheads.experience.simulators import Local
+from manyheads.experience.workers import Workers
+from manyheads.learning.labels import Labeller
+from manyheads.learning.learner import Learner
+from manyheads.learning.policies import Policies
+from manyheads.learning.settings import Settings, load_settings
+from manyheads.learning.trainer import Trainer
+from manyheads.report.metrics import Metrics
+from manyheads.report.progress import Progress
+from manyheads.storage.folder import WorldFolder
+from manyheads.task import Task, load_task
+
+UPDATE, REST = "update", "rest of the loop"
+
+PARTS: tuple[tuple[type, str, str], ...] = (
+    (Local, "start", "environments"),
+    (Local, "wait", "environments"),
+    (Workers, "start", "environments"),
+    (Workers, "wait", "environments"),
+    (Policies, "act", "acting"),
+    (Replay, "add", "writing rows"),
+    (Replay, "sample", "sampling"),
+    (Labeller, "__call__", "labels"),
+    (Learner, "update", UPDATE),
+    (Replay, "write_latents", "writing latents"),
+    (Metrics, "write", "metrics"),
+    (Trainer, "save", "saving"),
+)
+"""which part of training a method is; inside `saving` nothing else counts"""
+
+WARM_UPDATES = 8
+"""updates before measuring begins: the first compile"""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A task to train on and the settings that it is trained with."""
+
+    task: Callable[[], Task]
+    preset: str
+    overrides: tuple[str, ...] = ()
+
+
+LOOPS: Mapping[str, Loop] = {
+    "walker": Loop(lambda: load_task("dmc/walker-walk"), "proprio"),
+    "image": Loop(pictures.task, "pixels", ("world.size=1m",)),
+}
+
+
+@click.command()
+@click.option("--workload", default="walker", show_default=True, type=click.Choice([*LOOPS]))
+@click.option("--updates", default=100, show_default=True, type=click.IntRange(min=1), help="updates to measure")
+@click.option("--threads", type=click.IntRange(min=1), help="threads of the CPU  [default: all cores]")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="one setting, as world.size=12m")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object instead of a table")
+def loop(workload: str, updates: int, threads: int | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Time real training: environments, acting, replay on the disk, updates, saving.
+
+    `walker` is dmc/walker-walk with the preset `proprio`; `image` has an Atari game's shapes (64 x 64 x 3 pictures,
+    18 choices) from a made-up environment that costs next to nothing, with the preset `pixels` at world.size=1m.
+
+    The learner is `waiting` while no update runs: while the loop acts, steps environments, writes, samples, labels or
+    saves (once, at the end; training saves every five minutes). It is a share of all time that was measured. Replay
+    lies in the system's folder for temporary files (TMPDIR).
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    chosen = LOOPS[workload]
+    settings = load_settings(chosen.preset, (*chosen.overrides, *overrides))
+    with tempfile.TemporaryDirectory(prefix="manyheads-bench-") as folder:
+        result = measure(chosen.task(), settings, updates, Path(folder) / "world")
+    show(f"Training, {workload}", {"workload": workload, **result}, as_json)
+
+
+def measure(task: Task, settings: Settings, updates: int, folder: Path) -> dict[str, Any]:
+    """Everything that `bench loop` tells of one workload; steps are rows, `parts_ms` milliseconds for each update.
+
+    A part on a CUDA device ends when what it returns has been read back; what is still running then, as the
+    optimiser's step, counts as the next part's.
+    """
+    training = settings.training
+    trainer = Trainer(WorldFolder.create(folder, settings, records([task])), [task])
+    rows_an_update = training.batch * training.length / training.ratio
+    begin = training.length * max(training.batch, training.slots) + rows_an_update * WARM_UPDATES
+    end = _lock_steps(begin, training.slots) + _lock_steps(updates * rows_an_update, training.slots)
+    clock = Clock()
+    try:
+        with Metrics(folder) as metrics, Progress(end, "measuring") as progress:
+            trainer.collect_and_learn(_lock_steps(begin, training.slots), progress, metrics)
+            steps, before = trainer.steps, trainer.updates
+            with clock.watching(PARTS), clock.part(REST):
+                trainer.collect_and_learn(end, progress, metrics)
+        acting = {"1 environment": acting_ms(trainer, task, 1), "16 environments": acting_ms(trainer, task, 16)}
+    finally:
+        trainer.close()
+    seconds = sum(clock.seconds.values())
+    done = trainer.updates - before
+    parts = sorted(clock.seconds.items(), key=lambda part: -part[1])
+    return {
+        "task": task.name,
+        "size": settings.world.size,
+        "environments": training.slots,
+        "replayed_rows_per_row": training.ratio,
+        "device": device_name(training.device),
+        "threads": torch.get_num_threads(),
+        "compiled": trainer.world.execution.compiled,
+        "seconds": seconds,
+        "steps": trainer.steps - steps,
+        "updates": done,
+        "steps_per_second": (trainer.steps - steps) / seconds,
+        "updates_per_second": done / seconds,
+        "update_ms": 1000 * clock.seconds[UPDATE] / done,
+        "waiting": 1 - clock.seconds[UPDATE] / seconds,
+        "acting_ms": acting,
+        "parts_ms": {name: 1000 * part / done for name, part in parts},
+        "shares": {name: part / seconds for name, part in parts},
+    }
+
+
+def acting_ms(trainer: Trainer, task: Task, count: int, calls: int = 100) -> float:
+    """Milliseconds, a median, of choosing one action in each of `count` environments: world.step and head.act."""
+    policies = Policies(trainer.world, trainer.heads, [task.name] * count, seed=0)
+    interface, random = trainer.world.interface, np.random.default_rng(0)
+    image = random.integers(0, 256, (count, *interface.image), np.uint8) if interface.image else None
+    vector = random.standard_normal((count, len(interface.vector))).astype(np.float32)
+    first = np.zeros(count, np.bool_)
+    times = [timed(lambda: policies.act(image, vector, first)) for _ in range(5 + calls)]
+    return 1000 * statistics.median(times[5:])
+
+
+def _lock_steps(rows: float, slots: int) -> int:
+    """Rows of the whole lock-steps that bring at least so many."""
+    return ceil(rows / slots) * slots
