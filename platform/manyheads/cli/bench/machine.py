@@ -7,7 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import torch
@@ -36,19 +36,19 @@ def gemm_gflops(device: str, size: int = 2048) -> float:
     return 2 * size**3 / best / 1e9
 
 
-def forget_peak_memory(device: str) -> None:
+def forget_peak_memory(device: str, process: int | Literal["self"] = "self") -> None:
     """Starts a new peak, so that compiling does not count."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    elif (references := Path("/proc/self/clear_refs")).exists():
+    elif (references := Path(f"/proc/{process}/clear_refs")).exists():
         references.write_text("5")
 
 
-def peak_memory_mb(device: str) -> float | None:
-    """The device's, or on a CPU this process's, largest memory; None where the system does not say."""
+def peak_memory_mb(device: str, process: int | Literal["self"] = "self") -> float | None:
+    """The device's, or on a CPU the process's, largest memory; None where the system does not say."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 1e6
-    status = Path("/proc/self/status")
+    status = Path(f"/proc/{process}/status")
     if not status.exists():
         return None
     kilobytes = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))
