@@ -49,7 +49,7 @@ def reproduce(
         try:
             for mark in [*(band.mark for band in bands(task, suite)[0] if band.mark < steps), steps]:
                 trainer.collect_and_learn(mark // repeat, progress, metrics)
-                for comparison in compare(_returns(world, chosen[0]), repeat, task, suite)[told:]:
+                for comparison in compare(_returns(world, chosen[0]), trainer.steps, repeat, task, suite)[told:]:
                     progress.say(_sentence(task, comparison))
                     told += 1
         finally:
@@ -58,7 +58,7 @@ def reproduce(
     figure = draw(returns, repeat, task, suite)
     figure.savefig(world / "curve.svg")
     figure.savefig(world / "curve.png", dpi=120)
-    _print(task, compare(returns, repeat, task, suite), as_json)
+    _print(task, compare(returns, trainer.steps, repeat, task, suite), as_json)
 
 
 def _returns(world: Path, task: Task) -> Series:

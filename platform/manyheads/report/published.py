@@ -60,14 +60,14 @@ def bands(task: str, suite: Suite) -> tuple[list[Band], int]:
     return [Band(mark=int(mark), **values) for mark, values in marks.items()], int(table["window"])
 
 
-def compare(returns: Series, repeat: int, task: str, suite: Suite) -> list[Comparison]:
-    """Our score at every mark that the run has passed; `returns` are of training episodes, at rows collected."""
+def compare(returns: Series, rows: int, repeat: int, task: str, suite: Suite) -> list[Comparison]:
+    """Our score at every mark that a run of so many rows has reached; `returns` are of training episodes, at rows."""
     found, window = bands(task, suite)
     steps, values = np.array(returns.step) * repeat, np.array(returns.value)
     comparisons = []
     for band in found:
         inside = (steps > band.mark - window) & (steps <= band.mark)
-        if steps.size and steps[-1] >= band.mark - window // 20 and inside.any():
+        if rows * repeat >= band.mark and inside.any():
             comparisons.append(Comparison(band, float(values[inside].mean()), int(inside.sum())))
     return comparisons
 
