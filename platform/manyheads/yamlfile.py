@@ -95,6 +95,17 @@ def read(path: Path) -> Document:
     return Document(path, parsed.data, parsed.lines)
 
 
+def read_setting(text: str, example: str) -> tuple[str, Any]:
+    """Name and value of `--set NAME=VALUE`; the value is read as it would be in a file."""
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise ManyheadsError(f"--set {text}: expected NAME=VALUE, for example --set {example}.")
+    try:
+        return name, parse(value).data
+    except YamlProblem as problem:
+        raise ManyheadsError(f"--set {text}: {problem.message}. Quote what is meant as a text.") from None
+
+
 def write(path: Path, data: Mapping[str, Any]) -> None:
     """Atomically writes plain data as YAML for people: small things in one line, others in blocks."""
     text = yaml.dump(

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 from rich.console import Console
 
 from manyheads import LanguageModel, ManyheadsError, TaskFile, load_task
@@ -20,6 +19,7 @@ from manyheads.registry import registry
 from manyheads.rewards.describe import describe
 from manyheads.rewards.spec import RewardSpec
 from manyheads.storage.folder import WorldFolder
+from manyheads.yamlfile import read_setting
 from manyheads_glam import preview
 from manyheads_glam.experience import Seen, look, ranges
 from manyheads_glam.transcript import write_jsonl
@@ -98,7 +98,7 @@ def slug(sentence: str) -> str:
 
 def _instance(folder: WorldFolder | None, environment: str | None, settings: Sequence[str]) -> Instance:
     """The instance: of a world's own options where there is one, with the options given here on top."""
-    options = dict(_setting(text) for text in settings)
+    options = dict(read_setting(text, "action_repeat=2") for text in settings)
     if folder is None:
         if environment is None:
             raise ManyheadsError("Say where: --environment NAME, or --world WORLD (`manyheads list environments`).")
@@ -111,16 +111,6 @@ def _instance(folder: WorldFolder | None, environment: str | None, settings: Seq
     instance = registry().environments[name].instance({**own, **options})
     folder.record_of(instance)
     return instance
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    name, sign, value = text.partition("=")
-    if not sign:
-        raise ManyheadsError(f"--set {text}: expected OPTION=VALUE, for example --set action_repeat=2.")
-    try:
-        return name, yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ManyheadsError(f"--set {text}: {value!r} is no value; quote it.") from None
 
 
 def _model(name: str) -> LanguageModel:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from manyheads import yamlfile
 from manyheads_glam.catalogue import Role
 from manyheads_glam.evidence import Side
 
@@ -50,12 +51,11 @@ class Near:
 @cache
 def examples() -> tuple[Example, ...]:
     """The packaged index, in files by kind of thing."""
-    folder = files("manyheads_glam") / "examples"
+    folder = Path(str(files("manyheads_glam"))) / "examples"
     adapter = TypeAdapter(list[Example])
     found: list[Example] = []
-    for file in sorted(folder.iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".yaml"):
-            found += adapter.validate_python(yaml.safe_load(file.read_text(encoding="utf-8")))
+    for file in sorted(folder.glob("*.yaml")):
+        found += adapter.validate_python(yamlfile.read(file).data)
     return tuple(found)
 
 

@@ -70,7 +70,7 @@ def test_a_task_file_and_another_environment(check):
 
 
 def test_options_are_checked(check):
-    for setting, message in [("size=3", "no option of test/thing named 'size'"), ("size", "OPTION=VALUE")]:
+    for setting, message in [("size=3", "no option of test/thing named 'size'"), ("size", "NAME=VALUE")]:
         problem = check(SPEC, "--set", setting).exception
         assert isinstance(problem, ManyheadsError)
         assert message in str(problem)

@@ -18,6 +18,10 @@ from manyheads.learning.settings import head_settings, load_settings
         ("heads.actor_crtic.horizon=3", "There is no head named 'actor_crtic'. Did you mean actor_critic?"),
         ("heads.actor_critic=3", "--set: setting heads.actor_critic=3: "),
         ("training.batch=many", "--set: setting training.batch='many': Input should be a valid integer"),
+        ("training.batch", "--set training.batch: expected NAME=VALUE, for example --set training.batch=16."),
+        ("training.batch=[1", "--set training.batch=[1: no valid YAML: "),
+        ("training.batch=.inf", "--set training.batch=.inf: .inf is no finite number."),
+        ("training.batch=0x10", "setting training.batch='0x10': Input should be a valid integer"),
         ("world.kernel=4", "--set: setting world: Value error, kernel=4 is even"),
     ],
 )

@@ -146,7 +146,11 @@ def test_a_file_of_another_goal_is_not_overwritten(run, tmp_path):
     [
         ((), "--environment NAME"),
         (("--environment", "dmc/cartpoel"), "Did you mean dmc/cartpole"),
-        (("--environment", "dmc/cartpole", "--set", "repeat"), "OPTION=VALUE"),
+        (
+            ("--environment", "dmc/cartpole", "--set", "repeat"),
+            "expected NAME=VALUE, for example --set action_repeat=2",
+        ),
+        (("--environment", "dmc/cartpole", "--set", "camera=[1"), r"--set camera=\[1: no valid YAML"),
         (("--environment", "dmc/cartpole", "--set", "speed=3"), "no option of dmc/cartpole named 'speed'"),
         (("--world", "nowhere"), "holds no world"),
     ],

@@ -12,13 +12,13 @@ import click
 
 from manyheads.cli import console
 from manyheads.environment.contract import Signal
-from manyheads.errors import ManyheadsError
 from manyheads.registry import registry
 from manyheads.rewards.describe import describe
-from manyheads.rewards.document import Refused, read_document
+from manyheads.rewards.document import read_document
 from manyheads.rewards.finding import Finding, errors
 from manyheads.rewards.spec import RewardSpec
 from manyheads.rewards.validate import check_name, check_text, read_text
+from manyheads.yamlfile import read_setting
 
 
 @click.group()
@@ -32,7 +32,7 @@ def reward() -> None:
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
 def signals(environment: str, settings: Sequence[str], as_json: bool) -> None:
     """List what ENVIRONMENT measures: what specifications, goals and success may speak about."""
-    measured = registry().environments[environment].instance(dict(map(_setting, settings))).signals
+    measured = registry().environments[environment].instance(_options(settings)).signals
     if as_json:
         click.echo(json.dumps([asdict(signal) for signal in measured], indent=1, ensure_ascii=False))
         return
@@ -53,7 +53,7 @@ def check(context: click.Context, file: Path, environment: str | None, settings:
     if spec is not None:
         name = environment or spec.environment
         own = _options_of(text) if name == spec.environment else {}
-        instance = registry().environments[name].instance({**own, **dict(map(_setting, settings))})
+        instance = registry().environments[name].instance({**own, **_options(settings)})
         spec, findings = check_text(text, instance.signals)
         if spec is not None:
             findings += check_name(spec, instance)
@@ -85,11 +85,5 @@ def _options_of(text: str) -> dict[str, Any]:
     return options if isinstance(options, dict) else {}
 
 
-def _setting(text: str) -> tuple[str, Any]:
-    name, sign, value = text.partition("=")
-    if not sign:
-        raise ManyheadsError(f"--set {text}: expected OPTION=VALUE, for example --set task=swingup.")
-    try:
-        return name, read_document(value)
-    except Refused as refused:
-        raise ManyheadsError(f"--set {text}: {refused.message}") from None
+def _options(settings: Sequence[str]) -> dict[str, Any]:
+    return dict(read_setting(text, "task=swingup") for text in settings)

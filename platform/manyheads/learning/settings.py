@@ -7,7 +7,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from manyheads import yamlfile
@@ -121,16 +120,11 @@ def _read(source: str | Path) -> dict[str, Any]:
 
 
 def _override(values: dict[str, Any], override: str) -> None:
-    key, sign, text = override.partition("=")
-    if not sign or not key:
-        raise ManyheadsError(f"--set {override}: expected key=value, for example training.batch=16.")
+    key, value = yamlfile.read_setting(override, "training.batch=16")
     *groups, name = key.split(".")
     target = values
     for group in groups:
         target = target.setdefault(group, {})
         if not isinstance(target, dict):
             raise ManyheadsError(f"--set {override}: {group!r} is a value, not a group of settings.")
-    try:
-        target[name] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        target[name] = text
+    target[name] = value
