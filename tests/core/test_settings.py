@@ -44,6 +44,43 @@ def test_settings_of_a_head() -> None:
     assert head_settings(load_settings("demo"), "actor_critic").horizon == 15
 
 
+def test_a_preset_that_changed_since_leaves_a_worlds_own_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world, tasks = tmp_path / "world", ["dmc/cartpole-swingup"]
+    asked = ["training.batch=4", "heads.actor_critic.horizon=3"]
+    made, _ = open_or_create(world, tasks, "demo", [*asked, "world.free_nats=0.7", "optimizer.rate=1e-3"])
+    again, _ = open_or_create(world, tasks, "demo", asked)  # as if the preset had said 0.7 and 1e-3 then
+    assert again.settings == made.settings
+    assert capsys.readouterr().err == (
+        f"{world} goes on with its own settings; demo differs in world.free_nats, optimizer.rate.\n"
+    )
+    open_or_create(world, tasks, None, asked)
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "wrong"),
+    [
+        ("", ["training.batch=8"], "training.batch"),
+        ("", ["heads.actor_critic.horizon=4"], "heads.actor_critic.horizon"),
+        ("", ["world={size: 1m}"], r"world\.size, world\.deter"),
+        ("training: {batch: 8}", [], "training.batch"),
+        ("training: {batch: 4}\nseed: 1", [], "seed"),
+    ],
+)
+def test_a_user_who_asks_for_other_settings_is_refused(
+    text: str, overrides: list[str], wrong: str, tmp_path: Path
+) -> None:
+    world, file = tmp_path / "world", tmp_path / "mine.yaml"
+    open_or_create(world, ["dmc/cartpole-swingup"], "demo", ["training.batch=4"])
+    file.write_text(text)
+    with pytest.raises(ManyheadsError, match=f"was made with other settings: {wrong}"):
+        open_or_create(world, [], str(file) if text else "demo", overrides)
+    with pytest.raises(ManyheadsError, match=r"Did you mean training\.batch"):
+        open_or_create(world, [], "demo", ["training.batsh=4"])
+
+
 def test_device_that_this_machine_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ManyheadsError, match="torch finds no CUDA device here"):

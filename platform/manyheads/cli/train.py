@@ -10,7 +10,7 @@ import click
 from manyheads.environment.adapter import Adapted
 from manyheads.errors import ManyheadsError
 from manyheads.learning.fast import check_device
-from manyheads.learning.settings import load_settings
+from manyheads.learning.settings import differences, load_settings
 from manyheads.learning.trainer import Trainer
 from manyheads.report.metrics import Metrics
 from manyheads.report.progress import Progress
@@ -48,12 +48,7 @@ def open_or_create(
     if (world / WORLD).exists():
         folder = WorldFolder.open(world)
         if source is not None or overrides:
-            asked = load_settings(source, overrides)
-            if asked != folder.settings:
-                raise ManyheadsError(
-                    f"{world} was made with other settings, which are in {world / WORLD}. "
-                    "Leave out --settings and --set to go on with them, or start another world."
-                )
+            _require_own(folder, source, overrides)
         last = folder.checkpoint.state.get("runs", {}).get("train", {}).get("tasks", [])
         chosen = chosen or [folder.task(name) for name in last]
         for task in chosen:
@@ -66,6 +61,18 @@ def open_or_create(
     settings = load_settings(source, overrides)
     check_device(settings.training)
     return WorldFolder.create(world, settings, records(chosen)), chosen
+
+
+def _require_own(folder: WorldFolder, source: str | None, overrides: Sequence[str]) -> None:
+    """Refuses settings that are not the world's own; where only a preset has changed since, the world's stand."""
+    wrong, changed = differences(folder.settings, source, overrides)
+    if wrong:
+        raise ManyheadsError(
+            f"{folder.path} was made with other settings: {', '.join(wrong)}. They are in {folder.path / WORLD}. "
+            "Leave out --settings and --set to go on with them, or start another world."
+        )
+    if changed and source is not None:
+        click.echo(f"{folder.path} goes on with its own settings; {source} differs in {', '.join(changed)}.", err=True)
 
 
 def records(tasks: Sequence[Task]) -> list[InstanceRecord]:

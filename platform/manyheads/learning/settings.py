@@ -63,6 +63,22 @@ def load_settings(source: str | Path | None = None, overrides: Iterable[str] = (
     return settings
 
 
+def differences(saved: Settings, source: str | Path | None, overrides: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Dotted names of what is asked for and not as saved: said by the user, and by a preset or a default alone.
+
+    A user says what stands in their own settings file and in overrides; what a packaged preset or a default says may
+    have changed since the settings were saved.
+    """
+    overrides = list(overrides)
+    said = [text.partition("=")[0] for text in overrides]
+    if source is not None and str(source) not in presets():
+        said += _flat(_read(source))
+    asked, kept = (_flat(each.model_dump(mode="json")) for each in (load_settings(source, overrides), saved))
+    differing = [name for name in {**kept, **asked} if asked.get(name) != kept.get(name)]
+    own = [name for name in differing if any(f"{name}.".startswith(f"{each}.") for each in said)]
+    return own, [name for name in differing if name not in own]
+
+
 def check_settings(values: Mapping[str, Any], where: str) -> Settings:
     """Checks a mapping; the error is the first problem, by its dotted key."""
     try:
@@ -117,6 +133,14 @@ def _read(source: str | Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ManyheadsError(f"{path} must hold a mapping of settings, not {type(values).__name__}.")
     return values
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values by their dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
 
 
 def _override(values: dict[str, Any], override: str) -> None:
