@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from manyheads.learning.evaluate import Evaluation, bootstrap, bootstrap_difference, play, success_rate
+from manyheads.learning.evaluate import Evaluation, Interval, bootstrap, bootstrap_difference, play, success_rate
 from manyheads.report.progress import Progress
 from manyheads.storage import atomic
 from manyheads.storage.agent import load
 
 FILE = "evaluations.json"
+HEADINGS = ("", "return", "simulator", "success", "better than random by")
 
 
 @click.command()
@@ -45,27 +45,39 @@ def evaluate(world: Path, tasks: tuple[str, ...], episodes: int, as_json: bool) 
     if as_json:
         click.echo(json.dumps([result.record() for result in results], indent=1))
     else:
-        Console().print(table(results))
+        click.echo("\n".join(lines(results)))
 
 
-def table(results: list[Evaluation]) -> Table:
-    """One line a task and policy."""
-    view = Table(title="Returns under each task's own reward, mean and bootstrap 95% interval")
-    for heading in ("task", "policy", "return", "simulator", "success", "better than random by"):
-        view.add_column(heading, justify="left" if heading in ("task", "policy") else "right")
-    for result in results:
-        simulator = sum(episode.return_simulator for episode in result.episodes) / len(result.episodes)
-        difference = result.difference
-        view.add_row(
-            result.task,
-            result.policy,
-            f"{result.returns.mean:.1f} [{result.returns.low:.1f}, {result.returns.high:.1f}]",
-            f"{simulator:.1f}",
-            "" if result.success_rate is None else f"{result.success_rate:.0%}",
-            "" if difference is None else f"{difference.mean:.1f} [{difference.low:.1f}, {difference.high:.1f}]",
-            end_section=result.policy == "head",
-        )
-    return view
+def lines(results: Sequence[Evaluation]) -> Iterator[str]:
+    """A table whose rows stand under their task's name, which may be long."""
+    rows = [_cells(result) for result in results]
+    widths = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
+    yield "Returns under each task's own reward: mean and bootstrap 95% interval\n"
+    yield _line(HEADINGS, widths)
+    for i, (result, row) in enumerate(zip(results, rows, strict=True)):
+        if i == 0 or results[i - 1].task != result.task:
+            yield click.style(result.task, bold=True)
+        yield _line(row, widths)
+
+
+def _cells(result: Evaluation) -> tuple[str, ...]:
+    simulator = sum(episode.return_simulator for episode in result.episodes) / len(result.episodes)
+    return (
+        result.policy,
+        _interval(result.returns),
+        f"{simulator:.1f}",
+        "" if result.success_rate is None else f"{result.success_rate:.0%}",
+        "" if result.difference is None else _interval(result.difference),
+    )
+
+
+def _interval(found: Interval) -> str:
+    return f"{found.mean:.1f} [{found.low:.1f}, {found.high:.1f}]"
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    policy, *numbers = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+    return "  " + "  ".join([policy.strip().ljust(widths[0]), *numbers]).rstrip()
 
 
 def save(path: Path, results: list[Evaluation]) -> None:

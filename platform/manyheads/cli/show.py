@@ -3,42 +3,71 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
+from manyheads.environment.contract import Instance
+from manyheads.errors import ManyheadsError
 from manyheads.storage import atomic
 from manyheads.storage.folder import WorldFolder
 
-STALE = ", on an earlier state of it: fine-tune it again"
+STALE = ", on an earlier state of the world: fine-tune it again"
 
 
 @click.command()
 @click.argument("world", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="print JSON instead of tables")
+@click.option("--json", "as_json", is_flag=True, help="print JSON instead of text")
 def show(world: Path, as_json: bool) -> None:
-    """Say what WORLD is made for, what it has seen, and which heads it has."""
+    """Say what WORLD is made for, what it has seen, and which heads it has.
+
+    Environments that can't be made here are named with what they lack; all else is shown.
+    """
     content = describe(WorldFolder.open(world))
     if as_json:
         click.echo(json.dumps(content, indent=1))
         return
-    console = Console()
-    console.print(f"[bold]{world}[/]: size {content['size']}, {content['parameters']:,} parameters in the world model")
-    console.print(
-        f"{content['steps']:,} steps collected, {content['updates']:,} updates, {content['rows']:,} rows kept"
+    console = Console(highlight=False)
+    _say(console, f"{world}: size {content['size']}, {content['parameters']:,} parameters in the world model")
+    _say(
+        console, f"{content['steps']:,} steps collected, {content['updates']:,} updates, {content['rows']:,} rows kept"
     )
-    console.print(f"observes {content['observes']}; acts by {content['acts']}")
-    view = Table(title="Heads")
-    for heading in ("task", "trained", "mean return", "success", "goal"):
-        view.add_column(heading)
+    _say(console, f"observes {content['observes']}; acts by {content['acts']}")
+    for problem in _others(content):
+        _say(console, f"can't be played here: {problem}", "red")
     for head in content["heads"]:
-        success = "" if head["success_rate"] is None else f"{head['success_rate']:.0%}"
-        value = "" if head["mean_return"] is None else f"{head['mean_return']:.1f}"
-        view.add_row(head["task"], head["trained"], value, success, head["goal"])
-    console.print(view)
+        console.print()
+        _say(console, head["task"], "bold")
+        facts = Table.grid(padding=(0, 2))
+        for label, text in _facts(head, world).items():
+            facts.add_row(label, Text(text, overflow="fold"))
+        console.print(Padding(facts, (0, 0, 0, 2)))
+
+
+def _say(console: Console, text: str, style: str = "") -> None:
+    console.print(Text(text, style), soft_wrap=True)
+
+
+def _facts(head: Mapping[str, Any], world: Path) -> dict[str, str]:
+    """What is known of a head, by label."""
+    played = f"not yet (`manyheads evaluate {world}`)"
+    if head["mean_return"] is not None:
+        success = "" if head["success_rate"] is None else f", success {head['success_rate']:.0%}"
+        played = f"mean return {head['mean_return']:.1f}{success}"
+    facts = {"goal": head["goal"], "trained": head["trained"], "played": played, "problem": head["problem"]}
+    return {label: text for label, text in facts.items() if text}
+
+
+def _others(content: Mapping[str, Any]) -> list[str]:
+    """Problems of environments that no head has."""
+    said = {head["problem"] for head in content["heads"]}
+    return [one["problem"] for one in content["instances"] if one["problem"] and one["problem"] not in said]
 
 
 def describe(folder: WorldFolder) -> dict[str, Any]:
@@ -48,9 +77,10 @@ def describe(folder: WorldFolder) -> dict[str, Any]:
     rows = folder.replay(read_only=True).rows if with_replay else 0
     weights = folder.checkpoint.read("world") if "world" in folder.checkpoint.names else {}
     image = f"an image {interface.image}" if interface.image else ""
-    vector = f"{len(interface.vector)} numbers" if interface.vector else ""
-    continuous = f"{len(interface.continuous)} numbers" if interface.continuous else ""
+    vector = _numbers(len(interface.vector))
+    continuous = _numbers(len(interface.continuous))
     choices = ", ".join(f"a choice of {size}" for size in interface.blocks)
+    problems = Problems()
     return {
         "path": str(folder.path),
         "size": folder.settings.world.size,
@@ -60,12 +90,41 @@ def describe(folder: WorldFolder) -> dict[str, Any]:
         "rows": rows,
         "observes": " and ".join(filter(None, [image, vector])),
         "acts": " and ".join(filter(None, [continuous, choices])),
-        "instances": [{"environment": each.environment, "options": each.options} for each in folder.instances],
-        "heads": [_head(folder, name) for name in folder.heads],
+        "instances": [
+            {"environment": each.environment, "options": each.options, "problem": problems.of(each.instance)}
+            for each in folder.instances
+        ],
+        "heads": [_head(folder, name, problems) for name in folder.heads],
     }
 
 
-def _head(folder: WorldFolder, name: str) -> dict[str, Any]:
+class Problems:
+    """Why environments can't be made here, each tried once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def of(self, find: Callable[[], Instance]) -> str:
+        """What is wrong with the instance that `find` looks up, or with looking it up; empty where it can be made."""
+        try:
+            instance = find()
+            if instance.key not in self._known:
+                self._known[instance.key] = self._made(instance)
+            return self._known[instance.key]
+        except ManyheadsError as error:
+            return str(error)
+
+    def _made(self, instance: Instance) -> str:
+        try:
+            instance.make().close()
+        except ManyheadsError as error:
+            return str(error)
+        except Exception as error:  # whatever a plugin raises, the rest is shown
+            return f"{instance.environment.name} can't be made here: {type(error).__name__}: {error}"
+        return ""
+
+
+def _head(folder: WorldFolder, name: str, problems: Problems) -> dict[str, Any]:
     path = folder.path / "evaluations.json"
     records = atomic.read_json(path) if path.exists() else []
     played = next((each for each in records if each["task"] == name and each["policy"] == "head"), None)
@@ -77,5 +136,10 @@ def _head(folder: WorldFolder, name: str) -> dict[str, Any]:
         "trained": ("jointly" if record["run"] == "train" else "on the frozen world") + (STALE if stale else ""),
         "mean_return": played["returns"]["mean"] if played else None,
         "success_rate": played["success_rate"] if played else None,
-        "goal": folder.task(name).goal,
+        "goal": folder.goal(name),
+        "problem": problems.of(lambda: folder.task(name).instance),
     }
+
+
+def _numbers(count: int) -> str:
+    return "" if not count else f"{count} number{'s' if count > 1 else ''}"

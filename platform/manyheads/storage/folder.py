@@ -28,7 +28,7 @@ from manyheads.registry import registry
 from manyheads.storage import atomic
 from manyheads.storage.atomic import check_format
 from manyheads.storage.checkpoint import FORMAT, Checkpoint
-from manyheads.task import Task, load_task
+from manyheads.task import Task, TaskFile, load_task
 
 if TYPE_CHECKING:
     from manyheads.experience.replay import Replay
@@ -97,11 +97,11 @@ class WorldFolder:
 
     def task(self, name: str) -> Task:
         """The task of a head, as saved beside it."""
-        slug = name.replace("/", "__")
-        path = self.path / "heads" / slug / "task.yaml"
-        if not path.exists():
-            raise unknown(f"head in {self.path}", name, self.heads)
-        return load_task(path, name=name)
+        return load_task(self._task_file(name), name=name)
+
+    def goal(self, name: str) -> str:
+        """The goal of a head's task, also where a plugin that the task needs is missing."""
+        return yamlfile.read(self._task_file(name)).check(TaskFile).goal
 
     def save_task(self, task: Task) -> None:
         """Puts a copy of the task beside its head; a different task under the same name is refused."""
@@ -145,6 +145,12 @@ class WorldFolder:
             seed=self.settings.seed,
             read_only=read_only,
         )
+
+    def _task_file(self, name: str) -> Path:
+        path = self.path / "heads" / name.replace("/", "__") / "task.yaml"
+        if not path.exists():
+            raise unknown(f"head in {self.path}", name, self.heads)
+        return path
 
     def _write(self) -> None:
         yamlfile.write(

@@ -1,0 +1,84 @@
+"""What the commands say of a world: short lines, long names whole, what can't be played here with the reason."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from manyheads.cli import manyheads
+from manyheads.environment import contract
+from manyheads.environment.contract import Environment
+
+LONG = "keep_the_cart_in_the_middle_of_the_rail_and_the_pole_upright"
+TASK = """
+version: 1
+environment: gymnasium/CartPole-v1
+reward: {source: environment}
+success: {when: {op: lt, x: {signal: cart_position}, than: 0.0}}
+episode_steps: 40
+goal: Keep the cart in the middle of the rail and the pole upright, however long that takes, and be quick about it.
+"""
+TINY = (
+    "world.deter=16", "world.hidden=8", "world.units=8", "training.batch=2", "training.length=8", "training.slots=2",
+    "training.ratio=2", "training.compile=false", "heads.actor_critic.horizon=2",
+)  # fmt: skip
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(manyheads, [*map(str, arguments)], env={"COLUMNS": "80"}, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A world with a head of a long name, played once."""
+    folder = tmp_path_factory.mktemp("w")
+    (folder / f"{LONG}.yaml").write_text(TASK)
+    settings = [f"--set={each}" for each in TINY]
+    run("train", folder / "world", folder / f"{LONG}.yaml", "--settings", "demo", *settings, "--steps", 40)
+    return folder / "world"
+
+
+def test_tables_fit_a_narrow_terminal_and_keep_names_whole(world: Path) -> None:
+    assert "not yet (`manyheads evaluate" in run("show", world)
+    played = run("evaluate", world, "--episodes", 2).split("Returns under")[1].splitlines()
+    assert LONG in played
+    [heading] = [line for line in played if "simulator" in line]
+    rows = [line for line in played if line.lstrip().startswith(("random", "head"))]
+    assert [row.split()[0] for row in rows] == ["random", "head"]
+    assert all(row.index("%") < heading.index("success") + len("success") for row in rows)
+    shown = run("show", world).splitlines()
+    assert LONG in shown
+    assert any("mean return" in line and "success" in line for line in shown)
+    assert max(map(len, [*played, *shown[1:]])) <= 80
+    assert "problem" not in "".join(shown)
+
+
+def test_what_is_not_installed_is_said_and_the_rest_is_shown(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contract, "missing_modules", lambda names: ["pygame"])
+    shown = " ".join(run("show", world).split())
+    assert "problem gymnasium/CartPole-v1 needs pygame, not installed here." in shown
+    assert LONG in shown
+    assert "goal Keep the cart in the middle" in shown
+    record = json.loads(run("show", world, "--json"))
+    assert "needs pygame" in record["heads"][0]["problem"]
+    assert "needs pygame" in record["instances"][0]["problem"]
+
+
+def test_what_does_not_build_is_said_with_its_error(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Environment, options: object) -> object:
+        raise RuntimeError("no display")
+
+    monkeypatch.setattr("manyheads.environment.measure.Measured", broken)
+    assert "gymnasium/CartPole-v1 can't be made here: RuntimeError: no display" in run("show", world)
+
+
+def test_a_plugin_that_is_gone_is_said(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from manyheads.registry import registry
+
+    monkeypatch.delitem(registry().environments, "gymnasium/CartPole-v1")
+    shown = " ".join(run("show", world).split())
+    assert "There is no environment named 'gymnasium/CartPole-v1'" in shown
+    assert "goal Keep the cart in the middle" in shown
