@@ -70,6 +70,8 @@ class Task:
     settings: BaseModel = field(repr=False)
     """the reward kind's checked settings"""
     file: Path | None = None
+    document: Document | None = field(default=None, repr=False)
+    """where the task was read from, to say where a mistake is"""
 
     @property
     def slug(self) -> str:
@@ -88,7 +90,18 @@ class Task:
     @cached_property
     def reward(self) -> RewardSource:
         """The reward source: `reward.label(signals, first=None) -> (reward, terminated)`."""
-        return registry().rewards[self.content.reward.source].build(self.settings, self.instance)
+        kind = registry().rewards[self.content.reward.source]
+        try:
+            source = kind.build(self.settings, self.instance)
+            _require_measured(source.signals, self.instance)
+        except ManyheadsError as error:
+            raise (self.document.error_about(("reward",), str(error)) if self.document else error) from None
+        return source
+
+    def built(self) -> Task:
+        """This task with its reward source built: what is wrong with it is said now, before anything is saved."""
+        _ = self.reward
+        return self
 
     @property
     def success(self) -> Success | None:
@@ -167,7 +180,14 @@ def _resolve(content: TaskFile, name: str, document: Document, path: Path | None
     lookup(("head",), lambda: known.heads[content.head])
     settings = document.check(kind.settings, ("reward",), content.reward.model_extra or {})
     if content.success is not None:
-        measured = [signal.name for signal in instance.signals]
-        for name in sorted(signals_of(content.success) - {*measured}):
-            raise document.error(("success",), str(unknown(f"signal of {instance.environment.name}", name, measured)))
-    return Task(name, content, instance, settings, path)
+        try:
+            _require_measured(signals_of(content.success), instance)
+        except ManyheadsError as error:
+            raise document.error_about(("success",), str(error)) from None
+    return Task(name, content, instance, settings, path, document)
+
+
+def _require_measured(names: frozenset[str], instance: Instance) -> None:
+    measured = [signal.name for signal in instance.signals]
+    for name in sorted(names - {*measured}):
+        raise unknown(f"signal of {instance.environment.name}", name, measured)

@@ -58,6 +58,14 @@ class Document:
         key = f" {'.'.join(map(str, where))}:" if where else ""
         return ManyheadsError(f"{self.path}{line}:{key} {problem.rstrip('.')}.")
 
+    def error_about(self, part: Sequence[Key], problem: str) -> ManyheadsError:
+        """The error at the text in a part of the document that the problem quotes; else at that part."""
+        data = self.data
+        for key in part:
+            data = data[key]
+        quoted = (where for where, text in _texts(data, tuple(part)) if repr(text) in problem)
+        return self.error(next(quoted, tuple(part)), problem)
+
     def check(self, model: type[M], at: Sequence[Key] = (), data: Any = None) -> M:
         """The document as a checked model; or its part `data`, which lies under the key `at`."""
         data = self.data if data is None else data
@@ -123,6 +131,15 @@ def _keys(data: Any, problem: ErrorDetails) -> Iterator[Key]:
             data = data[part]  # type: ignore[index]
         elif part == last and problem["type"] == "missing":
             yield part
+
+
+def _texts(data: Any, at: tuple[Key, ...]) -> Iterator[tuple[tuple[Key, ...], str]]:
+    """All texts in plain data, each with its place."""
+    if isinstance(data, str):
+        yield at, data
+    elif isinstance(data, (dict, list)):
+        for key, item in data.items() if isinstance(data, dict) else enumerate(data):
+            yield from _texts(item, (*at, key))
 
 
 def _kind(data: Any) -> str:

@@ -201,7 +201,7 @@ def test_any_task_survives_writing(
         ),
         ("held_for: 3", "held_for: '3'", ":7: success.held_for: Input should be a valid integer; found '3'."),
         ("op: gt", "op: gtt", ":6: success.when: Input tag 'gtt'"),
-        ("{signal: x}", "{signal: y}", ":5: success: There is no signal of sea/boat named 'y'."),
+        ("{signal: x}", "{signal: y}", ":6: success.when.x.signal: There is no signal of sea/boat named 'y'."),
         (
             "actor_critic",
             "actor_citric",
@@ -228,6 +228,42 @@ def test_what_is_wrong_is_said_with_file_line_and_key(old: str, new: str, says: 
     path.write_text(GOOD.replace(old, new))
     with pytest.raises(ManyheadsError) as error:
         load_task(path)
+    assert str(error.value).startswith(f"{path}{says}")
+
+
+SPEC = """\
+reward:
+  source: spec
+  spec:
+    version: 1
+    environment: sea/boat
+    reward:
+      x: {signal: x}
+      to: {shape: tolerance, lower: 1.0, margin: 1.0}"""
+
+
+@pytest.mark.parametrize(
+    ("reward", "says"),
+    [
+        (SPEC.replace("signal: x", "signal: y"), ":10: reward.spec.reward.x.signal: The reward specification does not"),
+        (SPEC.replace("sea/boat", "sea/ship"), ":4: reward: The reward specification does not fit sea/boat"),
+        (
+            'reward:\n  source: python\n  function: "math:sqrt"\n  signals: [x, y]',
+            ":7: reward.signals.1: There is no signal of sea/boat named 'y'.",
+        ),
+        (
+            'reward: {source: python, function: "nowhere:f", signals: [x]}',
+            ":4: reward: The reward function is said to be nowhere:f; there is no module nowhere.",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_reward_source_is_said_with_file_line_and_key(
+    reward: str, says: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(GOOD.replace("reward: {source: environment}", reward))
+    with pytest.raises(ManyheadsError) as error:
+        load_task(path).built()
     assert str(error.value).startswith(f"{path}{says}")
 
 

@@ -145,6 +145,15 @@ def test_mistakes_are_named(tmp_path: Path, arguments: list[str], message: str) 
     assert message in str(result.exception)
 
 
+def test_a_task_with_a_mistake_in_its_reward_is_not_saved(tmp_path: Path) -> None:
+    task = tmp_path / "task.yaml"
+    reward = "{source: python, function: 'math:sqrt', signals: [cart_psition]}"
+    task.write_text(f"version: 1\nenvironment: dmc/cartpole\nreward: {reward}\nepisode_steps: 9\n")
+    with pytest.raises(ManyheadsError, match=r"task\.yaml:3: reward\.signals\.0: .*Did you mean cart_position"):
+        run("train", tmp_path / "world", task, *TINY)
+    assert not (tmp_path / "world").exists()
+
+
 def test_a_head_is_not_silently_replaced_by_another_task_of_its_name(world: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()

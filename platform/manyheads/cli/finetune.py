@@ -29,7 +29,7 @@ def finetune(world: Path, task: str, updates: int, steps: int) -> None:
     folder = WorldFolder.open(world)
     if "world" not in folder.checkpoint.names:
         raise ManyheadsError(f"{world} has not been trained yet; `manyheads train {world} TASK` comes first.")
-    chosen = folder.task(task) if task in folder.heads else load_task(task)
+    chosen = (folder.task(task) if task in folder.heads else load_task(task)).built()
     folder.record_of(chosen.instance)
     folder.save_task(chosen)
     trainer = Trainer(folder, [chosen], frozen=True)

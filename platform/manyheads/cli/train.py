@@ -44,7 +44,7 @@ def open_or_create(
     world: Path, names: Sequence[str], source: str | None, overrides: Sequence[str]
 ) -> tuple[WorldFolder, list[Task]]:
     """The world folder, made for the tasks if it is new, and its tasks."""
-    chosen = [load_task(name) for name in names]
+    chosen = [load_task(name).built() for name in names]
     if (world / WORLD).exists():
         folder = WorldFolder.open(world)
         if source is not None or overrides:
