@@ -16,6 +16,7 @@ import manyheads
 from helpers import package, run
 from manyheads import hookspecs
 from manyheads.cli import manyheads as command_line
+from manyheads.environment.adapter import Adapted
 from manyheads.environment.places import Places
 from manyheads.models import LanguageModel
 from manyheads.registry import Registry, registry
@@ -76,6 +77,29 @@ def test_environment_of_the_page(registered: Registry) -> None:
     assert after["signals"]["north"] == pytest.approx(info["signals"]["north"] + 0.1)
     with pytest.raises(manyheads.ManyheadsError, match="option wind=2"):
         manyheads.make("sailing/boat", wind=2)
+
+
+def test_environment_with_a_picture_and_numbers(registered: Registry) -> None:
+    instance = registered.environments["sailing/lookout"].instance()
+    check_environment(instance)
+    places = Adapted(instance.make(), instance.signals).places
+    assert (places.image, places.vector) == ((32, 32, 3), ("log[0]", "log[1]"))
+
+
+def test_session_of_the_page(
+    registered: Registry, sailing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text((sailing / "mine.yaml").read_text())
+    for command in re.findall(r"^\$ manyheads (.*)$", PAGE, re.MULTILINE):
+        less = "--set training.ratio=1 --set training.batch=2 --set training.slots=2" if "demo" in command else ""
+        result = CliRunner().invoke(
+            command_line, [*re.sub(r"--steps \d+", "--steps 150", command).split(), *less.split()]
+        )
+        assert result.exit_code == 0, f"{command}\n{result.output}"
+    assert manyheads.load("harbour").folder.settings.heads == {"sailing/helmsman": {"units": 16}}
+    head = manyheads.load("bay").head("sailing/lookout-east")
+    assert head.act({"bay": np.zeros((32, 32, 3), np.uint8), "log": np.zeros(2)}).shape == (1,)
 
 
 def test_task_and_reward_of_the_page(registered: Registry) -> None:
