@@ -1,5 +1,6 @@
 """The command `manyheads`: a user's mistake is one message and exit code 1, Ctrl-C is exit code 130."""
 
+import os
 import sys
 
 import click
@@ -20,7 +21,8 @@ def main() -> None:
         code = error.exit_code
     except click.Abort:
         click.echo("Interrupted.", err=True)
-        code = 130
+        sys.stdout.flush()
+        os._exit(130)  # all has been closed on the way here; a normal exit waits for torch's compilers
     sys.exit(code)
 
 

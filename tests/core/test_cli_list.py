@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -90,6 +91,7 @@ def test_exit_codes(
         raise error
 
     monkeypatch.setattr(manyheads, "invoke", fail)
+    monkeypatch.setattr("os._exit", sys.exit)
     monkeypatch.setattr("sys.argv", ["manyheads", "list", "tasks"])
     with pytest.raises(SystemExit) as stop:
         __main__.main()

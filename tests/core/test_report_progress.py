@@ -1,6 +1,7 @@
 """Progress says how far, how fast and how long still, also for resumed work and without a terminal."""
 
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -49,6 +50,19 @@ def test_rate_follows_a_slow_down():
             clock.now = float(second)
             progress.advance(1)
         assert progress.rate == pytest.approx(1.0, rel=0.05)
+
+
+def test_patience_says_only_what_takes_long():
+    with Progress(10, "training", console=plain()) as progress:
+        said = progress._console.file
+        with progress.patience("Soon there.", seconds=60.0):
+            pass
+        assert "Soon there." not in said.getvalue()
+        with progress.patience("Soon there.", seconds=0.01):
+            deadline = time.monotonic() + 10
+            while "Soon there." not in said.getvalue() and time.monotonic() < deadline:
+                time.sleep(0.01)
+        assert said.getvalue().count("Soon there.") == 1
 
 
 def test_a_long_silence_does_not_spoil_the_rate_that_follows():

@@ -9,14 +9,17 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
 from click.testing import CliRunner
+from torch._inductor.exc import CppCompileError
 
 from manyheads import ManyheadsError, load
 from manyheads.cli import manyheads
 from manyheads.experience.collector import Collector
+from manyheads.learning.learner import Learner
 from manyheads.storage.folder import WorldFolder
 
 TASKS = ["dmc/cartpole-swingup", "dmc/cartpole-balance_spec"]
@@ -84,6 +87,27 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.M
     assert 0 < reached < 200
     run("train", stopped, "--steps", 200)
     assert same(weights(straight), weights(stopped))
+
+
+def test_ctrl_c_that_ends_the_compiler_too_is_no_traceback(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: Learner, *_: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        raise compiler_error
+
+    compiler_error = CppCompileError(["g++"], "")
+    before, rows = weights(world), WorldFolder.open(world).replay(read_only=True).rows
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "update", interrupted)
+        result = CliRunner().invoke(manyheads, ["train", str(world), "--steps", "140"])
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert "Stopped while compiling" in result.output
+    assert same(before, weights(world))
+    assert WorldFolder.open(world).replay(read_only=True).rows > rows
+    run("train", world, "--steps", 140)
+    monkeypatch.setattr(Learner, "update", Mock(side_effect=compiler_error))
+    with pytest.raises(CppCompileError):  # nobody asked to stop
+        run("train", world, "--steps", 160)
 
 
 def test_learned_loss_weights_are_saved_and_go_on(tmp_path: Path) -> None:

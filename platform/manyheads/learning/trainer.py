@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 from typing import Any
 
@@ -34,6 +34,7 @@ from manyheads.world.model import Latent, World
 
 METRICS_EVERY = 50
 """updates between two lines of metrics"""
+COMPILING = "Still getting ready: what is computed is compiled first, a minute or more where its shapes are new here."
 
 
 class Trainer:
@@ -57,6 +58,7 @@ class Trainer:
         self._collector: Collector | None = None
         self._policies: Policies | None = None
         self._run: dict[str, Any] = {}
+        self._ready: set[str] = set()
         self._restore()
 
     @property
@@ -84,15 +86,18 @@ class Trainer:
                 self.owed += result.rows * training.ratio / rows_an_update
                 while self.owed >= 1 and not stopping():
                     self.owed -= 1
-                    self._update(labellers, metrics)
+                    with self._patience(progress, "update"):
+                        self._update(labellers, metrics)
 
     def imagine(self, updates: int, progress: Progress, metrics: Metrics) -> None:
         """Trains the heads on what replay holds, until `updates` have been made in this run; no environment."""
-        refresh(self.world, self.replay, self.folder.settings.seed)
+        with self._patience(progress, "refresh"):
+            refresh(self.world, self.replay, self.folder.settings.seed)
         labellers = self._labellers()
         with self._safely(progress) as stopping:
             while self.updates < updates and not stopping():
-                self._update(labellers, metrics)
+                with self._patience(progress, "update"):
+                    self._update(labellers, metrics)
                 progress.advance(1)
 
     def save(self) -> None:
@@ -178,6 +183,13 @@ class Trainer:
         image = torch.tensor([mask.image for mask in masks]).float()
         return vector[instance], image[instance]
 
+    def _patience(self, progress: Progress, work: str) -> AbstractContextManager[None]:
+        """Around work that is compiled on first use: says so where that takes long."""
+        if work in self._ready or not self.world.execution.compiled:
+            return nullcontext()
+        self._ready.add(work)
+        return progress.patience(COMPILING)
+
     @contextmanager
     def _safely(self, progress: Progress) -> Iterator[Callable[[], bool]]:
         """Saves now and then, at the end, and at Ctrl-C or SIGTERM, which ends the work with KeyboardInterrupt."""
@@ -193,7 +205,15 @@ class Trainer:
             return stop.requested
 
         with stop:
-            yield stopping
+            try:
+                yield stopping
+            except Exception as error:
+                if not stop.requested or not _by_compiler(error):
+                    raise
+                progress.say(
+                    "Stopped while compiling: rows are kept, and weights as last saved; the same command goes on."
+                )
+                raise KeyboardInterrupt from None
             self.save()
         if stop.requested:
             progress.say(f"Stopped and saved at {self.steps} steps, {self.updates} updates; the same command goes on.")
@@ -209,6 +229,11 @@ class Trainer:
             numbers[f"{task.name}/return"] = float(reward.sum())
             progress.advance(0, {task.name: numbers[f"{task.name}/return"]})
         metrics.write(self.steps, self.updates, numbers)
+
+
+def _by_compiler(error: Exception) -> bool:
+    """Whether torch's compiler raised an error: Ctrl-C on a terminal reaches the C++ compiler too, which ends then."""
+    return type(error).__module__.startswith(("torch._inductor", "torch._dynamo"))
 
 
 class StopRequest:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from threading import Timer
 from types import TracebackType
 
 from rich.console import Console, RenderableType
@@ -78,6 +80,17 @@ class Progress:
     def say(self, text: str) -> None:
         """Prints a line that stays, above the bar."""
         (self._bar.console if self._bar is not None else self._console).print(text, highlight=False)
+
+    @contextmanager
+    def patience(self, text: str, seconds: float = 10.0) -> Iterator[None]:
+        """Says `text` where the work inside takes longer than so many seconds."""
+        timer = Timer(seconds, self.say, [text])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     @property
     def rate(self) -> float:
