@@ -16,6 +16,11 @@ def main() -> None:
     except ManyheadsError as error:
         click.echo(f"Error: {error}", err=True)
         code = 1
+    except PermissionError as error:
+        click.echo(
+            f"Error: {error.filename}: {error.strerror}. Let this user use it, or choose another place.", err=True
+        )
+        code = 1
     except click.ClickException as error:
         error.show()
         code = error.exit_code

@@ -3,12 +3,14 @@
 import errno
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from manyheads import ManyheadsError
-from manyheads.storage import atomic
+from manyheads.storage import atomic, checkpoint
 from manyheads.storage.checkpoint import FORMAT, MANIFEST, Checkpoint
 
 
@@ -68,6 +70,27 @@ def test_a_full_disk_is_said_and_loses_nothing(tmp_path: Path, monkeypatch: pyte
             save(tmp_path, 2.0, 20)
     assert Checkpoint(tmp_path).state == {"steps": 10}
     assert not list(tmp_path.rglob(".*.part"))
+
+
+@pytest.mark.parametrize(
+    ("number", "says"), [(28, "No space left on device. .*; make room"), (13, "Permission denied. .*; choose a place")]
+)
+def test_a_disk_that_refuses_weights_is_said(
+    number: int, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(tensors: object, part: Path) -> None:
+        raise SafetensorError(f"Error while serializing: I/O error: something (os error {number})")
+
+    monkeypatch.setattr(checkpoint, "save_file", refuse)
+    with pytest.raises(ManyheadsError, match=rf"world\.000001\.safetensors: {says}"):
+        save(tmp_path, 1.0, 10)
+
+
+def test_a_file_that_this_user_may_not_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path, 1.0, 10)
+    monkeypatch.setattr(Path, "open", Mock(side_effect=PermissionError(13, "Permission denied")))
+    with pytest.raises(ManyheadsError, match=r"world\.000001\.safetensors can't be read: let this user"):
+        Checkpoint.read(Mock(folder=tmp_path, _files={"world": "world.000001.safetensors"}), "world")
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

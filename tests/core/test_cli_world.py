@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -54,6 +55,22 @@ def test_tables_fit_a_narrow_terminal_and_keep_names_whole(world: Path) -> None:
     assert any("mean return" in line and "success" in line for line in shown)
     assert max(map(len, [*played, *shown[1:]])) <= 80
     assert "problem" not in "".join(shown)
+
+
+def test_a_world_that_may_only_be_read(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, mode: str = "r", *rest: Any, **named: Any) -> Any:
+        if world in self.parents and {*mode} & {*"wa+"}:
+            raise PermissionError(13, "Permission denied", str(self))
+        return opened(self, mode, *rest, **named)
+
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", refuse)
+    result = CliRunner().invoke(manyheads, ["evaluate", str(world), "--episodes", "1"])
+    assert "better than random by" in result.output
+    assert str(result.exception).startswith(f"These results were not kept. Could not write {world}/evaluations.json: ")
+    assert LONG in run("show", world)
+    for command in (["train", str(world), "--steps", "900"], ["finetune", str(world), LONG]):
+        assert "Let this user write there" in str(CliRunner().invoke(manyheads, command).exception)
 
 
 def test_what_is_not_installed_is_said_and_the_rest_is_shown(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from manyheads.errors import ManyheadsError
 from manyheads.learning.evaluate import Evaluation, Interval, bootstrap, bootstrap_difference, play, success_rate
 from manyheads.report.progress import Progress
 from manyheads.storage import atomic
@@ -41,11 +42,14 @@ def evaluate(world: Path, tasks: tuple[str, ...], episodes: int, as_json: bool) 
             results.append(Evaluation(name, "random", steps, baseline, bootstrap(random), success_rate(baseline)))
             difference = bootstrap_difference(own, random)
             results.append(Evaluation(name, "head", steps, played, bootstrap(own), success_rate(played), difference))
-    save(world / FILE, results)
     if as_json:
         click.echo(json.dumps([result.record() for result in results], indent=1))
     else:
         click.echo("\n".join(lines(results)))
+    try:
+        save(world / FILE, results)
+    except ManyheadsError as error:
+        raise ManyheadsError(f"These results were not kept. {error}") from error
 
 
 def lines(results: Sequence[Evaluation]) -> Iterator[str]:

@@ -22,7 +22,9 @@ def claim(folder: Path) -> IO[str]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "lock").open("w")
     except OSError as error:
-        raise ManyheadsError(f"Could not write to {folder}: {error.strerror}.") from error
+        raise ManyheadsError(
+            f"Could not write to {folder}: {error.strerror}. Let this user write there, or work on a copy of the world."
+        ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -109,7 +109,6 @@ def write_video(frames: Iterable[Pixels], path: Path, fps: float = FPS) -> None:
     first = next(frames, None)
     if first is None:
         raise ManyheadsError(f"There is no picture to write into {path}.")
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.stem}.part.mp4")
     height, width = _even(first).shape[:2]
     writer = imageio_ffmpeg.write_frames(
@@ -122,13 +121,14 @@ def write_video(frames: Iterable[Pixels], path: Path, fps: float = FPS) -> None:
         output_params=["-crf", "26", "-preset", "medium", "-movflags", "+faststart"],
     )
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         writer.send(None)
         for frame in chain([first], frames):
             writer.send(np.ascontiguousarray(_even(frame)))
         writer.close()
         part.replace(path)
     except OSError as error:
-        raise ManyheadsError(f"Could not write {path}: {error}") from error
+        raise ManyheadsError(f"Could not write {path}: {error.strerror or error}. Choose another place.") from error
     finally:
         writer.close()
         part.unlink(missing_ok=True)

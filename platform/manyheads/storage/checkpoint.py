@@ -7,6 +7,8 @@ safetensors; nothing is ever unpickled.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -57,7 +59,10 @@ class Checkpoint:
             )
         path = self.folder / self._files[name]
         try:
+            path.open("rb").close()  # says what is wrong where safetensors does not
             return load_file(path)
+        except PermissionError:
+            raise ManyheadsError(f"{path} can't be read: let this user read it, or read a copy of the world.") from None
         except (OSError, SafetensorError) as error:
             raise ManyheadsError(
                 f"{path} can't be read ({error}). Restore this file from a copy; the replay beside it is not affected."
@@ -70,7 +75,7 @@ class Checkpoint:
         for name, tensors in sets.items():
             files[name] = f"{name}.{self._generation:06d}.safetensors"
             plain = {key: value.detach().to("cpu").contiguous().clone() for key, value in tensors.items()}
-            atomic.write(self.folder / files[name], lambda part, plain=plain: save_file(plain, part))  # type: ignore[misc]
+            atomic.write(self.folder / files[name], lambda part, plain=plain: _save(plain, part))  # type: ignore[misc]
         manifest = {"format": FORMAT, "generation": self._generation, "files": files, "state": dict(state)}
         atomic.write_json(self.folder / MANIFEST, manifest)
         self._files, self.state = files, dict(state)
@@ -79,3 +84,12 @@ class Checkpoint:
             for other in current.parent.glob(f"{Path(name).name}.*.safetensors"):
                 if other != current:
                     other.unlink(missing_ok=True)
+
+
+def _save(tensors: Mapping[str, Tensor], part: Path) -> None:
+    """Saves tensors; a disk that refuses is an OSError, as it is with any other file."""
+    try:
+        save_file(dict(tensors), part)
+    except SafetensorError as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        raise OSError(*((int(number[1]), os.strerror(int(number[1]))) if number else (str(error),))) from error
