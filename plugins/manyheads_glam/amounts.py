@@ -105,7 +105,9 @@ def target(reading: Reading, aspect: Aspect, wanted: Wish, measured: Measured | 
         return _at(reading, wanted.anchor or 0.0, measured, "physical zero" if not wanted.anchor else "its description")
     if wanted.side in ("fast", "moving", "slow", "still"):
         return _rate(reading, aspect.degree, wanted, measured)
-    return _extreme(reading, aspect.degree, wanted, measured)
+    far = aspect.end and aspect.degree == "plain" and reading.role in ("position", "height")
+    found = _extreme(reading, "strong" if far else aspect.degree, wanted, measured)
+    return _sideways(found, aspect.degree) if reading.signal.kind == "angle" and wanted.sign else found
 
 
 def _at(reading: Reading, value: float, measured: Measured | None, origin: str) -> Target:
@@ -129,6 +131,8 @@ def _rate(reading: Reading, degree: Degree, wanted: Wish, measured: Measured | N
         return Target(-share * size, share * size, 0.5 * size, f"physical zero, to {share:.0%} of the {source}")
     if wanted.side == "slow":
         low, high = (0.05, 0.25) if degree in ("plain", "slight") else (0.02, 0.12)
+        if wanted.limit:
+            return Target(None, high * size, 0.25 * size, f"no more than {high:.0%} of the {source}", of="size")
         origin = f"{low:.0%} to {high:.0%} of the {source}"
         return _directed(low * size, high * size, 0.25 * size, origin, wanted.sign)
     share = PACE[degree] if wanted.side == "fast" else 0.4
@@ -182,6 +186,17 @@ def _extreme(reading: Reading, degree: Degree, wanted: Wish, measured: Measured 
         return _beyond(bound, declared, high, f"{share:.0%} of the {declared.origin} on that side", degree)
     bound = _between(declared, share if high else -share)
     return _beyond(bound, declared, high, f"{share:.0%} towards the end of the {declared.origin}", degree)
+
+
+def _sideways(found: Target, degree: Degree) -> Target:
+    """A side of an angle that goes round ends before half a turn, which is on neither side; `slightly` ends sooner."""
+    bound = found.upper if found.lower is None else found.lower
+    assert bound is not None  # a target has at least one bound
+    near = abs(bound)
+    far = math.pi / 4 if degree == "slight" else math.pi - near
+    half = max(0.5 * (far - near), 0.1 * math.pi)
+    origin = f"from {found.origin} to {'an eighth of a turn' if degree == 'slight' else 'as far from half a turn'}"
+    return Target(-half, half, math.pi / 2, origin, of="turn", anchor=math.copysign(0.5 * (near + far), bound))
 
 
 def _between(reach: Extent, share: float) -> float:

@@ -41,6 +41,8 @@ class Wish:
     side: Side | None = None
     sign: int = 0
     anchor: float | None = None
+    limit: bool = False
+    """`slow` as a limit alone: standing still is as good"""
 
 
 def wish(reading: Reading, aspect: Aspect) -> Wish:
@@ -55,7 +57,7 @@ def wish(reading: Reading, aspect: Aspect) -> Wish:
             sign = axes.get("forward", 0)
         pace = poles.get("pace", amount)
         if pace:
-            return Wish("fast" if pace > 0 else "slow", sign)
+            return Wish("fast" if pace > 0 else "slow", sign, limit=aspect.limit)
         return Wish("moving", sign) if sign or aspect.verb or poles.get("motion") == 1 else Wish()
     if poles.keys() & {"pace", "motion"} or (aspect.verb and "vertical" not in poles):
         return Wish()
@@ -74,6 +76,8 @@ def wish(reading: Reading, aspect: Aspect) -> Wish:
     if role == "height" and not sign and "posture" not in poles:
         sign = amount
     if role == "angle" and not sign and amount and "angle" in aspect.quantities:
+        if amount < 0 and reading.signed:
+            return Wish("centre", 0, 0.0)
         sign = amount
     if aspect.centre and not sign and reading.signed and role != "posture":
         return Wish("centre", 0, 0.0)
@@ -136,6 +140,8 @@ def _kind(role: Role, aspect: Aspect) -> float:
         score += {"position": 1.2}.get(role, 0.0)
     if "forward" in poles and "angle" not in aspect.quantities:
         score += {"speed": 0.8, "position": 0.4}.get(role, 0.0)
+    if aspect.place:
+        score += {"position": 1.0, "height": 0.0}.get(role, -4.0)
     if "angle" in aspect.quantities and not moving:
         score += 0.0 if role in ("angle", "posture") else -1.0
     if aspect.centre:

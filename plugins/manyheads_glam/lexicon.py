@@ -22,7 +22,9 @@ _QUANTITIES = {quantity: stems(text) for quantity, text in words.QUANTITIES.item
 _DEGREES: dict[Degree, frozenset[str]] = {
     "utmost": stems(words.UTMOST), "strong": stems(words.STRONG), "slight": stems(words.SLIGHT)
 }  # fmt: skip
-_GENTLE = stems(words.GENTLE)
+_GENTLE, _ENDS = stems(words.GENTLE), stems(words.ENDS)
+_DIRECTED = frozenset({"lateral", "forward", "vertical"})
+_PLACE_OF = re.compile(r"\b(?:at|on|in|near|by|to|into) the (?:[a-z]+ ){1,3}of the (?P<whole>[a-z_]+)")
 _SAYING = POLES.keys() | _WEAK_MOTION | _MAKING_WAY | _GENTLE | {"centr", *"0123456789"}
 """words that make a clause of what follows `with`"""
 
@@ -59,6 +61,14 @@ class Aspect:
     centre: bool = False
     verb: bool = False
     """a way of going somewhere was named: walk, run, …"""
+    place: bool = False
+    """it says where a thing should be whose posture another aspect of the clause asks for"""
+    end: bool = False
+    """an end was named, so that far is meant"""
+    limit: bool = False
+    """`slowly` on the way to a place: no faster, and at rest once there"""
+    unsaid: tuple[str, ...] = ()
+    """words that a specification can't express beside the rest"""
 
 
 @dataclass(frozen=True)
@@ -125,6 +135,7 @@ def _aspects(clause: str) -> Iterator[Aspect]:
     whole = Aspect(
         text=clause,
         degree=next((degree for degree, roots in _DEGREES.items() if roots & set(stemmed)), "plain"),
+        end=bool(_ENDS & set(stemmed)) and bool(poles.keys() & _DIRECTED),
         quantities=frozenset(q for q, roots in _QUANTITIES.items() if roots & set(stemmed)),
         subject=subject,
         centre="centr" in stemmed
@@ -132,7 +143,19 @@ def _aspects(clause: str) -> Iterator[Aspect]:
         and not {"above", "below"} & set(tokens),
         verb=bool(_MAKING_WAY & set(stemmed)),
     )
-    yield from _separate(whole, poles, number)
+    if "pace" in poles and number is None and (whole.end or whole.centre):
+        yield from _on_the_way(whole, poles)
+    else:
+        yield from _separate(whole, poles, number)
+
+
+def _on_the_way(whole: Aspect, poles: dict[str, int]) -> Iterator[Aspect]:
+    """`Slowly to the left end`: the place is the demand, slowness a limit; how fast one gets there is not paid for."""
+    pace = poles.pop("pace")
+    fast = tuple(word for word in re.findall(r"[a-z]+", whole.text) if ("pace", 1) in POLES.get(stem(word), ()))
+    yield replace(whole, poles=poles, verb=False, unsaid=fast)
+    if pace < 0:
+        yield replace(whole, poles={**poles, "pace": -1}, degree="plain", centre=False, verb=False, limit=True)
 
 
 def _poles(tokens: list[str], stemmed: list[str]) -> dict[str, int]:
@@ -175,10 +198,14 @@ def _separate(whole: Aspect, poles: dict[str, int], number: Number | None) -> It
             return
     if "posture" in poles:
         vertical: dict[str, int] = {axis: poles.pop(axis) for axis in ("posture", "vertical") if axis in poles}
-        yield replace(whole, poles=vertical, centre=False)
+        found = _PLACE_OF.search(whole.text) if poles or whole.centre else None
+        where = (stem(found["whole"]),) if found else ()
+        posed = tuple(root for root in whole.subject if root not in where)
+        yield replace(whole, poles=vertical, subject=posed or whole.subject, centre=False)
         poles.pop("amount", None)
         if not poles and not whole.centre:
             return
+        whole = replace(whole, subject=where or whole.subject, place=True)
     if "vertical" in poles and "amount" in poles and poles["vertical"] != poles["amount"]:
         del poles["vertical"]
     if "lateral" in poles and "vertical" in poles and number is None:

@@ -64,6 +64,7 @@ def understand(goal: str, instance: Instance, model: Recorded, banned: frozenset
     if not parsed.aspects:
         raise ManyheadsError(f"The goal {goal!r} asks for nothing. {_measured(instance, readings)}")
     mind = _Mind(instance, readings, banned, model)
+    written = {stem(token): token for token in re.findall(r"[a-z_]+", goal.lower())}
     ignored: list[str] = []
     found: list[Understood] = []
     decisions: list[Decision] = []
@@ -71,7 +72,7 @@ def understand(goal: str, instance: Instance, model: Recorded, banned: frozenset
         near = mind.index.nearest(aspect.text)
         strange = mind.strange_words(aspect)
         mind.require_sense(goal, aspect, strange, near)
-        ignored += strange
+        ignored += (*(written.get(root, root) for root in strange), *aspect.unsaid)
         aspect = replace(aspect, subject=tuple(root for root in aspect.subject if root not in strange))
         reading, first = mind.signal(aspect, near)
         wanted, second = mind.side(reading, aspect, near)

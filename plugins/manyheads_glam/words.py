@@ -67,6 +67,9 @@ AXES: dict[str, tuple[str, str]] = {
 WEAK_MOTION = "move swing turn rotate go travel roll wave kick flap"
 """They say `moving` only where nothing else is said: `move left` is a place, `move` alone is a motion."""
 
+ENDS = "end edge border extreme"
+"""With a direction they name a place far out: `the left end`."""
+
 MAKING_WAY = "walk hop run jog sprint crawl gallop swim drive travel race trot march stride cruise"
 """Ways of going somewhere: a speed, forward unless said otherwise."""
 
@@ -118,7 +121,7 @@ FILLER = (
     "begin finish attempt learn teach train show use take hurry again back step second time long forever constantly "
     "continuously not push pull give run maintain need without too also only even both toward move send steer "
     "flip throw point face place lay sit carry drag slide guide nudge steer perform achieve look fully "
-    "target-position state level value simply now first next same time nearly almost quite rather"
+    "target-position state level value simply now first next same time nearly almost quite rather edge border extreme"
 )
 
 DIRECTIONS = (
@@ -213,7 +216,7 @@ def names_a_part(roots: Sequence[str], i: int) -> bool:
 
 def spoken(text: str) -> str:
     """Lower case, each phrase of the table replaced by its word."""
-    text = " ".join(text.replace("\u2019", "'").split()).lower()
+    text = re.sub(r"(?<=[a-z])'s\b", "", " ".join(text.replace("\u2019", "'").split()).lower())
     for pattern, word in PHRASES.items():
         text = re.sub(pattern, word, text)
     return text

@@ -86,6 +86,22 @@ def test_stillness_and_places_are_demands_of_their_own():
     assert place.poles == {"lateral": -1}
 
 
+def test_a_place_beside_a_posture_is_about_the_whole_that_it_names():
+    posture, place = parse("hold the pole upright at the right end of the rail").aspects
+    assert (posture.poles, posture.subject, posture.place) == ({"posture": 1}, ("pol",), False)
+    assert (place.poles, place.subject, place.place, place.end) == ({"lateral": 1}, ("rail",), True, True)
+
+
+def test_on_the_way_to_a_place_slowness_is_a_limit_and_haste_is_not_paid_for():
+    place, pace = parse("move the cart slowly to the left edge").aspects
+    assert (place.poles, place.end, place.limit) == ({"lateral": -1}, True, False)
+    assert (pace.poles["pace"], pace.limit) == (-1, True)
+    (place,) = parse("rush the cart to the centre").aspects
+    assert (place.centre, place.unsaid) == (True, ("rush",))
+    (plain,) = parse("move the cart slowly to the left").aspects
+    assert not plain.limit
+
+
 def test_a_clause_without_a_demand_takes_its_neighbours():
     cart, pole = parse("hold the cart and the pole still").aspects
     assert cart.poles == pole.poles == {"motion": -1}

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from manyheads import Environment, ManyheadsError, Signal
+from manyheads.registry import registry
 from manyheads.rewards.finding import Finding, errors
 from manyheads.rewards.sources import SpecSource
 from manyheads.rewards.validate import check
@@ -83,6 +84,41 @@ def test_what_a_sentence_asks_for_earns_more(model, goal, signal, good, bad):
     assert signal in spec.signals
     assert pays(spec, **{signal: good}) > pays(spec, **{signal: bad}) + 0.05
     assert spec.success is not None
+
+
+@pytest.mark.parametrize(
+    ("goal", "good", "bad"),
+    [
+        (
+            "hold the pole upright at the right end of the rail",
+            {"pole_angle_cosine": 1, "cart_position": 1.6},
+            {"pole_angle_cosine": 0.5, "pole_angle": 1, "cart_position": 0},
+        ),
+        ("hold the pole upright at the right", {"pole_angle_cosine": 1, "cart_position": 1}, {"pole_angle": 1}),
+        ("lean the pole to the left", {"pole_angle": -1.5}, {"pole_angle": -3.1}),
+        ("lean the pole to the left", {"pole_angle": 3.0}, {"pole_angle": 1.5}),
+        ("lean the pole slightly to the right", {"pole_angle": 0.5}, {"pole_angle": 1.5}),
+        ("keep the angle of the pole small", {"pole_angle": 0.0}, {"pole_angle": -1.0}),
+        (
+            "move the cart slowly to the left end",
+            {"cart_position": -1.7},
+            {"cart_position": -0.5, "cart_velocity": -0.2},
+        ),
+        ("move the cart slowly to the left end", {"cart_velocity": -0.2}, {"cart_velocity": -1.0}),
+        ("move the cart slowly to the middle", {"cart_position": 0}, {"cart_position": 1, "cart_velocity": -0.2}),
+        ("park the cart at the left end", {"cart_position": -1.6}, {"cart_position": -0.9}),
+    ],
+)
+def test_places_and_ways_there_on_the_real_cartpole(model, goal, good, bad):
+    cartpole = registry().environments["dmc/cartpole"].instance({})
+    source = SpecSource(write(goal, cartpole, model).spec)
+    columns = {s.name: np.array([0.0, good.get(s.name, 0.0), bad.get(s.name, 0.0)]) for s in cartpole.signals}
+    _, better, worse = source.label(columns).reward
+    assert better > worse + 0.05
+
+
+def test_words_that_are_left_out_are_said_as_they_were_written(model):
+    assert write("rush the cart quickly to the left end", CART, model).ignored == ("rush", "quickly")
 
 
 def test_two_demands_are_two_terms(model):

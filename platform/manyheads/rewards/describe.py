@@ -13,6 +13,7 @@ from manyheads.rewards.spec import (
     Expression,
     Indicator,
     Join,
+    Nary,
     Not,
     Predicate,
     Ramp,
@@ -133,6 +134,8 @@ class Words:
             return _number(node.constant) + self.unit(node)
         if isinstance(node, Unary):
             inner = self.expression(node.of)
+            if node.op == "wrap_angle" and isinstance(node.of, Nary) and node.of.op == "diff":
+                return "the turn of {} from {}".format(*map(self.expression, node.of.of))
             return {"abs": f"the size of {inner}", "neg": f"minus {inner}", "wrap_angle": inner}[node.op]
         parts = [self.expression(child) for child in node.of]
         if node.op == "diff":
