@@ -49,9 +49,9 @@ class Explained(Execution):
 class Agent:
     """A small world with two heads that predict something, and a batch; always the same numbers."""
 
-    def __init__(self, execution, places=VECTOR, fresh=False):
+    def __init__(self, execution, places=VECTOR, fresh=False, **settings):
         self.world = small_world(places)
-        self.heads = {name: small_head(self.world) for name in ("left", "right")}
+        self.heads = {name: small_head(self.world, **settings) for name in ("left", "right")}
         self.world.execution = execution
         self.learner = small_learner(self.world, self.heads)
         batch, labels, *masks = random_batch(self.world)
@@ -127,9 +127,10 @@ def test_losses_and_gradients(places):
 
 
 @pytest.mark.slow
-def test_traced_graphs_give_the_same():
+@pytest.mark.parametrize("how", ["reinforce", "dynamics"])
+def test_traced_graphs_give_the_same(how):
     torch._dynamo.reset()
-    compare(Agent(Execution()), Agent(Traced()))
+    compare(Agent(Execution(), policy_gradient=how), Agent(Traced(), policy_gradient=how))
 
 
 @PLACES
@@ -141,9 +142,12 @@ def test_bfloat16_is_near(places):
         assert abs(short[name] - loss) <= share * max(1, abs(loss)), name
 
 
-def test_every_region_is_one_graph():
+@pytest.mark.parametrize(
+    ("places", "settings"), [(BOTH, {}), (VECTOR, {"policy_gradient": "dynamics"})], ids=["reinforce", "dynamics"]
+)
+def test_every_region_is_one_graph(places, settings):
     execution = Explained()
-    agent = Agent(execution, BOTH)
+    agent = Agent(execution, places, **settings)
     agent.learner.update(*agent.arguments)
     assert len(execution.graphs) >= 8
     assert set(execution.graphs.values()) == {1}
@@ -154,7 +158,7 @@ def test_heads_alone_learn_the_same():
     for agent in (Agent(Execution()), Agent(Uncompiled())):
         batch, labels, *_ = agent.arguments
         latents = agent.learner.losses(*agent.arguments)[1].detach()
-        results.append(agent.learner.update_heads(latents, batch.last, labels))
+        results.append(agent.learner.update_heads(latents, batch.last, labels).metrics)
     assert results[0] == pytest.approx(results[1], rel=1e-3, abs=1e-5)
 
 

@@ -150,7 +150,7 @@ def test_a_frozen_world_stays_and_its_heads_learn(loss_weights):
     before, actor = _weights(world), _weights(head.actor)
     update = learner.update(batch, {"task": labels}, *masks)
     assert not any(name.startswith("world/") for name in update.metrics)
-    metrics = learner.update_heads(update.latents, batch.last, {"task": labels})
+    metrics = learner.update_heads(update.latents, batch.last, {"task": labels}).metrics
     assert metrics["task/reward"] < update.metrics["task/reward"]
     assert _same(before, _weights(world))
     assert not _same(actor, _weights(head.actor))

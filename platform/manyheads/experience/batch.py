@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """B sequences of T rows; row t holds observation t, its signals and its flags.
 
     `previous_action[t]` is the action chosen in row t-1 (whatever it was, also where `first`: the RSSM zeroes

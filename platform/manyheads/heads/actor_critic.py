@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
@@ -14,7 +13,7 @@ from manyheads.environment.places import Mask, Places
 from manyheads.errors import ManyheadsError
 from manyheads.heads.actor import ActionDistribution, Actor
 from manyheads.heads.contract import Head, HeadBatch
-from manyheads.heads.imagination import ImaginationNoise, Imagined, draw_noise, frozen, imagine
+from manyheads.heads.imagination import ImaginationNoise, Imagined, draw_noise, frozen, imagine, through
 from manyheads.heads.kind import HeadKind
 from manyheads.heads.returns import ReturnScale, lambda_return
 from manyheads.world.distributions import BINS, bernoulli_loss, two_hot_bins, two_hot_loss, two_hot_mean
@@ -158,14 +157,13 @@ class ActorCritic(Head):
 
     def imagine(self, world: World, latents: Latent, noise: ImaginationNoise) -> Imagined:
         """A rollout from each of the states (B, T, ...)."""
-        with self._fixed(world):
+        with frozen(world) if self.through_dynamics else torch.no_grad():
             return imagine(world, self.actor, latents.map(lambda x: x.detach().flatten(0, 1)), noise)
 
     def predict(self, feature: Tensor) -> tuple[Tensor, Tensor]:
         """Expected reward of arriving in a state, and the discounted probability to go on from it."""
-        with self._fixed(self.reward, self.continues):
-            by_step = feature.transpose(0, 1)
-            return self.reward.mean(self.reward(by_step)).T, self.continues(by_step).sigmoid().T
+        by_step = feature.transpose(0, 1)
+        return self.reward.mean(through(self.reward, by_step)).T, through(self.continues, by_step).sigmoid().T
 
     def imagined_losses(self, imagined: Imagined, reward: Tensor, continues: Tensor, owned: Tensor) -> Dream:
         """Policy and value losses of a rollout; `reward` and `continues` are (N, H + 1).
@@ -177,8 +175,7 @@ class ActorCritic(Head):
         value = self.critic.mean(logits.detach()).T
         boot = value
         if self.through_dynamics:
-            with frozen(self.critic):
-                boot = self.critic.mean(self.critic(imagined.feature))
+            boot = self.critic.mean(through(self.critic, imagined.feature))
         never = torch.zeros_like(reward)
         gained = lambda_return(reward, 1 - continues, never, boot, 1.0, self.settings.trace)
         returns = gained.detach()
@@ -224,10 +221,6 @@ class ActorCritic(Head):
 
     def metrics(self) -> dict[str, float | Tensor]:
         return self._metrics
-
-    def _fixed(self, *modules: nn.Module) -> AbstractContextManager[None]:
-        """What imagination passes through: no gradient at all, or none into these modules."""
-        return frozen(*modules) if self.through_dynamics else torch.no_grad()
 
     def _value_loss(self, logits: Tensor, returns: Tensor, slow_value: Tensor) -> Tensor:
         return self.critic.loss(logits, returns) + self.critic.loss(logits, slow_value)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from manyheads.heads.actor import Actor
 
@@ -44,6 +45,13 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
     finally:
         for parameter in parameters:
             parameter.requires_grad_(True)
+
+
+def through(module: nn.Module, x: Tensor) -> Tensor:
+    """What `module` makes of `x`; gradients flow to `x`, and not into the module. Unlike `frozen` it can be traced."""
+    fixed = {name: parameter.detach() for name, parameter in module.named_parameters()}
+    made: Tensor = functional_call(module, fixed, (x,))
+    return made
 
 
 def draw_noise(

@@ -35,18 +35,19 @@ class ReturnScale(nn.Module):
 
     low: Tensor
     high: Tensor
+    levels: Tensor
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
         self.register_buffer("low", torch.zeros(()))
         self.register_buffer("high", torch.zeros(()))
+        self.register_buffer("levels", torch.tensor([0.05, 0.95]), persistent=False)
         self._next: tuple[Tensor, Tensor] | None = None
 
     def measure(self, returns: Tensor, valid: Tensor) -> Tensor:
         """The scale with these returns (any shape) taken in where `valid`; `commit` keeps them."""
-        levels = returns.new_tensor([0.05, 0.95])
-        low, high = torch.nanquantile(returns.masked_fill(~valid, torch.nan), levels)
+        low, high = torch.nanquantile(returns.masked_fill(~valid, torch.nan), self.levels)
         self._next = (self._follow(self.low, low), self._follow(self.high, high))
         return (self._next[1] - self._next[0]).clamp(min=1)
 

@@ -15,7 +15,7 @@ from manyheads.learning.settings import TrainingSettings
 from manyheads.world.execution import Compiled, Execution
 from manyheads.world.model import World
 
-OPTIONS = {"cpu": {"cpp.use_decompose_tanh": True}, "cuda": {"triton.cudagraphs": True}}
+OPTIONS = {"cpu": {"cpp.use_decompose_tanh": True}, "cuda": {}}
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """malloc.h"""
@@ -54,7 +54,7 @@ def accelerate(world: World, settings: TrainingSettings) -> None:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
         torch._dynamo.config.recompile_limit = 64  # one graph for each shape and kind of head
         keep_freed_memory()
-        world.execution = Compiled(dtype, OPTIONS[world.device.type])
+        world.execution = Compiled(dtype, OPTIONS[world.device.type], capture=world.device.type == "cuda")
 
 
 def compiler() -> str | None:

@@ -29,13 +29,40 @@ class HeadLabels(NamedTuple):
     """(B, T) bool: rows on which the labels hold"""
 
 
+class Numbers(NamedTuple):
+    """Numbers by name, on the device until they are read."""
+
+    names: tuple[str, ...]
+    refusable: int
+    """how many of the first ones must be finite"""
+    values: Tensor
+
+    def read(self) -> dict[str, float]:
+        """All of them; waits for the device."""
+        return dict(zip(self.names, self.values.tolist(), strict=True))
+
+    def refuse_what_is_not_finite(self, weights: str) -> None:
+        """Raises ManyheadsError that names a loss or gradient which is not finite, and says how the weights are."""
+        for name, number in list(self.read().items())[: self.refusable]:
+            if number - number != 0:
+                raise ManyheadsError(
+                    f"{name} became {number}; {weights}. Look for NaN or huge values in observations or rewards; "
+                    "a lower optimizer.rate may help."
+                )
+
+
 class Update(NamedTuple):
     """What one update gives back."""
 
-    metrics: dict[str, float]
+    numbers: Numbers
     """`world/dyn`, `TASK/policy`, ...: losses as they were minimised, and each head's own numbers"""
     latents: Latent
     """(B, T) posterior states before the update, cut off from the graph"""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The numbers, read."""
+        return self.numbers.read()
 
 
 class Learner:
@@ -43,6 +70,9 @@ class Learner:
 
     The world and each head have an optimiser and a random generator of their own: every rule in the optimiser
     is per tensor, so this equals one optimiser over all, and a head that joins later warms up on its own.
+
+    On a GPU updates are `deferred`: the host never waits for the device, so whoever reads an update's numbers
+    refuses what is not finite. Otherwise that is done before weights change.
     """
 
     def __init__(
@@ -56,6 +86,7 @@ class Learner:
         if WORLD in heads:
             raise ManyheadsError(f"A head can't be named {WORLD!r}: that is the world model's own name.")
         self.world, self.heads, self.train_world = world, dict(heads), train_world
+        self.deferred = world.device.type != "cpu"
         trained = {**({WORLD: world} if train_world else {}), **self.heads}
         self.optimizers = {name: LaProp(dict(m.named_parameters()), settings) for name, m in trained.items()}
         self.generators = {name: _generator(seed, name, world.device) for name in (WORLD, *self.heads)}
@@ -64,11 +95,13 @@ class Learner:
         """One update from a batch; with a frozen world, of the heads alone.
 
         vector_mask (B, V) and image_mask (B,) say in which places each sequence is reconstructed. Raises
-        ManyheadsError, with nothing changed, when a loss or a gradient is not finite.
+        ManyheadsError, with nothing changed, when a loss or a gradient is not finite; deferred, it does not. What
+        it returns then holds until the next update.
         """
-        with self.world.execution.steady(self, batch.shape):
-            losses, latents = self.losses(batch, labels, vector_mask, image_mask)
-            return Update(self._descend(losses), latents.detach())
+        execution = self.world.execution
+        with execution.steady(self, batch.shape):
+            update = execution.whole(self._update, self.generators.values())
+            return update(batch, labels, vector_mask, image_mask)
 
     def losses(
         self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor
@@ -93,10 +126,11 @@ class Learner:
         losses |= self._head_losses(observed.latents, batch.last, labels)
         return losses, observed.latents
 
-    def update_heads(self, latents: Latent, last: Tensor, labels: Mapping[str, HeadLabels]) -> dict[str, float]:
-        """One update of the heads alone from given states (B, T, ...) and `last` (B, T); returns metrics."""
-        with self.world.execution.steady(self, last.shape, "heads"):
-            return self._descend(self._head_losses(latents.detach(), last, labels))
+    def update_heads(self, latents: Latent, last: Tensor, labels: Mapping[str, HeadLabels]) -> Update:
+        """One update of the heads alone from given states (B, T, ...) and `last` (B, T)."""
+        execution = self.world.execution
+        with execution.steady(self, last.shape, "heads"):
+            return execution.whole(self._update_heads, self.generators.values())(latents, last, labels)
 
     def state(self) -> dict[str, Tensor]:
         """Optimisers and generators as named tensors; with the weights, enough to go on bit for bit."""
@@ -115,6 +149,16 @@ class Learner:
             own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
             if own:
                 optimizer.load(own)
+
+    def _update(
+        self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor
+    ) -> Update:
+        losses, latents = self.losses(batch, labels, vector_mask, image_mask)
+        return Update(self._descend(losses), latents.detach())
+
+    def _update_heads(self, latents: Latent, last: Tensor, labels: Mapping[str, HeadLabels]) -> Update:
+        latents = latents.detach()
+        return Update(self._descend(self._head_losses(latents, last, labels)), latents)
 
     def _head_losses(self, latents: Latent, last: Tensor, labels: Mapping[str, HeadLabels]) -> dict[str, Tensor]:
         losses: dict[str, Tensor] = {}
@@ -136,36 +180,37 @@ class Learner:
         places = torch.arange(max(1, sequences // len(self.heads)), device=owned.device)
         return order[places % mine.sum().clamp(min=1)]
 
-    def _descend(self, losses: dict[str, Tensor]) -> dict[str, float]:
+    def _descend(self, losses: dict[str, Tensor]) -> Numbers:
         torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
         numbers: dict[str, float | Tensor] = {name: loss.detach() for name, loss in losses.items()}
         for name, optimizer in self.optimizers.items():
             numbers[f"{name}/gradient_norm"] = optimizer.gradient_norm()
-        checked = list(numbers)
+        refusable = len(numbers)
         for name, head in self.heads.items():
             numbers |= {f"{name}/{key}": value for key, value in head.metrics().items()}
         if self.train_world and self.world.harmony is not None:
             numbers |= {f"{WORLD}/{name}_weight": weight for name, weight in self.world.harmony.weights().items()}
-        device = self.world.device
-        stacked = torch.stack([torch.as_tensor(x, dtype=torch.float32, device=device) for x in numbers.values()])
-        metrics = dict(zip(numbers, stacked.tolist(), strict=True))
-        self._refuse_what_is_not_finite(metrics, checked)
+        measured = Numbers(tuple(numbers), refusable, torch.stack([self._on_device(x) for x in numbers.values()]))
+        if not self.deferred:
+            self._refuse_what_is_not_finite(measured)
         for optimizer in self.optimizers.values():
             optimizer.step()
         for head in self.heads.values():
             head.after_update()
-        return metrics
+        return measured
 
-    def _refuse_what_is_not_finite(self, metrics: Mapping[str, float], names: list[str]) -> None:
-        bad = [name for name in names if metrics[name] - metrics[name] != 0]
-        if not bad:
-            return
-        for optimizer in self.optimizers.values():
-            optimizer.forget_gradients()
-        raise ManyheadsError(
-            f"{bad[0]} became {metrics[bad[0]]}; the weights are as they were before this update. Look for "
-            "NaN or huge values in observations or rewards; a lower optimizer.rate may help."
-        )
+    def _on_device(self, number: float | Tensor) -> Tensor:
+        if isinstance(number, Tensor):
+            return number.detach().float()
+        return torch.full((), number, dtype=torch.float32, device=self.world.device)
+
+    def _refuse_what_is_not_finite(self, numbers: Numbers) -> None:
+        try:
+            numbers.refuse_what_is_not_finite("the weights are as they were before this update")
+        except ManyheadsError:
+            for optimizer in self.optimizers.values():
+                optimizer.forget_gradients()
+            raise
 
 
 def _generator(seed: int, name: str, device: torch.device) -> torch.Generator:

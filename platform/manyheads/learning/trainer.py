@@ -6,31 +6,31 @@ imagination alone (no environment at all).
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from manyheads.experience.batch import Where
 from manyheads.experience.collector import Collector, Finished
 from manyheads.experience.replay import Replay
 from manyheads.experience.simulators import Slot
 from manyheads.learning.fast import accelerate, check_device
+from manyheads.learning.feed import At, Draw, Feed, Work
 from manyheads.learning.labels import Labeller
 from manyheads.learning.latents import refresh
-from manyheads.learning.learner import Learner
+from manyheads.learning.learner import Learner, Update
 from manyheads.learning.policies import Policies
+from manyheads.learning.stop import StopRequest
 from manyheads.report.metrics import Metrics
 from manyheads.report.progress import Progress
 from manyheads.storage.agent import build_head, load_module
 from manyheads.storage.folder import WorldFolder
 from manyheads.task import Task
-from manyheads.world.model import Latent, World
+from manyheads.world.model import World
 
 METRICS_EVERY = 50
 """updates between two lines of metrics"""
@@ -57,6 +57,7 @@ class Trainer:
         self.owed = 0.0
         self._collector: Collector | None = None
         self._policies: Policies | None = None
+        self._feed: Feed | None = None
         self._run: dict[str, Any] = {}
         self._ready: set[str] = set()
         self._restore()
@@ -71,7 +72,7 @@ class Trainer:
         training = self.folder.settings.training
         slots = [self.tasks[i % len(self.tasks)] for i in range(training.slots)]
         collector, policies = self._open_collector(slots)
-        labellers = self._labellers()
+        feed = self._open_feed(metrics)
         rows_an_update = training.batch * training.length
         before_learning = max(rows_an_update, training.slots * training.length)
         with self._safely(progress) as stopping:
@@ -86,22 +87,22 @@ class Trainer:
                 self.owed += result.rows * training.ratio / rows_an_update
                 while self.owed >= 1 and not stopping():
                     self.owed -= 1
-                    with self._patience(progress, "update"):
-                        self._update(labellers, metrics)
+                    self._update(feed, progress)
 
     def imagine(self, updates: int, progress: Progress, metrics: Metrics) -> None:
         """Trains the heads on what replay holds, until `updates` have been made in this run; no environment."""
         with self._patience(progress, "refresh"):
             refresh(self.world, self.replay, self.folder.settings.seed)
-        labellers = self._labellers()
+        feed = self._open_feed(metrics)
         with self._safely(progress) as stopping:
             while self.updates < updates and not stopping():
-                with self._patience(progress, "update"):
-                    self._update(labellers, metrics)
+                self._update(feed, progress)
                 progress.advance(1)
 
     def save(self) -> None:
         """Writes one consistent checkpoint."""
+        if self._feed is not None:
+            self._feed.drain()
         self.replay.flush()
         checkpoint = self.folder.checkpoint
         sets: dict[str, Mapping[str, Tensor]] = {f"{self.run_name}/learner": self.learner.state()}
@@ -157,31 +158,31 @@ class Trainer:
                 print(note)
         return self._collector, self._policies
 
-    def _labellers(self) -> dict[str, Labeller]:
-        return {task.name: Labeller(task, self.replay.instances) for task in self.tasks}
+    def _open_feed(self, metrics: Metrics) -> Feed:
+        training, device = self.folder.settings.training, self.world.device
+        labellers = {task.name: Labeller(task, self.replay.instances) for task in self.tasks}
+        draw = Draw(self.replay, self.folder.interface, labellers, (training.batch, training.length), self.frozen)
 
-    def _update(self, labellers: Mapping[str, Labeller], metrics: Metrics) -> None:
-        training = self.folder.settings.training
-        batch, where = self.replay.sample(training.batch, training.length, online=not self.frozen)
-        labels = {name: labeller(batch) for name, labeller in labellers.items()}
-        if self.frozen:
-            latents = Latent(*(torch.from_numpy(part) for part in self.replay.read_latents(where)))
-            numbers = self.learner.update_heads(latents, batch.last, labels)
-        else:
-            vector_mask, image_mask = self._masks(batch.instance)
-            update = self.learner.update(batch, labels, vector_mask, image_mask)
-            self.replay.write_latents(where, update.latents.deter, update.latents.stoch)
-            numbers = update.metrics
+        def keep(at: At, where: Where, update: Update) -> None:
+            if self.learner.deferred:
+                update.numbers.refuse_what_is_not_finite("the last checkpoint stands, and this run's command goes on")
+            if not self.frozen:
+                self.replay.write_latents(where, update.latents.deter, update.latents.stoch)
+            if at.updates % METRICS_EVERY == 0:
+                metrics.write(at.steps, at.updates, update.metrics)
+
+        self._feed = Feed(draw, self._learn, keep, device, ahead=self.learner.deferred)
+        return self._feed
+
+    def _learn(self, work: Work) -> Update:
+        if work.latents is not None:
+            return self.learner.update_heads(work.latents, work.batch.last, work.labels)
+        return self.learner.update(work.batch, work.labels, work.vector_mask, work.image_mask)
+
+    def _update(self, feed: Feed, progress: Progress) -> None:
+        with self._patience(progress, "update"):
+            feed.update(At(self.steps, self.updates + 1))
         self.updates += 1
-        if self.updates % METRICS_EVERY == 0:
-            metrics.write(self.steps, self.updates, numbers)
-
-    def _masks(self, instance: Tensor) -> tuple[Tensor, Tensor]:
-        """Places that each sequence's instance has: vector (B, V), image (B,)."""
-        masks = [self.folder.interface.mask(known.places) for known in self.replay.instances]
-        vector = torch.stack([torch.from_numpy(mask.vector) for mask in masks]).float()
-        image = torch.tensor([mask.image for mask in masks]).float()
-        return vector[instance], image[instance]
 
     def _patience(self, progress: Progress, work: str) -> AbstractContextManager[None]:
         """Around work that is compiled on first use: says so where that takes long."""
@@ -234,27 +235,3 @@ class Trainer:
 def _by_compiler(error: Exception) -> bool:
     """Whether torch's compiler raised an error: Ctrl-C on a terminal reaches the C++ compiler too, which ends then."""
     return type(error).__module__.startswith(("torch._inductor", "torch._dynamo"))
-
-
-class StopRequest:
-    """Turns the first Ctrl-C or SIGTERM into a request; a second Ctrl-C interrupts at once."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> StopRequest:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._ask)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
-        message = "\nStopping after this update, then saving. Ctrl-C again stops at once, without saving.\n"
-        os.write(2, message.encode())  # print() must not be re-entered by a signal

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+
+from manyheads.world.captured import Captured
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,6 +31,13 @@ class Execution:
         """How to call `function`, which makes tensors of tensors, always of the same shapes."""
         return function
 
+    def whole(self, function: Callable[P, R], generators: Iterable[torch.Generator]) -> Callable[P, R]:
+        """How to call a whole update; its regions' random numbers come from `generators`.
+
+        What a call returns may be written over by the next call.
+        """
+        return function
+
     def steady(self, *kind: object) -> AbstractContextManager[object]:
         """Around work that is repeated; works of one `kind` call the same regions with the same shapes."""
         return nullcontext()
@@ -39,12 +48,19 @@ class Execution:
 
 
 class Compiled(Execution):
-    """Each region one static graph, compiled on first use and kept in a cache folder across runs."""
+    """Each region one static graph, compiled on first use and kept in a cache folder across runs.
+
+    With `capture`, for a CUDA device, whole updates are graphs of the device.
+    """
 
     compiled = True
 
-    def __init__(self, dtype: torch.dtype = torch.float32, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, dtype: torch.dtype = torch.float32, options: Mapping[str, Any] | None = None, capture: bool = False
+    ) -> None:
         super().__init__(dtype)
+        self._capture = capture
+        self._wholes: dict[Callable[..., object], Captured[Any]] = {}
         self._options = dict(options or {})
         self._known: set[tuple[object, ...]] = set()
         self._regions: dict[Callable[..., object], Callable[..., object]] = {}
@@ -55,10 +71,16 @@ class Compiled(Execution):
             self._regions[function] = compiled
         return self._regions[function]  # type: ignore[return-value]
 
+    def whole(self, function: Callable[P, R], generators: Iterable[torch.Generator]) -> Callable[P, R]:
+        if not self._capture:
+            return function
+        if function not in self._wholes:
+            self._wholes[function] = Captured(function, generators)
+        return self._wholes[function]  # type: ignore[return-value]
+
     @contextmanager
     def steady(self, *kind: object) -> Iterator[None]:
         """What has run once is not checked again against what was compiled."""
-        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         if kind in self._known:
             with torch.compiler.set_stance("default", skip_guard_eval_unsafe=True):
                 yield
