@@ -140,7 +140,7 @@ def _kind(role: Role, aspect: Aspect) -> float:
         score += {"position": 1.2}.get(role, 0.0)
     if "forward" in poles and "angle" not in aspect.quantities:
         score += {"speed": 0.8, "position": 0.4}.get(role, 0.0)
-    if aspect.place:
+    if aspect.place == "posed":
         score += {"position": 1.0, "height": 0.0}.get(role, -4.0)
     if "angle" in aspect.quantities and not moving:
         score += 0.0 if role in ("angle", "posture") else -1.0

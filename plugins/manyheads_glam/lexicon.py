@@ -61,14 +61,20 @@ class Aspect:
     centre: bool = False
     verb: bool = False
     """a way of going somewhere was named: walk, run, …"""
-    place: bool = False
-    """it says where a thing should be whose posture another aspect of the clause asks for"""
+    place: Literal["", "posed", "reached"] = ""
+    """it says where something should be, and another aspect of the clause which posture it has or how it gets there"""
     end: bool = False
     """an end was named, so that far is meant"""
     limit: bool = False
     """`slowly` on the way to a place: no faster, and at rest once there"""
     unsaid: tuple[str, ...] = ()
     """words that a specification can't express beside the rest"""
+
+    @property
+    def where(self) -> tuple[str, ...]:
+        """The clause's words of direction."""
+        tokens = re.findall(r"[a-z]+", self.text)
+        return tuple(t for t in tokens if any(axis in _DIRECTED for axis, _ in POLES.get(stem(t), ())) or t == "centre")
 
 
 @dataclass(frozen=True)
@@ -153,9 +159,10 @@ def _on_the_way(whole: Aspect, poles: dict[str, int]) -> Iterator[Aspect]:
     """`Slowly to the left end`: the place is the demand, slowness a limit; how fast one gets there is not paid for."""
     pace = poles.pop("pace")
     fast = tuple(word for word in re.findall(r"[a-z]+", whole.text) if ("pace", 1) in POLES.get(stem(word), ()))
-    yield replace(whole, poles=poles, verb=False, unsaid=fast)
+    still = whole.quantities - {"speed", "turning"}
+    yield replace(whole, poles=poles, quantities=still, verb=False, place="reached", unsaid=fast)
     if pace < 0:
-        yield replace(whole, poles={**poles, "pace": -1}, degree="plain", centre=False, verb=False, limit=True)
+        yield replace(whole, poles={**poles, "pace": -1}, degree="plain", centre=False, end=False, limit=True)
 
 
 def _poles(tokens: list[str], stemmed: list[str]) -> dict[str, int]:
@@ -205,7 +212,7 @@ def _separate(whole: Aspect, poles: dict[str, int], number: Number | None) -> It
         poles.pop("amount", None)
         if not poles and not whole.centre:
             return
-        whole = replace(whole, subject=where or whole.subject, place=True)
+        whole = replace(whole, subject=where or whole.subject, place="posed")
     if "vertical" in poles and "amount" in poles and poles["vertical"] != poles["amount"]:
         del poles["vertical"]
     if "lateral" in poles and "vertical" in poles and number is None:

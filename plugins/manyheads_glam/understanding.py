@@ -65,16 +65,23 @@ def understand(goal: str, instance: Instance, model: Recorded, banned: frozenset
         raise ManyheadsError(f"The goal {goal!r} asks for nothing. {_measured(instance, readings)}")
     mind = _Mind(instance, readings, banned, model)
     written = {stem(token): token for token in re.findall(r"[a-z_]+", goal.lower())}
+    nowhere = False
     ignored: list[str] = []
     found: list[Understood] = []
     decisions: list[Decision] = []
     for aspect in sorted(parsed.aspects, key=lambda one: one.poles.get("motion") == -1):
+        aspect = replace(aspect, limit=aspect.limit and not nowhere)
         near = mind.index.nearest(aspect.text)
         strange = mind.strange_words(aspect)
-        mind.require_sense(goal, aspect, strange, near)
+        if not aspect.place:
+            mind.require_sense(goal, aspect, strange, near)
         ignored += (*(written.get(root, root) for root in strange), *aspect.unsaid)
         aspect = replace(aspect, subject=tuple(root for root in aspect.subject if root not in strange))
         reading, first = mind.signal(aspect, near)
+        nowhere = bool(aspect.place) and wish(reading, aspect).side is None
+        if nowhere and len(parsed.aspects) > 1:  # nothing here measures where that is
+            ignored += aspect.where
+            continue
         wanted, second = mind.side(reading, aspect, near)
         if reading.name not in {one.reading.name for one in found} and len(found) < TERMS:
             found.append(Understood(reading, aspect, wanted))

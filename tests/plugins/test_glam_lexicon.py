@@ -88,8 +88,8 @@ def test_stillness_and_places_are_demands_of_their_own():
 
 def test_a_place_beside_a_posture_is_about_the_whole_that_it_names():
     posture, place = parse("hold the pole upright at the right end of the rail").aspects
-    assert (posture.poles, posture.subject, posture.place) == ({"posture": 1}, ("pol",), False)
-    assert (place.poles, place.subject, place.place, place.end) == ({"lateral": 1}, ("rail",), True, True)
+    assert (posture.poles, posture.subject, posture.place) == ({"posture": 1}, ("pol",), "")
+    assert (place.poles, place.subject, place.place, place.end) == ({"lateral": 1}, ("rail",), "posed", True)
 
 
 def test_on_the_way_to_a_place_slowness_is_a_limit_and_haste_is_not_paid_for():

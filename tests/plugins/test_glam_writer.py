@@ -48,8 +48,12 @@ def model(tmp_path):
 
 
 def pays(spec, **signals):
-    """What one state earns."""
-    columns = {signal.name: np.array([0.0, signals.get(signal.name, 0.0)]) for signal in CART.signals}
+    """What one state of the cart earns."""
+    return _pays(spec, CART, **signals)
+
+
+def _pays(spec, instance, **signals):
+    columns = {signal.name: np.array([0.0, signals.get(signal.name, 0.0)]) for signal in instance.signals}
     return float(SpecSource(spec).label(columns).reward[1])
 
 
@@ -115,6 +119,24 @@ def test_places_and_ways_there_on_the_real_cartpole(model, goal, good, bad):
     columns = {s.name: np.array([0.0, good.get(s.name, 0.0), bad.get(s.name, 0.0)]) for s in cartpole.signals}
     _, better, worse = source.label(columns).reward
     assert better > worse + 0.05
+
+
+def test_a_place_that_nothing_measures_is_left_out_and_said(model):
+    walker = registry().environments["dmc/walker"].instance({})
+    written = write("stand upright on the left", walker, model)
+    assert written.spec.signals == {"torso_upright"}
+    assert written.ignored == ("left",)
+    slow = write("walk slowly to the right end", walker, model)
+    assert slow.spec.signals == {"horizontal_velocity"}
+    assert slow.ignored == ("right",)
+    walking, standing = (_pays(slow.spec, walker, horizontal_velocity=speed) for speed in (0.15, 0.0))
+    assert walking > standing + 0.05
+
+
+def test_a_thing_that_is_not_there_in_a_place_is_left_out(model):
+    written = write("hold the pole upright at the right end of the track", CART, model)
+    assert written.spec.signals == {"pole_angle_cosine", "cart_position"}
+    assert written.ignored == ("track",)
 
 
 def test_words_that_are_left_out_are_said_as_they_were_written(model):
