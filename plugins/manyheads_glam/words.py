@@ -121,7 +121,8 @@ FILLER = (
     "begin finish attempt learn teach train show use take hurry again back step second time long forever constantly "
     "continuously not push pull give run maintain need without too also only even both toward move send steer "
     "flip throw point face place lay sit carry drag slide guide nudge steer perform achieve look fully "
-    "target-position state level value simply now first next same time nearly almost quite rather edge border extreme half"
+    "target-position state level value simply now first next same time nearly almost quite rather edge "
+    "border extreme half"
 )
 
 DIRECTIONS = (
