@@ -13,7 +13,7 @@ from manyheads.heads.actor_critic import ActorCritic, HeadSettings
 from manyheads.heads.imagination import Imagined, draw_noise
 from manyheads.learning.learner import HeadLabels, Learner
 from manyheads.learning.optimizer import OptimizerSettings
-from manyheads.world.distributions import two_hot_bins, two_hot_loss, two_hot_mean
+from manyheads.world.distributions import two_bins, two_hot_bins, two_hot_loss, two_hot_mean
 from manyheads.world.model import World
 from manyheads.world.networks import BlockLinear, Linear, RMSNorm
 from manyheads.world.rssm import Latent, Observed
@@ -25,7 +25,7 @@ def test_two_hot_interpolates_in_raw_space(value):
     """The mean of the target distribution is the target itself; interpolated in symlog it lies above."""
     bins = two_hot_bins()
     logits = torch.zeros(255, requires_grad=True)
-    two_hot_loss(logits, torch.tensor(value), bins).backward()
+    two_hot_loss(logits, two_bins(torch.tensor(value), bins)).backward()
     weights = torch.full((255,), 1 / 255) - logits.grad
     near = weights.abs() > 1e-5
     assert near.sum() <= 2

@@ -12,7 +12,7 @@ from small_agent import BOTH, VECTOR, random_batch, small_head, small_learner, s
 from manyheads.environment.places import Places
 from manyheads.errors import ManyheadsError
 from manyheads.learning.optimizer import LaProp, OptimizerSettings
-from manyheads.world.distributions import sample_one_hot, symexp, symlog, two_hot_bins, two_hot_loss
+from manyheads.world.distributions import sample_one_hot, symexp, symlog, two_bins, two_hot_bins, two_hot_loss
 from manyheads.world.harmony import Harmony
 from manyheads.world.latents import normal_kl
 from manyheads.world.model import World
@@ -46,8 +46,8 @@ def test_two_hot_loss_is_least_at_its_own_target(y):
     weights = torch.zeros(255)
     share = (target - bins[k]) / (bins[k + 1] - bins[k])
     weights[k], weights[k + 1] = 1 - share, share
-    best = two_hot_loss(weights.clamp(min=1e-30).log(), target, bins)
-    assert best <= two_hot_loss(torch.zeros(255), target, bins)
+    best = two_hot_loss(weights.clamp(min=1e-30).log(), two_bins(target, bins))
+    assert best <= two_hot_loss(torch.zeros(255), two_bins(target, bins))
     entropy = -(weights.clamp(min=1e-30).log() * weights).sum()
     torch.testing.assert_close(best, entropy, rtol=1e-3, atol=1e-3)
 

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from manyheads.environment.places import Mask, Places
 from manyheads.errors import ManyheadsError
 from manyheads.heads.actor import ActionDistribution, Actor
 from manyheads.heads.contract import Head, HeadBatch
+from manyheads.heads.fast import teach
 from manyheads.heads.imagination import ImaginationNoise, Imagined, draw_noise, frozen, imagine, through
 from manyheads.heads.kind import HeadKind
+from manyheads.heads.predictors import Continue, TwoHot
 from manyheads.heads.returns import ReturnScale, lambda_return
-from manyheads.world.distributions import BINS, bernoulli_loss, two_hot_bins, two_hot_loss, two_hot_mean
-from manyheads.world.networks import MLP, Linear
+from manyheads.world.distributions import TwoBins, bernoulli_loss, two_hot_loss
 
 if TYPE_CHECKING:
     from manyheads.world.model import Latent, World
@@ -47,48 +48,24 @@ class HeadSettings(BaseModel):
         return 1 - 1 / self.discount_horizon
 
 
-class TwoHot(nn.Module):
-    """A number as a distribution over 255 symexp-spaced bins; starts at exactly 0 everywhere."""
-
-    bins: Tensor
-
-    def __init__(self, inputs: int, units: int, layers: int) -> None:
-        super().__init__()
-        self.layers = MLP(inputs, units, layers)
-        self.out = Linear(units, BINS, scale=0)
-        self.register_buffer("bins", two_hot_bins(), persistent=False)
-
-    def forward(self, feature: Tensor) -> Tensor:
-        """Logits (..., 255)."""
-        logits: Tensor = self.out(self.layers(feature))
-        return logits
-
-    def mean(self, logits: Tensor) -> Tensor:
-        return two_hot_mean(logits, self.bins)
-
-    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        return two_hot_loss(logits, target, self.bins)
-
-
-class Continue(nn.Module):
-    """The logit (...) of going on after a row."""
-
-    def __init__(self, inputs: int, units: int) -> None:
-        super().__init__()
-        self.layers = MLP(inputs, units, layers=1)
-        self.out = Linear(units, 1)
-
-    def forward(self, feature: Tensor) -> Tensor:
-        logit: Tensor = self.out(self.layers(feature))
-        return logit.squeeze(-1)
-
-
 class Dream(NamedTuple):
     """What a rollout teaches, (N, H) each."""
 
     policy: Tensor
     value: Tensor
     returns: Tensor
+
+
+class Weighed(NamedTuple):
+    """What predictions along a rollout make of its steps, (N, H) each."""
+
+    returns: Tensor
+    """attached to the graph of the predictions, if any"""
+    scale: Tensor
+    """() what returns are divided by"""
+    advantage: Tensor
+    weight: Tensor
+    """how likely the step is reached, discounted; the start's own continue counts too"""
 
 
 class ActorCritic(Head):
@@ -128,25 +105,35 @@ class ActorCritic(Head):
         if not self.settings.gradients_into_world:
             batch = batch._replace(latents=batch.latents.detach())
         real = batch.to_imagine()
-        rows = real.reward.numel()
-        imagined = self.imagine(world, real.latents, self.draw_noise(rows, world, generator))
-        return world.execution.region(ActorCritic.learn)(self, batch, real, imagined)
+        execution, owned = world.execution, real.owned.flatten()
+        noise = self.draw_noise(len(owned), world, generator)
+        if execution.compiled and not self.through_dynamics:
+            start = real.latents.map(lambda x: x.detach().flatten(0, 1))
+            policy, value, returns = teach(self, world, start, noise, owned)
+        else:
+            imagined = self.imagine(world, real.latents, noise)
+            policy, value, returns = execution.region(ActorCritic.learn_imagined)(self, imagined, owned)
+        losses = execution.region(ActorCritic.learn_real)(self, batch, real, returns[:, 0], execution.dtype)
+        return {"policy": policy, "value": value, **losses}
 
-    def learn(self, batch: HeadBatch, real: HeadBatch, imagined: Imagined) -> dict[str, Tensor]:
-        """The losses from labelled rows and from a rollout that starts in some of them."""
-        dtype = imagined.feature.dtype
+    def learn_imagined(self, imagined: Imagined, owned: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Policy and value loss, means over steps from `owned` (N,) starts; returns (N, H)."""
+        dream = self.imagined_losses(imagined, *self.predict(imagined.feature), owned)
+        mine = owned[:, None].expand_as(dream.policy)
+        return masked_mean(dream.policy, mine), masked_mean(dream.value, mine), dream.returns
+
+    def learn_real(
+        self, batch: HeadBatch, real: HeadBatch, returns: Tensor, dtype: torch.dtype
+    ) -> dict[str, Tensor]:
+        """The losses of labelled rows; imagined `returns` (N,) start in those of `real`."""
         feature = batch.latents.shorten(dtype).feature
         reward, continues = self.label_losses(feature, batch.reward, batch.terminal)
-        dream = self.imagined_losses(imagined, *self.predict(imagined.feature), real.owned.flatten())
-        feature, boot = real.latents.shorten(dtype).feature, dream.returns[:, 0].view_as(real.reward)
+        feature, boot = real.latents.shorten(dtype).feature, returns.view_as(real.reward)
         replay = self.replay_value_loss(feature, real.reward, real.terminal, real.last, boot)
-        owned = real.owned.flatten()[:, None].expand_as(dream.policy)
-        self._metrics |= {"reward_mean": masked_mean(batch.reward, batch.owned)}
+        self.note(reward_mean=masked_mean(batch.reward, batch.owned))
         return {
             "reward": masked_mean(reward, batch.owned),
             "continue": masked_mean(continues, batch.owned),
-            "policy": masked_mean(dream.policy, owned),
-            "value": masked_mean(dream.value, owned),
             "replay_value": self.settings.replay_value * masked_mean(replay, real.owned[:, :-1]),
         }
 
@@ -176,22 +163,26 @@ class ActorCritic(Head):
         boot = value
         if self.through_dynamics:
             boot = self.critic.mean(through(self.critic, imagined.feature))
+        found = self.weigh(reward, continues, value, boot, owned)
+        returns = found.returns.detach()
+        with torch.no_grad():
+            slow_value = self.slow_critic.mean(self.slow_critic(feature[:h]))
+        policy, action = self.actor(feature[:h]), imagined.action.transpose(0, 1)
+        policy_loss, entropy = self.policy_loss(policy, action, found.advantage.T)
+        if self.through_dynamics:
+            policy_loss = -found.returns.T / found.scale - self.settings.entropy * entropy
+        self.note(entropy=entropy.detach().mean())
+        value_loss = self.value_loss(logits[:h], *map(self.critic.between, (returns.T, slow_value)))
+        return Dream(found.weight * policy_loss.T, found.weight * value_loss.T, returns)
+
+    def weigh(self, reward: Tensor, continues: Tensor, value: Tensor, boot: Tensor, owned: Tensor) -> Weighed:
+        """Returns and advantages from predictions (N, H + 1); returns bootstrap from `boot`."""
         never = torch.zeros_like(reward)
         gained = lambda_return(reward, 1 - continues, never, boot, 1.0, self.settings.trace)
         returns = gained.detach()
         scale = self.return_scale.measure(returns, owned[:, None].expand_as(returns))
-        weight = continues.detach().cumprod(1)[:, :h]  # the start's own continue counts too
-        with torch.no_grad():
-            slow_value = self.slow_critic.mean(self.slow_critic(feature[:h]))
-
-        policy = self.actor(feature[:h])
-        advantage, entropy = (returns - value[:, :h]) / scale, policy.entropy().T
-        score = policy.log_prob(imagined.action.transpose(0, 1)).T
-        gain = gained / scale if self.through_dynamics else score * advantage
-        policy_loss = -weight * (gain + self.settings.entropy * entropy)
-        value_loss = weight * self._value_loss(logits[:h], returns.T, slow_value).T
+        advantage = (returns - value[:, :-1]) / scale
         self._metrics = {
-            "entropy": entropy.detach().mean(),
             "advantage": advantage.abs().mean(),
             "imagined_return": returns.mean(),
             "return_scale": scale,
@@ -199,7 +190,16 @@ class ActorCritic(Head):
             "imagined_reward": reward[:, 1:].detach().mean(),
             "imagined_continue": continues[:, 1:].detach().mean(),
         }
-        return Dream(policy_loss, value_loss, returns)
+        return Weighed(gained, scale, advantage, continues.detach().cumprod(1)[:, :-1])
+
+    def policy_loss(self, policy: ActionDistribution, action: Tensor, advantage: Tensor) -> tuple[Tensor, Tensor]:
+        """The score function's loss and the entropy of each state, (...)."""
+        entropy = policy.entropy()
+        return -policy.log_prob(action) * advantage - self.settings.entropy * entropy, entropy
+
+    def value_loss(self, logits: Tensor, returns: TwoBins, slow_value: TwoBins) -> Tensor:
+        """Cross-entropy (...) with the returns, and with what the slow critic says."""
+        return two_hot_loss(logits, returns) + two_hot_loss(logits, slow_value)
 
     def replay_value_loss(
         self, feature: Tensor, reward: Tensor, terminal: Tensor, last: Tensor, boot: Tensor
@@ -210,7 +210,7 @@ class ActorCritic(Head):
             ended, cut = terminal.to(boot.dtype), last.to(boot.dtype)
             returns = lambda_return(reward, ended, cut, boot, self.settings.discount, self.settings.trace)
             slow_value = self.slow_critic.mean(self.slow_critic(feature[:, :-1]))
-        return self._value_loss(logits, returns, slow_value) * (1 - cut[:, :-1])
+        return self.value_loss(logits, *map(self.critic.between, (returns, slow_value))) * (1 - cut[:, :-1])
 
     def after_update(self) -> None:
         """The slow critic follows, and the scale of returns keeps what it measured."""
@@ -222,8 +222,9 @@ class ActorCritic(Head):
     def metrics(self) -> dict[str, float | Tensor]:
         return self._metrics
 
-    def _value_loss(self, logits: Tensor, returns: Tensor, slow_value: Tensor) -> Tensor:
-        return self.critic.loss(logits, returns) + self.critic.loss(logits, slow_value)
+    def note(self, **numbers: Tensor) -> None:
+        """Adds to `metrics` of this update."""
+        self._metrics |= numbers
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from manyheads.heads.actor import Actor
 
 if TYPE_CHECKING:
     from manyheads.world.model import Latent, World
+    from manyheads.world.rssm import RSSM
 
 
 class ImaginationNoise(NamedTuple):
@@ -32,6 +33,7 @@ class Imagined(NamedTuple):
     """(N, H + 1, F)"""
     action: Tensor
     """(N, H, A)"""
+
 
 
 @contextmanager
@@ -66,20 +68,19 @@ def draw_noise(
 
 def imagine(world: World, actor: Actor, start: Latent, noise: ImaginationNoise) -> Imagined:
     """Rolls out from N states (deter (N, D), stoch (N, G, C)) for as many steps as there is noise."""
-    latent = start.shorten(world.execution.dtype)
-    features, actions = [latent.feature], []
+    feature = start.shorten(world.execution.dtype).feature
+    features, actions = [feature], []
     step = world.execution.region(imagined_step)
     for latent_noise, action_noise in zip(noise.latent.unbind(1), noise.action.unbind(1), strict=True):
-        latent, feature, action = step(world, actor, latent, latent_noise, action_noise)
+        feature, action = step(world.rssm, actor, feature, latent_noise, action_noise)
         features.append(feature)
         actions.append(action)
     return Imagined(torch.stack(features).transpose(0, 1), torch.stack(actions).transpose(0, 1))
 
 
 def imagined_step(
-    world: World, actor: Actor, latent: Latent, latent_noise: Tensor, action_noise: Tensor
-) -> tuple[Latent, Tensor, Tensor]:
-    """The state after one step, its feature, and the action that led there."""
-    action = actor(latent.feature.detach()).sample(action_noise)
-    latent = world.imagine_step(latent, action, latent_noise)
-    return latent, latent.feature, action
+    rssm: RSSM, actor: Actor, feature: Tensor, latent_noise: Tensor, action_noise: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The feature after one step, and the action that led there."""
+    action = actor(feature.detach()).sample(action_noise)
+    return rssm.imagine_step(rssm.latent(feature), action, latent_noise).feature, action

@@ -15,7 +15,7 @@ from manyheads.learning.settings import TrainingSettings
 from manyheads.world.execution import Compiled, Execution
 from manyheads.world.model import World
 
-OPTIONS = {"cpu": {"cpp.use_decompose_tanh": True}, "cuda": {}}
+OPTIONS = {"cpu": {"cpp.use_decompose_tanh": True, "cpp_wrapper": True}, "cuda": {}}
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """malloc.h"""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -37,25 +39,49 @@ def two_hot_bins() -> Tensor:
 
 
 def two_hot_mean(logits: Tensor, bins: Tensor) -> Tensor:
-    """The expected bin, (..., 255) to (...), in the raw space of values.
+    """The expected bin, (..., 255) to (...), in the raw space of values."""
+    return paired_mean(paired(logits, -1), bins)
+
+
+def paired(x: Tensor, dim: int) -> Tensor:
+    """The 255 bins along an axis in another order: the upper half, the lower half mirrored, the middle."""
+    half = BINS // 2
+    lower, middle, upper = x.split([half, 1, half], dim)
+    return torch.cat([upper, lower.flip(dim), middle], dim)
+
+
+def paired_mean(logits: Tensor, bins: Tensor) -> Tensor:
+    """The expected bin of logits in the order of `paired`.
 
     Mirrored probabilities are subtracted before they meet their bin, so that symmetric logits give exactly 0
     also where a compiler fuses multiplication and addition.
     """
-    probs = logits.softmax(-1)
-    middle = BINS // 2
-    difference = probs[..., middle + 1 :] - probs[..., :middle].flip(-1)
-    return (difference * bins[middle + 1 :]).sum(-1)
+    half, probs = BINS // 2, logits.softmax(-1)
+    return ((probs[..., :half] - probs[..., half:-1]) * bins[half + 1 :]).sum(-1)
 
 
-def two_hot_loss(logits: Tensor, target: Tensor, bins: Tensor) -> Tensor:
-    """Cross-entropy of (..., 255) logits with the two bins around each target (...), shared in raw space."""
+class TwoBins(NamedTuple):
+    """The two bins around targets (...), as whole float numbers, and their shares in raw space."""
+
+    below: Tensor
+    """(...) the bin at or below the target"""
+    weight: Tensor
+    """(...) share of the next bin"""
+
+
+def two_bins(target: Tensor, bins: Tensor) -> TwoBins:
+    """Between which bins the targets lie; no gradient flows through."""
     target = target.detach()
     below = (torch.bucketize(target.contiguous(), bins, right=True) - 1).clamp(0, BINS - 2)
     low, high = bins[below], bins[below + 1]
-    weight = ((target - low) / (high - low)).clamp(0, 1)
-    distance = torch.arange(BINS, dtype=bins.dtype, device=bins.device) - below.to(bins.dtype)[..., None]
-    share = torch.where(distance == 0, 1 - weight[..., None], torch.where(distance == 1, weight[..., None], 0))
+    return TwoBins(below.to(bins.dtype), ((target - low) / (high - low)).clamp(0, 1))
+
+
+def two_hot_loss(logits: Tensor, target: TwoBins) -> Tensor:
+    """Cross-entropy (...) of (..., 255) logits with the two bins around each target."""
+    distance = torch.arange(BINS, dtype=logits.dtype, device=logits.device) - target.below[..., None]
+    weight = target.weight[..., None]
+    share = torch.where(distance == 0, 1 - weight, torch.where(distance == 1, weight, 0))
     top = logits.detach().amax(-1, keepdim=True)  # as in softmax: a compiler computes what both need once
     normalizer = (logits - top).exp().sum(-1, keepdim=True).log() + top
     return normalizer.squeeze(-1) - (share * logits).sum(-1)

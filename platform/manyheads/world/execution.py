@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from manyheads.world.captured import Captured
 
 P = ParamSpec("P")
 R = TypeVar("R")
+M = TypeVar("M", bound=nn.Module)
 
 
 class Execution:
@@ -37,6 +40,10 @@ class Execution:
         What a call returns may be written over by the next call.
         """
         return function
+
+    def short(self, module: M) -> M:
+        """The module with its matrices in the type of large products, as it is now; trains nothing."""
+        return module
 
     def steady(self, *kind: object) -> AbstractContextManager[object]:
         """Around work that is repeated; works of one `kind` call the same regions with the same shapes."""
@@ -63,6 +70,7 @@ class Compiled(Execution):
         self._wholes: dict[Callable[..., object], Captured[Any]] = {}
         self._options = dict(options or {})
         self._known: set[tuple[object, ...]] = set()
+        self._short: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
         self._regions: dict[Callable[..., object], Callable[..., object]] = {}
 
     def region(self, function: Callable[P, R]) -> Callable[P, R]:
@@ -70,6 +78,18 @@ class Compiled(Execution):
             compiled = torch.compile(function, fullgraph=True, dynamic=False, options=self._options)
             self._regions[function] = compiled
         return self._regions[function]  # type: ignore[return-value]
+
+    @torch.no_grad()
+    def short(self, module: M) -> M:
+        if module not in self._short:
+            copied = copy.deepcopy(module).requires_grad_(False)
+            for parameter in copied.parameters():
+                if parameter.dim() > 1:
+                    parameter.data = parameter.data.to(self.dtype)
+            self._short[module] = copied
+        copied = self._short[module]
+        torch._foreach_copy_(list(copied.parameters()), list(module.parameters()))
+        return copied  # type: ignore[return-value]
 
     def whole(self, function: Callable[P, R], generators: Iterable[torch.Generator]) -> Callable[P, R]:
         if not self._capture:

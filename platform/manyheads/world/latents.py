@@ -5,10 +5,11 @@ Networks give raw numbers (..., G, `numbers`); a sample is (..., G, C). Noise is
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from functools import reduce
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from manyheads.world.distributions import categorical_kl, mixed_probs, sample_one_hot, straight_through
@@ -17,27 +18,40 @@ from manyheads.world.sizes import WorldSettings
 MIN_DEVIATION = 0.1
 
 
-class LatentKind(Protocol):
+class LatentKind(nn.Module, ABC):
     """How raw numbers become samples and divergences."""
 
     numbers: int
 
+    @abstractmethod
     def draw_noise(self, shape: tuple[int, ...], generator: torch.Generator | None, like: Tensor) -> Tensor:
         """The noise that `sample` wants, of this shape, on the device of `like`."""
 
+    @abstractmethod
     def sample(self, raw: Tensor, noise: Tensor) -> Tensor:
         """(..., G, C) with gradients."""
 
+    @abstractmethod
+    def draw(self, raw: Tensor, noise: Tensor, dtype: torch.dtype) -> Tensor:
+        """What `sample` gives, (N, G, C) in `dtype`, without gradients and for many states at once."""
+
+    @abstractmethod
     def losses(self, posterior: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
         """KL that trains the prior, KL that trains the posterior: (...) each, summed over the variables."""
 
 
-class Categorical:
+class Categorical(LatentKind):
     """G one-hot variables of C classes, mixed with some uniform mass; straight-through gradients."""
 
+    spread: Tensor
+    own: Tensor
+
     def __init__(self, settings: WorldSettings) -> None:
-        self.numbers = settings.classes
-        self.unimix = settings.unimix
+        super().__init__()
+        self.numbers, self.unimix = settings.classes, settings.unimix
+        own, spread = torch.arange(self.numbers), torch.eye(settings.groups).repeat_interleave(self.numbers, 1)
+        self.register_buffer("own", own.repeat(settings.groups).float(), persistent=False)
+        self.register_buffer("spread", spread, persistent=False)
 
     def draw_noise(self, shape: tuple[int, ...], generator: torch.Generator | None, like: Tensor) -> Tensor:
         return torch.rand(shape, generator=generator, device=like.device)
@@ -46,15 +60,30 @@ class Categorical:
         probs = mixed_probs(raw, self.unimix)
         return straight_through(sample_one_hot(probs.detach(), noise), probs)
 
+    def draw(self, raw: Tensor, noise: Tensor, dtype: torch.dtype) -> Tensor:
+        # Few classes are an inner axis that compilers give up on: each class is a tensor of its own here, and one
+        # product by a constant takes every variable's class to its C places.
+        logits = raw.unbind(-1)
+        top = reduce(torch.maximum, logits)
+        masses = [(logit - top).exp() for logit in logits]
+        share, floor = (1 - self.unimix) / sum(masses), self.unimix / self.numbers
+        passed, index = torch.zeros_like(noise), torch.zeros_like(noise)
+        for mass in masses[:-1]:
+            passed = passed + (mass * share + floor)
+            index = index + torch.where(passed < noise, 1.0, 0.0)
+        everywhere = (index.to(dtype) @ self.spread.to(dtype)).to(self.own.dtype)
+        return (everywhere == self.own).to(dtype).view(raw.shape)
+
     def losses(self, posterior: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
         p, q = mixed_probs(posterior, self.unimix), mixed_probs(prior, self.unimix)
         return categorical_kl(p.detach(), q).sum(-1), categorical_kl(p, q.detach()).sum(-1)
 
 
-class Gaussian:
+class Gaussian(LatentKind):
     """G independent normals; the posterior is held to the learned prior or to the standard normal."""
 
     def __init__(self, settings: WorldSettings) -> None:
+        super().__init__()
         self.numbers = 2
         self.standard = settings.latent_prior == "standard"
 
@@ -64,6 +93,9 @@ class Gaussian:
     def sample(self, raw: Tensor, noise: Tensor) -> Tensor:
         mean, deviation = self.moments(raw)
         return (mean + deviation * noise)[..., None]
+
+    def draw(self, raw: Tensor, noise: Tensor, dtype: torch.dtype) -> Tensor:
+        return self.sample(raw, noise).to(dtype)
 
     def losses(self, posterior: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
         p, q = self.moments(posterior), self.moments(prior)

@@ -48,9 +48,13 @@ class BlockLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         blocks, inputs, outputs = self.weight.shape
-        flat = x.reshape(-1, blocks, inputs).transpose(0, 1)
-        y = torch.bmm(flat, self.weight.to(x.dtype)).transpose(0, 1).to(self.bias.dtype)
+        y = torch.bmm(by_block(x.reshape(-1, blocks, inputs)), self.weight.to(x.dtype)).transpose(0, 1).to(self.bias.dtype)
         return y.reshape(*x.shape[:-1], outputs) + self.bias.view(blocks, outputs)
+
+
+def by_block(x: Tensor) -> Tensor:
+    """(N, blocks, width) as (blocks, N, width), in memory too: a product would copy it, a compiler writes it so."""
+    return torch.stack(x.unbind(1))
 
 
 class Convolution(nn.Conv2d):

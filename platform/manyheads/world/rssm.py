@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from manyheads.world.latents import latent_kind
-from manyheads.world.networks import MLP, BlockLinear, Layer, Linear, RMSNorm
+from manyheads.world.networks import MLP, BlockLinear, Layer, Linear, RMSNorm, by_block
 from manyheads.world.sizes import WorldSettings
 
 
@@ -68,7 +68,7 @@ class Core(nn.Module):
         dtype = previous.stoch.dtype
         deter, stoch = previous.deter.to(dtype), previous.stoch.flatten(-2)
         inputs = [self.from_deter(deter), self.from_stoch(stoch), self.act(action.to(dtype))]
-        own = deter.view(len(deter), self.blocks, -1).transpose(0, 1)
+        own = by_block(deter.unflatten(-1, (self.blocks, -1)))
         for_own, for_common = self.hidden_weights(dtype)
         mine, shared = torch.bmm(own, for_own).transpose(0, 1), torch.cat(inputs, -1) @ for_common
         bias = self.block_hidden.bias
@@ -117,8 +117,11 @@ class RSSM(nn.Module):
         self.posterior_logits = Linear(hidden, logits)
 
     def prior(self, deter: Tensor) -> Tensor:
-        """The latent before the observation is seen, raw (..., G, numbers)."""
-        return self.raw(self.prior_logits(self.prior_layers(deter)))
+        """The latent before the observation is seen, raw (..., G, numbers); in memory number by number."""
+        shape, layer, x = (self.settings.groups, self.kind.numbers), self.prior_logits, self.prior_layers(deter)
+        weight, bias = layer.weight.unflatten(0, shape).transpose(0, 1), layer.bias.view(shape).T.flatten()
+        output = F.linear(x, weight.flatten(0, 1).to(x.dtype)).to(bias.dtype) + bias
+        return output.unflatten(-1, shape[::-1]).transpose(-1, -2)
 
     def posterior(self, deter: Tensor, tokens: Tensor) -> Tensor:
         """The latent after it, raw (..., G, numbers)."""
@@ -150,9 +153,11 @@ class RSSM(nn.Module):
 
     def imagine_step(self, previous: Latent, action: Tensor, noise: Tensor) -> Latent:
         """The next prior state."""
-        deter = self.core(previous, action)
-        prior = self.prior(deter.to(previous.stoch.dtype))
-        return Latent(deter, self.kind.sample(prior, noise).to(previous.stoch.dtype))
+        deter, dtype = self.core(previous, action), previous.stoch.dtype
+        prior = self.prior(deter.to(dtype))
+        if torch.is_grad_enabled():
+            return Latent(deter, self.kind.sample(prior, noise).to(dtype))
+        return Latent(deter, self.kind.draw(prior, noise, dtype))
 
     def losses(self, observed: Observed) -> dict[str, Tensor]:
         """`dyn` trains the prior towards the posterior, `rep` the posterior towards the prior: (B, T) each.
@@ -161,6 +166,11 @@ class RSSM(nn.Module):
         """
         dyn, rep = self.kind.losses(observed.posterior, observed.prior)
         return {"dyn": dyn.clamp(min=self.settings.free_nats), "rep": rep.clamp(min=self.settings.free_nats)}
+
+    def latent(self, feature: Tensor) -> Latent:
+        """The state whose feature (..., F) this is."""
+        deter, stoch = feature.split([self.settings.deter, feature.shape[-1] - self.settings.deter], -1)
+        return Latent(deter, stoch.unflatten(-1, (self.settings.groups, self.settings.classes)))
 
     def raw(self, output: Tensor) -> Tensor:
         """A network's output as the latent's raw numbers (..., G, numbers)."""

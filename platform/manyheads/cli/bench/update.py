@@ -10,6 +10,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 
 import click
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -26,6 +27,7 @@ from manyheads.world.execution import Execution
 
 P = ParamSpec("P")
 R = TypeVar("R")
+M = TypeVar("M", bound=nn.Module)
 
 PARTS = {
     "forward": "encoder",
@@ -35,8 +37,11 @@ PARTS = {
     "step_back": "scan, back",
     "prior": "world losses",
     "_losses": "world losses",
-    "imagined_step": "imagination",
-    "learn": "head losses",
+    "step_into": "imagination",
+    "foresee": "heads, predictions",
+    "aim": "heads, predictions",
+    "learn": "heads, imagined rows",
+    "learn_real": "heads, real rows",
 }
 """which part of an update a region belongs to"""
 
@@ -59,6 +64,9 @@ class Stopwatch(Execution):
             return result
 
         return timed
+
+    def short(self, module: M) -> M:
+        return self.inner.short(module)
 
 
 class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
