@@ -122,9 +122,7 @@ class ActorCritic(Head):
         mine = owned[:, None].expand_as(dream.policy)
         return masked_mean(dream.policy, mine), masked_mean(dream.value, mine), dream.returns
 
-    def learn_real(
-        self, batch: HeadBatch, real: HeadBatch, returns: Tensor, dtype: torch.dtype
-    ) -> dict[str, Tensor]:
+    def learn_real(self, batch: HeadBatch, real: HeadBatch, returns: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
         """The losses of labelled rows; imagined `returns` (N,) start in those of `real`."""
         feature = batch.latents.shorten(dtype).feature
         reward, continues = self.label_losses(feature, batch.reward, batch.terminal)
@@ -199,7 +197,7 @@ class ActorCritic(Head):
 
     def value_loss(self, logits: Tensor, returns: TwoBins, slow_value: TwoBins) -> Tensor:
         """Cross-entropy (...) with the returns, and with what the slow critic says."""
-        return two_hot_loss(logits, returns) + two_hot_loss(logits, slow_value)
+        return two_hot_loss(logits, returns, slow_value)
 
     def replay_value_loss(
         self, feature: Tensor, reward: Tensor, terminal: Tensor, last: Tensor, boot: Tensor

@@ -48,8 +48,8 @@ def teach(head: ActorCritic, world: World, start: Latent, noise: ImaginationNois
     region, short = world.execution.region, world.execution.short
     with torch.no_grad():
         feature, action = roll_out(world, short(head.actor), start, noise)
-        networks = [short(each) for each in (head.reward, head.continues, head.critic, head.slow_critic)]
-        aims, returns = region(aim)(head, region(foresee)(*networks, feature), owned)
+        networks = short(head.reward), short(head.continues), short(head.critic), short(head.slow_critic)
+        aims, returns = aim(head, region(foresee)(*networks, feature), owned)
         policy, value = region(learn)(head, feature[:-1], action, aims)
     return Taught(
         Known.apply(*policy, *head.actor.parameters()),  # type: ignore[no-untyped-call]

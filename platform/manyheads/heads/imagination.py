@@ -35,7 +35,6 @@ class Imagined(NamedTuple):
     """(N, H, A)"""
 
 
-
 @contextmanager
 def frozen(*modules: nn.Module) -> Iterator[None]:
     """Gradients flow through these modules, but not into them."""

@@ -7,7 +7,6 @@ normal numbers for continuous ones.
 from __future__ import annotations
 
 import math
-
 from typing import NamedTuple
 
 import torch
@@ -46,7 +45,7 @@ def two_hot_mean(logits: Tensor, bins: Tensor) -> Tensor:
 def paired(x: Tensor, dim: int) -> Tensor:
     """The 255 bins along an axis in another order: the upper half, the lower half mirrored, the middle."""
     half = BINS // 2
-    lower, middle, upper = x.split([half, 1, half], dim)
+    lower, middle, upper = torch.split(x, [half, 1, half], dim)
     return torch.cat([upper, lower.flip(dim), middle], dim)
 
 
@@ -56,8 +55,11 @@ def paired_mean(logits: Tensor, bins: Tensor) -> Tensor:
     Mirrored probabilities are subtracted before they meet their bin, so that symmetric logits give exactly 0
     also where a compiler fuses multiplication and addition.
     """
-    half, probs = BINS // 2, logits.softmax(-1)
-    return ((probs[..., :half] - probs[..., half:-1]) * bins[half + 1 :]).sum(-1)
+    half, masses = BINS // 2, (logits - logits.detach().amax(-1, keepdim=True)).exp()
+    upper, lower, middle = torch.split(masses, [half, half, 1], -1)
+    total = (upper + lower).sum(-1) + middle.squeeze(-1)
+    mean: Tensor = ((upper - lower) * bins[half + 1 :]).sum(-1) / total
+    return mean
 
 
 class TwoBins(NamedTuple):
@@ -77,14 +79,14 @@ def two_bins(target: Tensor, bins: Tensor) -> TwoBins:
     return TwoBins(below.to(bins.dtype), ((target - low) / (high - low)).clamp(0, 1))
 
 
-def two_hot_loss(logits: Tensor, target: TwoBins) -> Tensor:
-    """Cross-entropy (...) of (..., 255) logits with the two bins around each target."""
-    distance = torch.arange(BINS, dtype=logits.dtype, device=logits.device) - target.below[..., None]
-    weight = target.weight[..., None]
-    share = torch.where(distance == 0, 1 - weight, torch.where(distance == 1, weight, 0))
-    top = logits.detach().amax(-1, keepdim=True)  # as in softmax: a compiler computes what both need once
-    normalizer = (logits - top).exp().sum(-1, keepdim=True).log() + top
-    return normalizer.squeeze(-1) - (share * logits).sum(-1)
+def two_hot_loss(logits: Tensor, *targets: TwoBins) -> Tensor:
+    """Cross-entropy (...) of (..., 255) logits with the two bins around each target; a sum over the targets."""
+    place = torch.arange(BINS, dtype=logits.dtype, device=logits.device)
+    aimed = torch.zeros_like(logits)
+    for below, weight in targets:
+        distance, weight = place - below[..., None], weight[..., None]
+        aimed = aimed + torch.where(distance == 0, 1 - weight, torch.where(distance == 1, weight, 0))
+    return len(targets) * logits.logsumexp(-1) - (aimed * logits).sum(-1)
 
 
 # --- categorical -----------------------------------------------------------------------------------------

@@ -87,9 +87,8 @@ class Compiled(Execution):
                 if parameter.dim() > 1:
                     parameter.data = parameter.data.to(self.dtype)
             self._short[module] = copied
-        copied = self._short[module]
-        torch._foreach_copy_(list(copied.parameters()), list(module.parameters()))
-        return copied  # type: ignore[return-value]
+        torch._foreach_copy_(list(self._short[module].parameters()), list(module.parameters()))
+        return self._short[module]  # type: ignore[return-value]
 
     def whole(self, function: Callable[P, R], generators: Iterable[torch.Generator]) -> Callable[P, R]:
         if not self._capture:

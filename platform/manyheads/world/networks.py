@@ -48,8 +48,8 @@ class BlockLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         blocks, inputs, outputs = self.weight.shape
-        y = torch.bmm(by_block(x.reshape(-1, blocks, inputs)), self.weight.to(x.dtype)).transpose(0, 1).to(self.bias.dtype)
-        return y.reshape(*x.shape[:-1], outputs) + self.bias.view(blocks, outputs)
+        y = torch.bmm(by_block(x.reshape(-1, blocks, inputs)), self.weight.to(x.dtype))
+        return y.transpose(0, 1).to(self.bias.dtype).reshape(*x.shape[:-1], outputs) + self.bias.view(blocks, outputs)
 
 
 def by_block(x: Tensor) -> Tensor:

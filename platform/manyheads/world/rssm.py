@@ -68,7 +68,7 @@ class Core(nn.Module):
         dtype = previous.stoch.dtype
         deter, stoch = previous.deter.to(dtype), previous.stoch.flatten(-2)
         inputs = [self.from_deter(deter), self.from_stoch(stoch), self.act(action.to(dtype))]
-        own = by_block(deter.unflatten(-1, (self.blocks, -1)))
+        own = by_block(deter.view(len(deter), self.blocks, -1))
         for_own, for_common = self.hidden_weights(dtype)
         mine, shared = torch.bmm(own, for_own).transpose(0, 1), torch.cat(inputs, -1) @ for_common
         bias = self.block_hidden.bias
@@ -119,9 +119,9 @@ class RSSM(nn.Module):
     def prior(self, deter: Tensor) -> Tensor:
         """The latent before the observation is seen, raw (..., G, numbers); in memory number by number."""
         shape, layer, x = (self.settings.groups, self.kind.numbers), self.prior_logits, self.prior_layers(deter)
-        weight, bias = layer.weight.unflatten(0, shape).transpose(0, 1), layer.bias.view(shape).T.flatten()
+        weight, bias = layer.weight.view(*shape, -1).transpose(0, 1), layer.bias.view(shape).T.flatten()
         output = F.linear(x, weight.flatten(0, 1).to(x.dtype)).to(bias.dtype) + bias
-        return output.unflatten(-1, shape[::-1]).transpose(-1, -2)
+        return output.view(*output.shape[:-1], *shape[::-1]).transpose(-1, -2)
 
     def posterior(self, deter: Tensor, tokens: Tensor) -> Tensor:
         """The latent after it, raw (..., G, numbers)."""
@@ -169,8 +169,9 @@ class RSSM(nn.Module):
 
     def latent(self, feature: Tensor) -> Latent:
         """The state whose feature (..., F) this is."""
-        deter, stoch = feature.split([self.settings.deter, feature.shape[-1] - self.settings.deter], -1)
-        return Latent(deter, stoch.unflatten(-1, (self.settings.groups, self.settings.classes)))
+        settings = self.settings
+        deter, stoch = feature[..., : settings.deter], feature[..., settings.deter :]
+        return Latent(deter, stoch.view(*stoch.shape[:-1], settings.groups, settings.classes))
 
     def raw(self, output: Tensor) -> Tensor:
         """A network's output as the latent's raw numbers (..., G, numbers)."""

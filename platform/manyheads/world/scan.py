@@ -8,7 +8,7 @@ backward pass goes back over the rows through the step's derivative by the previ
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,8 +17,11 @@ from torch.func import vjp
 from manyheads.world.execution import Execution
 from manyheads.world.rssm import RSSM, Latent, Observed
 
+T = TypeVar("T")
 State = tuple[Tensor, Tensor]
 """deter, stoch"""
+ROWS = 8
+"""in a call, at most"""
 
 
 class Row(NamedTuple):
@@ -50,23 +53,22 @@ def observe(
 ) -> Observed:
     """What `RSSM.observe` gives, with its gradients."""
     with torch.no_grad():
-        by_row, weights = execution.region(prepare)(rssm, tokens, action, first, noise)
+        by_row, weights = prepare(rssm, tokens, action, first, noise)
         rows = [Row(*row) for row in zip(*(part.unbind() for part in by_row), strict=True)]
-        forth = execution.region(step)
+        forth = execution.region(steps)
         states, outputs = [(start.deter, start.stoch)], []
-        for row in rows:
-            state, output = forth(rssm, weights, states[-1], row)
-            states.append(state)
-            outputs.append(output)
+        for group in groups(rows):
+            for state, output in forth(rssm, weights, states[-1], group):
+                states.append(state)
+                outputs.append(output)
         deter, stoch = (torch.stack(part, 1) for part in zip(*states, strict=True))
         posterior = torch.stack([output.raw for output in outputs], 1)
     before, (deter, stoch) = (deter[:, :-1], stoch[:, :-1]), (deter[:, 1:], stoch[:, 1:])
     if torch.is_grad_enabled():
         graph = execution.region(all_rows)(rssm, execution.dtype, before, tokens, action, first, noise)
-        back = _Back(execution.region(step_back), rssm, weights, states, rows, outputs)
+        back = _Back(execution.region(steps_back), rssm, weights, states, rows, outputs)
         deter, stoch, posterior = Link.apply(*graph, deter, stoch, posterior, back)  # type: ignore[no-untyped-call]
-    prior = execution.region(RSSM.prior)(rssm, execution.shorten(deter))
-    return Observed(Latent(deter, stoch), posterior, prior)
+    return Observed(Latent(deter, stoch), posterior, rssm.prior(execution.shorten(deter)))
 
 
 def prepare(
@@ -82,6 +84,21 @@ def prepare(
     posterior = tokens.to(dtype) @ layer.weight[:, -tokens.shape[-1] :].T + layer.bias
     row = Row(*(part.transpose(0, 1).contiguous() for part in (hidden, posterior, keep, noise)))
     return row, (for_own, for_common[: -acted.shape[-1]].contiguous())
+
+
+def groups(rows: list[T]) -> list[list[T]]:
+    """Rows as equal groups that one call goes through."""
+    size = max(k for k in range(1, ROWS + 1) if len(rows) % k == 0)
+    return [rows[i : i + size] for i in range(0, len(rows), size)]
+
+
+def steps(rssm: RSSM, weights: tuple[Tensor, Tensor], state: State, rows: list[Row]) -> list[tuple[State, Outputs]]:
+    """Some rows, one after the other."""
+    made = []
+    for row in rows:
+        state, outputs = step(rssm, weights, state, row)
+        made.append((state, outputs))
+    return made
 
 
 def step(rssm: RSSM, weights: tuple[Tensor, Tensor], state: State, row: Row) -> tuple[State, Outputs]:
@@ -129,6 +146,20 @@ def step_back(
     return (by_new, by_sample), (by_deter * row.keep, by_stoch * row.keep[..., None])
 
 
+def steps_back(
+    rssm: RSSM,
+    weights: tuple[Tensor, Tensor],
+    rows: list[tuple[State, Row, Outputs, tuple[Tensor, Tensor, Tensor]]],
+    owed: State,
+) -> tuple[list[State], State]:
+    """Some rows, from the last to the first: the whole gradients by their states, and what the row before is owed."""
+    whole = []
+    for row in reversed(rows):
+        own, owed = step_back(rssm, weights, *row, owed)
+        whole.append(own)
+    return whole, owed
+
+
 def all_rows(
     rssm: RSSM, dtype: torch.dtype, before: State, tokens: Tensor, action: Tensor, first: Tensor, noise: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -143,7 +174,7 @@ def all_rows(
 class _Back(NamedTuple):
     """The way back over the rows."""
 
-    step: Any
+    steps: Any
     rssm: RSSM
     weights: tuple[Tensor, Tensor]
     states: list[State]
@@ -155,10 +186,9 @@ class _Back(NamedTuple):
         by_row = [*zip(*(x.transpose(0, 1).contiguous().unbind() for x in gradients), strict=True)]
         owed = (torch.zeros_like(by_row[0][0]), torch.zeros_like(by_row[0][1]))
         whole = []
-        for t in reversed(range(len(self.rows))):
-            row = (self.states[t], self.rows[t], self.outputs[t], by_row[t])
-            own, owed = self.step(self.rssm, self.weights, *row, owed)
-            whole.append(own)
+        for group in reversed(groups([*zip(self.states, self.rows, self.outputs, by_row, strict=False)])):
+            own, owed = self.steps(self.rssm, self.weights, group, owed)
+            whole += own
         by_deter, by_stoch = (torch.stack(part[::-1], 1) for part in zip(*whole, strict=True))
         return by_deter, by_stoch
 

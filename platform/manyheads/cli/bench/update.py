@@ -31,15 +31,12 @@ M = TypeVar("M", bound=nn.Module)
 
 PARTS = {
     "forward": "encoder",
-    "prepare": "scan, forth",
-    "step": "scan, forth",
+    "steps": "scan, forth",
     "all_rows": "scan, all rows",
-    "step_back": "scan, back",
-    "prior": "world losses",
+    "steps_back": "scan, back",
     "_losses": "world losses",
     "step_into": "imagination",
     "foresee": "heads, predictions",
-    "aim": "heads, predictions",
     "learn": "heads, imagined rows",
     "learn_real": "heads, real rows",
 }
