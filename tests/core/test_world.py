@@ -11,11 +11,14 @@ from small_agent import BOTH, VECTOR, random_batch, small_head, small_learner, s
 
 from manyheads.environment.places import Places
 from manyheads.errors import ManyheadsError
+from manyheads.heads.predictors import TwoHot
 from manyheads.learning.optimizer import LaProp, OptimizerSettings
 from manyheads.world.distributions import sample_one_hot, symexp, symlog, two_bins, two_hot_bins, two_hot_loss
+from manyheads.world.execution import Compiled
 from manyheads.world.harmony import Harmony
-from manyheads.world.latents import normal_kl
+from manyheads.world.latents import Categorical, normal_kl
 from manyheads.world.model import World
+from manyheads.world.networks import Layer
 from manyheads.world.rssm import Latent
 from manyheads.world.sizes import SIZES, WorldSettings
 
@@ -50,6 +53,40 @@ def test_two_hot_loss_is_least_at_its_own_target(y):
     assert best <= two_hot_loss(torch.zeros(255), two_bins(target, bins))
     entropy = -(weights.clamp(min=1e-30).log() * weights).sum()
     torch.testing.assert_close(best, entropy, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("classes", [2, 4, 16])
+def test_drawing_many_states_is_sampling_each(classes, dtype):
+    torch.manual_seed(0)
+    kind = Categorical(WorldSettings(groups=6, classes=classes))
+    raw, noise = 3 * torch.randn(500, 6, classes), torch.rand(500, 6)
+    drawn = kind.draw(raw, noise, dtype)
+    assert drawn.dtype is dtype
+    assert torch.equal(drawn.float(), kind.sample(raw, noise))
+
+
+def test_expected_values_are_the_means_of_logits():
+    torch.manual_seed(0)
+    head = TwoHot(8, 16, layers=2)
+    torch.nn.init.normal_(head.out.weight)
+    feature = torch.randn(40, 8)
+    mean = head.mean(head(feature))
+    torch.testing.assert_close(head.expected(feature), mean, rtol=1e-5, atol=1e-5 * mean.detach().abs().max().item())
+
+
+def test_short_copies_follow_their_module():
+    module, execution = Layer(4, 8), Compiled(torch.bfloat16)
+    first = execution.short(module)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(1)
+    again = execution.short(module)
+    assert again is first
+    assert again.linear.weight.dtype is torch.bfloat16
+    torch.testing.assert_close(again.linear.weight, module.linear.weight.bfloat16())
+    torch.testing.assert_close(again.norm.weight, module.norm.weight)
+    assert not any(parameter.requires_grad for parameter in again.parameters())
 
 
 def test_acting_step_by_step_is_observing():
