@@ -49,8 +49,8 @@ class Explained(Execution):
 class Agent:
     """A small world with two heads that predict something, and a batch; always the same numbers."""
 
-    def __init__(self, execution, places=VECTOR, fresh=False, **settings):
-        self.world = small_world(places)
+    def __init__(self, execution, places=VECTOR, fresh=False, world=None, **settings):
+        self.world = small_world(places, **(world or {}))
         self.heads = {name: small_head(self.world, **settings) for name in ("left", "right")}
         self.world.execution = execution
         self.learner = small_learner(self.world, self.heads)
@@ -83,10 +83,10 @@ def compare(plain, other, tolerance=1e-5):
         assert (found[name] - gradient).norm() <= 10 * tolerance * (gradient.norm() + tolerance), name
 
 
-def scanned(execution, **settings):
+def scanned(execution, rows=7, **settings):
     """In float64: states, and gradients of a random function of them by the weights, tokens and start."""
     world, random = small_world(**settings).double(), torch.Generator().manual_seed(0)
-    b, t, rssm = 3, 7, world.rssm
+    b, t, rssm = 3, rows, world.rssm
     first = torch.rand(b, t, generator=random) < 0.3
 
     def draw(*shape):
@@ -102,7 +102,11 @@ def scanned(execution, **settings):
     return states, {"tokens": tokens.grad, **{name: p.grad for name, p in rssm.named_parameters()}}
 
 
-@pytest.mark.parametrize("settings", [{}, {"latent": "gaussian", "classes": 1}], ids=["categorical", "gaussian"])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"latent": "gaussian", "classes": 1}, {"rows": 12}, {"rows": 11}],
+    ids=["categorical", "gaussian", "two groups of rows", "rows alone"],
+)
 def test_the_scan_and_its_gradients_in_float64(settings):
     states, gradients = scanned(Execution(torch.float64), **settings)
     fast_states, fast_gradients = scanned(Uncompiled(torch.float64), **settings)
@@ -124,6 +128,26 @@ def test_the_scan_without_gradients():
 @PLACES
 def test_losses_and_gradients(places):
     compare(Agent(Execution(), places), Agent(Uncompiled(), places))
+
+
+def test_losses_and_gradients_where_rows_are_not_a_heads_own():
+    agents = Agent(Execution()), Agent(Uncompiled())
+    for agent in agents:
+        batch, labels, *masks = agent.arguments
+        owned = torch.ones(batch.shape, dtype=torch.bool)
+        owned[1, 3:] = owned[2] = False
+        left = labels["left"]._replace(owned=owned)
+        agent.arguments = batch, labels | {"left": left}, *masks
+    compare(*agents)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"world": {"latent": "gaussian", "classes": 1}}, {"gradients_into_world": False}, {"policy_gradient": "dynamics"}],
+    ids=["gaussian", "no gradients into the world", "dynamics"],
+)
+def test_losses_and_gradients_of_variants(settings):
+    compare(Agent(Execution(), **settings), Agent(Uncompiled(), **settings))
 
 
 @pytest.mark.slow

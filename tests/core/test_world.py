@@ -56,7 +56,7 @@ def test_two_hot_loss_is_least_at_its_own_target(y):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("classes", [2, 4, 16])
+@pytest.mark.parametrize("classes", [2, 4, 16, 17])
 def test_drawing_many_states_is_sampling_each(classes, dtype):
     torch.manual_seed(0)
     kind = Categorical(WorldSettings(groups=6, classes=classes))

@@ -13,7 +13,7 @@ from manyheads.environment.places import Mask, Places
 from manyheads.errors import ManyheadsError
 from manyheads.heads.actor import ActionDistribution, Actor
 from manyheads.heads.contract import Head, HeadBatch
-from manyheads.heads.fast import teach
+from manyheads.heads.fast import Taught, teach
 from manyheads.heads.imagination import ImaginationNoise, Imagined, draw_noise, frozen, imagine, through
 from manyheads.heads.kind import HeadKind
 from manyheads.heads.predictors import Continue, TwoHot
@@ -100,7 +100,7 @@ class ActorCritic(Head):
         return draw_noise(world, self.actor, starts, self.settings.horizon, generator)
 
     def losses(self, batch: HeadBatch, world: World, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """`reward`, `continue`, `policy`, `value`, `replay_value`: means over the rows of this head."""
+        """`policy`, `value`, `reward`, `continue`, `replay_value`: means over the rows of this head."""
         batch = batch._replace(reward=batch.reward.masked_fill(~batch.owned, 0))
         if not self.settings.gradients_into_world:
             batch = batch._replace(latents=batch.latents.detach())
@@ -116,11 +116,11 @@ class ActorCritic(Head):
         losses = execution.region(ActorCritic.learn_real)(self, batch, real, returns[:, 0], execution.dtype)
         return {"policy": policy, "value": value, **losses}
 
-    def learn_imagined(self, imagined: Imagined, owned: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Policy and value loss, means over steps from `owned` (N,) starts; returns (N, H)."""
+    def learn_imagined(self, imagined: Imagined, owned: Tensor) -> Taught:
+        """Means over steps from `owned` (N,) starts."""
         dream = self.imagined_losses(imagined, *self.predict(imagined.feature), owned)
         mine = owned[:, None].expand_as(dream.policy)
-        return masked_mean(dream.policy, mine), masked_mean(dream.value, mine), dream.returns
+        return Taught(masked_mean(dream.policy, mine), masked_mean(dream.value, mine), dream.returns)
 
     def learn_real(self, batch: HeadBatch, real: HeadBatch, returns: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
         """The losses of labelled rows; imagined `returns` (N,) start in those of `real`."""
@@ -166,15 +166,20 @@ class ActorCritic(Head):
         with torch.no_grad():
             slow_value = self.slow_critic.mean(self.slow_critic(feature[:h]))
         policy, action = self.actor(feature[:h]), imagined.action.transpose(0, 1)
-        policy_loss, entropy = self.policy_loss(policy, action, found.advantage.T)
         if self.through_dynamics:
+            entropy = policy.entropy()
             policy_loss = -found.returns.T / found.scale - self.settings.entropy * entropy
+        else:
+            policy_loss, entropy = self.policy_loss(policy, action, found.advantage.T)
         self.note(entropy=entropy.detach().mean())
         value_loss = self.value_loss(logits[:h], *map(self.critic.between, (returns.T, slow_value)))
         return Dream(found.weight * policy_loss.T, found.weight * value_loss.T, returns)
 
     def weigh(self, reward: Tensor, continues: Tensor, value: Tensor, boot: Tensor, owned: Tensor) -> Weighed:
-        """Returns and advantages from predictions (N, H + 1); returns bootstrap from `boot`."""
+        """Returns and advantages from predictions (N, H + 1); returns bootstrap from `boot`.
+
+        Takes the returns into the scale, and begins this update's metrics.
+        """
         never = torch.zeros_like(reward)
         gained = lambda_return(reward, 1 - continues, never, boot, 1.0, self.settings.trace)
         returns = gained.detach()

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call, grad_and_value
 
 from manyheads.heads.actor import Actor
-from manyheads.heads.imagination import ImaginationNoise, imagined_step
+from manyheads.heads.imagination import ImaginationNoise, fixed, imagined_step
 from manyheads.heads.predictors import Continue, TwoHot
 from manyheads.world.distributions import TwoBins
 
@@ -50,7 +50,7 @@ def teach(head: ActorCritic, world: World, start: Latent, noise: ImaginationNois
         feature, action = roll_out(world, short(head.actor), start, noise)
         networks = short(head.reward), short(head.continues), short(head.critic), short(head.slow_critic)
         aims, returns = aim(head, region(foresee)(*networks, feature), owned)
-        policy, value = region(learn)(head, feature[:-1], action, aims)
+        policy, value = region(with_gradients)(head, feature[:-1], action, aims)
     return Taught(
         Known.apply(*policy, *head.actor.parameters()),  # type: ignore[no-untyped-call]
         Known.apply(*value, *head.critic.parameters()),  # type: ignore[no-untyped-call]
@@ -73,7 +73,7 @@ def roll_out(world: World, actor: Actor, start: Latent, noise: ImaginationNoise)
 def step_into(
     out: Tensor, rssm: RSSM, actor: Actor, feature: Tensor, latent_noise: Tensor, action_noise: Tensor
 ) -> Tensor:
-    """Writes the feature after one step to `out`; the action that led there."""
+    """Writes the feature (N, F) after one step to `out`; gives the action (N, A) that led there."""
     following, action = imagined_step(rssm, actor, feature, latent_noise, action_noise)
     out.copy_(following)
     return action
@@ -94,10 +94,11 @@ def aim(head: ActorCritic, seen: Tensor, owned: Tensor) -> tuple[Aims, Tensor]:
     return Aims(returns, slow, found.advantage.T, share), found.returns
 
 
-def learn(
+def with_gradients(
     head: ActorCritic, feature: Tensor, action: Tensor, aims: Aims
 ) -> tuple[tuple[Tensor, Gradients], tuple[Tensor, Gradients]]:
-    """Policy and value loss, each with its gradients by the actor's or the critic's weights."""
+    """Policy and value loss over features (H, N, F) and actions (H, N, A), each with its gradients by the actor's or
+    the critic's weights."""
 
     def policy(parameters: Gradients) -> tuple[Tensor, Tensor]:
         loss, entropy = head.policy_loss(functional_call(head.actor, parameters, (feature,)), action, aims.advantage)
@@ -107,8 +108,8 @@ def learn(
         logits = functional_call(head.critic, parameters, (feature,))
         return (aims.share * head.value_loss(logits, aims.returns, aims.slow_value)).sum()
 
-    by_actor, (policy_loss, entropy) = grad_and_value(policy, has_aux=True)(_fixed(head.actor))
-    by_critic, value_loss = grad_and_value(value)(_fixed(head.critic))
+    by_actor, (policy_loss, entropy) = grad_and_value(policy, has_aux=True)(fixed(head.actor))
+    by_critic, value_loss = grad_and_value(value)(fixed(head.critic))
     head.note(entropy=entropy)
     return (policy_loss, by_actor), (value_loss, by_critic)
 
@@ -124,7 +125,3 @@ class Known(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, by_loss: Tensor) -> tuple[Tensor | None, ...]:
         return None, None, *(by_loss * gradient for gradient in ctx.gradients.values())
-
-
-def _fixed(module: nn.Module) -> Gradients:
-    return {name: parameter.detach() for name, parameter in module.named_parameters()}

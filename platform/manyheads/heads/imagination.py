@@ -50,9 +50,13 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
 
 def through(module: nn.Module, x: Tensor) -> Tensor:
     """What `module` makes of `x`; gradients flow to `x`, and not into the module. Unlike `frozen` it can be traced."""
-    fixed = {name: parameter.detach() for name, parameter in module.named_parameters()}
-    made: Tensor = functional_call(module, fixed, (x,))
+    made: Tensor = functional_call(module, fixed(module), (x,))
     return made
+
+
+def fixed(module: nn.Module) -> dict[str, Tensor]:
+    """The module's parameters by name, cut off from the graph."""
+    return {name: parameter.detach() for name, parameter in module.named_parameters()}
 
 
 def draw_noise(
@@ -80,6 +84,6 @@ def imagine(world: World, actor: Actor, start: Latent, noise: ImaginationNoise) 
 def imagined_step(
     rssm: RSSM, actor: Actor, feature: Tensor, latent_noise: Tensor, action_noise: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The feature after one step, and the action that led there."""
+    """The feature (N, F) after one step from `feature`, and the action (N, A) that led there."""
     action = actor(feature.detach()).sample(action_noise)
     return rssm.imagine_step(rssm.latent(feature), action, latent_noise).feature, action

@@ -42,7 +42,8 @@ class Execution:
         return function
 
     def short(self, module: M) -> M:
-        """The module with its matrices in the type of large products, as it is now; trains nothing."""
+        """What to compute with instead of a module: itself, or a copy of it as it is now, with matrices in the type of
+        large products; trains nothing."""
         return module
 
     def steady(self, *kind: object) -> AbstractContextManager[object]:
@@ -81,6 +82,8 @@ class Compiled(Execution):
 
     @torch.no_grad()
     def short(self, module: M) -> M:
+        if self.dtype is torch.float32:
+            return module
         if module not in self._short:
             copied = copy.deepcopy(module).requires_grad_(False)
             for parameter in copied.parameters():

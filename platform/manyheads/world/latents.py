@@ -16,6 +16,8 @@ from manyheads.world.distributions import categorical_kl, mixed_probs, sample_on
 from manyheads.world.sizes import WorldSettings
 
 MIN_DEVIATION = 0.1
+FEW = 16
+"""classes, fewer than a vector register's places"""
 
 
 class LatentKind(nn.Module, ABC):
@@ -61,6 +63,8 @@ class Categorical(LatentKind):
         return straight_through(sample_one_hot(probs.detach(), noise), probs)
 
     def draw(self, raw: Tensor, noise: Tensor, dtype: torch.dtype) -> Tensor:
+        if self.numbers > FEW:
+            return self.sample(raw, noise).to(dtype)
         # Few classes are an inner axis that compilers give up on: each class is a tensor of its own here, and one
         # product by a constant takes every variable's class to its C places.
         logits = raw.unbind(-1)

@@ -1,7 +1,7 @@
 """Layers: linear, block-diagonal and convolutional maps, RMS norm, SiLU; weights drawn as in DreamerV3.
 
 Order in every layer: map with bias, norm, SiLU. Features and channels are the last axis throughout. Weights are
-float32. A map multiplies in its input's type, which may be shorter, and gives its weight's; a layer gives its input's.
+float32. A map multiplies in its input's type, which may be shorter, and gives its bias's; a layer gives its input's.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Convolution(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.conv2d(x.permute(0, 3, 1, 2), self.weight.to(x.dtype), padding=self.padding)
-        return y.permute(0, 2, 3, 1).to(self.weight.dtype) + self.bias
+        return y.permute(0, 2, 3, 1).to(self.bias.dtype) + self.bias
 
 
 class RMSNorm(nn.RMSNorm):

@@ -18,7 +18,7 @@ class Latent(NamedTuple):
     """The world model's state, with any leading axes."""
 
     deter: Tensor
-    """(..., D) float32"""
+    """(..., D) float32; along a rollout of the feature's type"""
     stoch: Tensor
     """(..., G, C) one-hot (gaussian: any number, C = 1); products of a step are computed in its type"""
 
@@ -168,7 +168,7 @@ class RSSM(nn.Module):
         return {"dyn": dyn.clamp(min=self.settings.free_nats), "rep": rep.clamp(min=self.settings.free_nats)}
 
     def latent(self, feature: Tensor) -> Latent:
-        """The state whose feature (..., F) this is."""
+        """The state whose feature (..., F) this is, of its type."""
         settings = self.settings
         deter, stoch = feature[..., : settings.deter], feature[..., settings.deter :]
         return Latent(deter, stoch.view(*stoch.shape[:-1], settings.groups, settings.classes))

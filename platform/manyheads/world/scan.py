@@ -17,7 +17,7 @@ from torch.func import vjp
 from manyheads.world.execution import Execution
 from manyheads.world.rssm import RSSM, Latent, Observed
 
-T = TypeVar("T")
+Item = TypeVar("Item")
 State = tuple[Tensor, Tensor]
 """deter, stoch"""
 ROWS = 8
@@ -86,7 +86,7 @@ def prepare(
     return row, (for_own, for_common[: -acted.shape[-1]].contiguous())
 
 
-def groups(rows: list[T]) -> list[list[T]]:
+def groups(rows: list[Item]) -> list[list[Item]]:
     """Rows as equal groups that one call goes through."""
     size = max(k for k in range(1, ROWS + 1) if len(rows) % k == 0)
     return [rows[i : i + size] for i in range(0, len(rows), size)]

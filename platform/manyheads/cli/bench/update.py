@@ -36,8 +36,10 @@ PARTS = {
     "steps_back": "scan, back",
     "_losses": "world losses",
     "step_into": "imagination",
+    "imagined_step": "imagination",
     "foresee": "heads, predictions",
-    "learn": "heads, imagined rows",
+    "with_gradients": "heads, imagined rows",
+    "learn_imagined": "heads, imagined rows",
     "learn_real": "heads, real rows",
 }
 """which part of an update a region belongs to"""
