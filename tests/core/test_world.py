@@ -72,7 +72,9 @@ def test_expected_values_are_the_means_of_logits():
     torch.nn.init.normal_(head.out.weight)
     feature = torch.randn(40, 8)
     mean = head.mean(head(feature))
-    torch.testing.assert_close(head.expected(feature), mean, rtol=1e-5, atol=1e-5 * mean.detach().abs().max().item())
+    torch.testing.assert_close(
+        head.expected(head.layers(feature)), mean, rtol=1e-5, atol=1e-5 * mean.detach().abs().max().item()
+    )
 
 
 def test_short_copies_follow_their_module():

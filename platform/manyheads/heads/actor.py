@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -66,13 +68,24 @@ class Actor(nn.Module):
         self.register_buffer("blocks", torch.from_numpy(mask.blocks).float(), persistent=False)
 
     def forward(self, feature: Tensor) -> ActionDistribution:
-        x = self.layers(feature)
-        mean = deviation = self.continuous.new_zeros(*x.shape[:-1], 0)
-        if self.mean is not None and self.deviation is not None:
-            mean, deviation = bounded_normal(self.mean(x), self.deviation(x))
+        hidden = self.layers(feature)
+        return self.distribution({name: output(hidden) for name, output in self.outputs.items()})
+
+    @property
+    def outputs(self) -> dict[str, Linear]:
+        """The maps after the layers, by name."""
+        maps = {"mean": self.mean, "deviation": self.deviation, "logits": self.logits}
+        return {name: output for name, output in maps.items() if output is not None}
+
+    def distribution(self, raw: Mapping[str, Tensor]) -> ActionDistribution:
+        """From what the maps gave."""
+        shape = next(iter(raw.values())).shape[:-1]
+        mean = deviation = self.continuous.new_zeros(*shape, 0)
+        if "mean" in raw:
+            mean, deviation = bounded_normal(raw["mean"], raw["deviation"])
         logits: tuple[Tensor, ...] = ()
-        if self.logits is not None:
-            logits = torch.split(self.logits(x), list(self.block_sizes), -1)
+        if "logits" in raw:
+            logits = torch.split(raw["logits"], list(self.block_sizes), -1)
         return ActionDistribution(mean, deviation, logits, self.continuous, self.blocks)
 
     def draw_noise(self, *shape: int, generator: torch.Generator | None = None) -> Tensor:

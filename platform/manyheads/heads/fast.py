@@ -1,7 +1,8 @@
 """What imagination teaches an actor-critic, fast; `ActorCritic.imagine` and `imagined_losses` are the definition.
 
 The rollout is written step by step into one tensor. One pass over it gives expected values alone; once the returns are
-known, a second one gives the losses together with their gradients, so that no distribution over bins is ever kept.
+known, a second one gives the losses together with their gradients, so that no distribution over bins is ever kept. What
+the actor and the critic computed on the way is kept as far as the gradients need it.
 """
 
 from __future__ import annotations
@@ -9,20 +10,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor
-from torch.func import functional_call, grad_and_value
+from torch import Tensor, nn
+from torch.func import grad_and_value
 
 from manyheads.heads.actor import Actor
-from manyheads.heads.imagination import ImaginationNoise, fixed, imagined_step
+from manyheads.heads.imagination import ImaginationNoise
+from manyheads.heads.passes import Gradients, activated, back, forth, linear_back, together
 from manyheads.heads.predictors import Continue, TwoHot
-from manyheads.world.distributions import TwoBins
+from manyheads.world.distributions import TwoBins, two_hot_gradient
 
 if TYPE_CHECKING:
     from manyheads.heads.actor_critic import ActorCritic
     from manyheads.world.model import Latent, World
     from manyheads.world.rssm import RSSM
 
-Gradients = dict[str, Tensor]
+Products = list[Tensor]
+"""of each layer with its weight, (..., U)"""
 
 
 class Taught(NamedTuple):
@@ -31,6 +34,17 @@ class Taught(NamedTuple):
     policy: Tensor
     value: Tensor
     returns: Tensor
+
+
+class Rollout(NamedTuple):
+    """N starts, H steps."""
+
+    feature: Tensor
+    """(H + 1, N, F)"""
+    action: Tensor
+    """(H, N, A)"""
+    products: Products
+    """of the actor, (H, N, U)"""
 
 
 class Aims(NamedTuple):
@@ -47,10 +61,13 @@ def teach(head: ActorCritic, world: World, start: Latent, noise: ImaginationNois
     """Means over the `owned` (N,) starts and over steps of what `imagined_losses` gives, with their gradients."""
     region, short = world.execution.region, world.execution.short
     with torch.no_grad():
-        feature, action = roll_out(world, short(head.actor), start, noise)
-        networks = short(head.reward), short(head.continues), short(head.critic), short(head.slow_critic)
-        aims, returns = aim(head, region(foresee)(*networks, feature), owned)
-        policy, value = region(with_gradients)(head, feature[:-1], action, aims)
+        actor, critic = short(head.actor), short(head.critic)
+        rollout = roll_out(world, actor, start, noise)
+        others = short(head.reward), short(head.continues), short(head.slow_critic)
+        seen, products = region(foresee)(critic, *others, rollout.feature)
+        aims, returns = aim(head, seen, owned)
+        kept = [product[:-1] for product in products]
+        policy, value = region(with_gradients)(head, actor, critic, rollout, kept, aims)
     return Taught(
         Known.apply(*policy, *head.actor.parameters()),  # type: ignore[no-untyped-call]
         Known.apply(*value, *head.critic.parameters()),  # type: ignore[no-untyped-call]
@@ -58,36 +75,48 @@ def teach(head: ActorCritic, world: World, start: Latent, noise: ImaginationNois
     )
 
 
-def roll_out(world: World, actor: Actor, start: Latent, noise: ImaginationNoise) -> tuple[Tensor, Tensor]:
-    """Features (H + 1, N, F) and actions (H, N, A)."""
+def roll_out(world: World, actor: Actor, start: Latent, noise: ImaginationNoise) -> Rollout:
+    """What `ActorCritic.imagine` gives, and the actor's products."""
     execution, horizon = world.execution, noise.latent.shape[1]
     rssm, first = execution.short(world.rssm), start.shorten(execution.dtype).feature
-    features, actions = first.new_empty(horizon + 1, *first.shape), []
-    features[0] = first
+    feature, actions, products = first.new_empty(horizon + 1, *first.shape), [], []
+    feature[0] = first
     step = execution.region(step_into)
     for h in range(horizon):
-        actions.append(step(features[h + 1], rssm, actor, features[h], noise.latent[:, h], noise.action[:, h]))
-    return features, torch.stack(actions)
+        action, made = step(feature[h + 1], rssm, actor, feature[h], noise.latent[:, h], noise.action[:, h])
+        actions.append(action)
+        products.append(made)
+    return Rollout(feature, torch.stack(actions), [torch.stack(part) for part in zip(*products, strict=True)])
 
 
 def step_into(
     out: Tensor, rssm: RSSM, actor: Actor, feature: Tensor, latent_noise: Tensor, action_noise: Tensor
-) -> Tensor:
-    """Writes the feature (N, F) after one step to `out`; gives the action (N, A) that led there."""
-    following, action = imagined_step(rssm, actor, feature, latent_noise, action_noise)
-    out.copy_(following)
-    return action
+) -> tuple[Tensor, Products]:
+    """Writes the feature (N, F) after one step to `out`; gives the action (N, A) that led there, and the actor's
+    products."""
+    hidden, products = forth(actor.layers, *together([actor.layers], feature))
+    raw = {name: output(hidden) for name, output in actor.outputs.items()}
+    action = actor.distribution(raw).sample(action_noise)
+    out.copy_(rssm.imagine_step(rssm.latent(feature), action, latent_noise).feature)
+    return action, products
 
 
-def foresee(reward: TwoHot, continues: Continue, critic: TwoHot, slow_critic: TwoHot, feature: Tensor) -> Tensor:
-    """(4, H + 1, N): expected reward, probability to go on, value, and the slow critic's value."""
-    goes_on = continues(feature).sigmoid()
-    return torch.stack([reward.expected(feature), goes_on, critic.expected(feature), slow_critic.expected(feature)])
+def foresee(
+    critic: TwoHot, reward: TwoHot, continues: Continue, slow_critic: TwoHot, feature: Tensor
+) -> tuple[Tensor, Products]:
+    """(4, H + 1, N): value, reward, probability to go on, the slow critic's value; and the critic's products."""
+    networks = [critic.layers, reward.layers, continues.layers, slow_critic.layers]
+    firsts = together(networks, feature)
+    (hidden, products), *others = [forth(*pair) for pair in zip(networks, firsts, strict=True)]
+    by_reward, by_continues, by_slow = (output for output, _ in others)
+    goes_on = continues.out(by_continues).squeeze(-1).sigmoid()
+    values = critic.expected(hidden), reward.expected(by_reward), goes_on, slow_critic.expected(by_slow)
+    return torch.stack(values), products
 
 
 def aim(head: ActorCritic, seen: Tensor, owned: Tensor) -> tuple[Aims, Tensor]:
     """What is to be learned from predictions (4, H + 1, N), and returns (N, H)."""
-    reward, continues, value, slow_value = seen
+    value, reward, continues, slow_value = seen
     found = head.weigh(reward.T, continues.T, value.T, value.T, owned)
     share = (found.weight * owned[:, None]).T / (owned.sum().clamp(min=1) * (len(value) - 1))
     returns, slow = head.critic.between(found.returns.T), head.critic.between(slow_value[:-1])
@@ -95,23 +124,62 @@ def aim(head: ActorCritic, seen: Tensor, owned: Tensor) -> tuple[Aims, Tensor]:
 
 
 def with_gradients(
-    head: ActorCritic, feature: Tensor, action: Tensor, aims: Aims
+    head: ActorCritic, actor: Actor, critic: TwoHot, rollout: Rollout, kept: Products, aims: Aims
 ) -> tuple[tuple[Tensor, Gradients], tuple[Tensor, Gradients]]:
-    """Policy and value loss over features (H, N, F) and actions (H, N, A), each with its gradients by the actor's or
-    the critic's weights."""
+    """Policy and value loss over the rollout, each with its gradients by the actor's or the critic's weights.
 
-    def policy(parameters: Gradients) -> tuple[Tensor, Tensor]:
-        loss, entropy = head.policy_loss(functional_call(head.actor, parameters, (feature,)), action, aims.advantage)
+    `actor` and `critic` are the head's as they computed, `kept` the critic's products (H, N, U).
+    """
+    policy_loss, by_actor, by_first = _policy(head, actor, rollout, aims)
+    value_loss, by_critic, by_other = _value(critic, kept, aims)
+    feature = rollout.feature[:-1].flatten(0, 1)
+    first, other = (torch.cat([by_first, by_other], -1).T @ feature).chunk(2)
+    return (
+        (policy_loss, _in_order(head.actor, by_actor | {"layers.0.linear.weight": first})),
+        (value_loss, _in_order(head.critic, by_critic | {"layers.0.linear.weight": other})),
+    )
+
+
+def _policy(head: ActorCritic, actor: Actor, rollout: Rollout, aims: Aims) -> tuple[Tensor, Gradients, Tensor]:
+    """The loss, gradients by all weights but the first one, and the gradient by the first product."""
+    products = [product.flatten(0, 1) for product in rollout.products]
+    hidden = activated(actor.layers.sequence[-1], products[-1])
+
+    def loss(raw: Gradients) -> tuple[Tensor, Tensor]:
+        loss, entropy = head.policy_loss(actor.distribution(raw), rollout.action, aims.advantage)
         return (aims.share * loss).sum(), entropy.mean()
 
-    def value(parameters: Gradients) -> Tensor:
-        logits = functional_call(head.critic, parameters, (feature,))
-        return (aims.share * head.value_loss(logits, aims.returns, aims.slow_value)).sum()
-
-    by_actor, (policy_loss, entropy) = grad_and_value(policy, has_aux=True)(fixed(head.actor))
-    by_critic, value_loss = grad_and_value(value)(fixed(head.critic))
+    raw = {name: output(hidden).view(*aims.share.shape, -1) for name, output in actor.outputs.items()}
+    by_raw, (value, entropy) = grad_and_value(loss, has_aux=True)(raw)
     head.note(entropy=entropy)
-    return (policy_loss, by_actor), (value_loss, by_critic)
+    gradients: Gradients = {}
+    by_hidden = torch.zeros_like(hidden)
+    for name, output in actor.outputs.items():
+        own, through = linear_back(output, hidden, by_raw[name].flatten(0, 1))
+        gradients |= _within(name, own)
+        by_hidden = by_hidden + through
+    by_layers, by_first = back(actor.layers, products, by_hidden)
+    return value, gradients | _within("layers", by_layers), by_first
+
+
+def _value(critic: TwoHot, products: Products, aims: Aims) -> tuple[Tensor, Gradients, Tensor]:
+    """As `_policy`."""
+    products = [product.flatten(0, 1) for product in products]
+    hidden = activated(critic.layers.sequence[-1], products[-1])
+    logits = critic.out(hidden).view(*aims.share.shape, -1)
+    value, by_logits = two_hot_gradient(logits, aims.share, aims.returns, aims.slow_value)
+    gradients, by_hidden = linear_back(critic.out, hidden, by_logits.flatten(0, 1))
+    by_layers, by_first = back(critic.layers, products, by_hidden)
+    return value, _within("out", gradients) | _within("layers", by_layers), by_first
+
+
+def _within(name: str, gradients: Gradients) -> Gradients:
+    return {f"{name}.{own}": gradient for own, gradient in gradients.items()}
+
+
+def _in_order(module: nn.Module, gradients: Gradients) -> Gradients:
+    """In the order and the type of the module's parameters."""
+    return {name: gradients[name].to(parameter.dtype) for name, parameter in module.named_parameters()}
 
 
 class Known(torch.autograd.Function):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -34,12 +36,10 @@ class TwoHot(nn.Module):
         logits: Tensor = self.out(self.layers(feature))
         return logits
 
-    def expected(self, feature: Tensor) -> Tensor:
-        """The mean (...) at features: that of the logits, whose bins come out of the last map in pairs."""
-        hidden = self.layers(feature)
-        weight, bias = paired(self.out.weight, 0), paired(self.out.bias, 0)
-        logits = F.linear(hidden, weight.to(hidden.dtype)).to(bias.dtype) + bias
-        return paired_mean(logits, self.bins)
+    def expected(self, hidden: Tensor) -> Tensor:
+        """The mean (...) at what `layers` made of a state: its bins come out of the last map in pairs."""
+        weight, bias = paired(self.out.weight, 0, 0), paired(self.out.bias, 0, -math.inf)
+        return paired_mean(F.linear(hidden, weight.to(hidden.dtype)).to(bias.dtype) + bias, self.bins)
 
     def mean(self, logits: Tensor) -> Tensor:
         return two_hot_mean(logits, self.bins)

@@ -7,6 +7,7 @@ normal numbers for continuous ones.
 from __future__ import annotations
 
 import math
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -39,26 +40,25 @@ def two_hot_bins() -> Tensor:
 
 def two_hot_mean(logits: Tensor, bins: Tensor) -> Tensor:
     """The expected bin, (..., 255) to (...), in the raw space of values."""
-    return paired_mean(paired(logits, -1), bins)
+    return paired_mean(paired(logits, -1, -math.inf), bins)
 
 
-def paired(x: Tensor, dim: int) -> Tensor:
-    """The 255 bins along an axis in another order: the upper half, the lower half mirrored, the middle."""
-    half = BINS // 2
-    lower, middle, upper = torch.split(x, [half, 1, half], dim)
-    return torch.cat([upper, lower.flip(dim), middle], dim)
+def paired(x: Tensor, dim: int, fill: float) -> Tensor:
+    """The 255 bins along an axis as two mirrored halves of 128: the middle and up, then `fill` and down."""
+    lower, upper = torch.split(x, [BINS // 2, BINS // 2 + 1], dim)
+    return torch.cat([upper, torch.full_like(upper.narrow(dim, 0, 1), fill), lower.flip(dim)], dim)
 
 
 def paired_mean(logits: Tensor, bins: Tensor) -> Tensor:
-    """The expected bin of logits in the order of `paired`.
+    """The expected bin of logits (..., 256) in the order of `paired`.
 
     Mirrored probabilities are subtracted before they meet their bin, so that symmetric logits give exactly 0
     also where a compiler fuses multiplication and addition.
     """
-    half, masses = BINS // 2, (logits - logits.detach().amax(-1, keepdim=True)).exp()
-    upper, lower, middle = torch.split(masses, [half, half, 1], -1)
-    total = (upper + lower).sum(-1) + middle.squeeze(-1)
-    mean: Tensor = ((upper - lower) * bins[half + 1 :]).sum(-1) / total
+    upper, lower = logits.chunk(2, -1)
+    top = torch.maximum(upper, lower).detach().amax(-1, keepdim=True)
+    upper, lower = (upper - top).exp(), (lower - top).exp()
+    mean: Tensor = ((upper - lower) * bins[BINS // 2 :]).sum(-1) / (upper + lower).sum(-1)
     return mean
 
 
@@ -79,22 +79,37 @@ def two_bins(target: Tensor, bins: Tensor) -> TwoBins:
     return TwoBins(below.to(bins.dtype), ((target - low) / (high - low)).clamp(0, 1))
 
 
+def two_hot(*targets: TwoBins) -> Tensor:
+    """The shares (..., 255) of the two bins around each target; a sum over the targets."""
+    place = torch.arange(BINS, dtype=targets[0].below.dtype, device=targets[0].below.device)
+    shares = [(1 - (place - below[..., None] - weight[..., None]).abs()).clamp(min=0) for below, weight in targets]
+    return reduce(torch.add, shares)
+
+
 def two_hot_loss(logits: Tensor, *targets: TwoBins) -> Tensor:
     """Cross-entropy (...) of (..., 255) logits with the two bins around each target; a sum over the targets."""
-    place = torch.arange(BINS, dtype=logits.dtype, device=logits.device)
-    aimed = torch.zeros_like(logits)
+    return len(targets) * logits.logsumexp(-1) - (two_hot(*targets) * logits).sum(-1)
+
+
+def two_hot_gradient(logits: Tensor, share: Tensor, *targets: TwoBins) -> tuple[Tensor, Tensor]:
+    """The sum of `share` (...) times `two_hot_loss`, and its gradient by the logits."""
+    top = logits.amax(-1, keepdim=True)
+    masses = (logits - top).exp()
+    total = masses.sum(-1, keepdim=True)
+    loss = len(targets) * (total.log() + top).squeeze(-1)
     for below, weight in targets:
-        distance, weight = place - below[..., None], weight[..., None]
-        aimed = aimed + torch.where(distance == 0, 1 - weight, torch.where(distance == 1, weight, 0))
-    return len(targets) * logits.logsumexp(-1) - (aimed * logits).sum(-1)
+        low = below.long()[..., None]
+        loss = loss - torch.lerp(logits.gather(-1, low), logits.gather(-1, low + 1), weight[..., None]).squeeze(-1)
+    gradient = (len(targets) * share)[..., None] / total * masses - share[..., None] * two_hot(*targets)
+    return (share * loss).sum(), gradient
 
 
 # --- categorical -----------------------------------------------------------------------------------------
 
 
-def mixed_probs(logits: Tensor, unimix: float) -> Tensor:
+def mixed_probs(logits: Tensor, unimix: float, dim: int = -1) -> Tensor:
     """Softmax with a share `unimix` of uniform mass."""
-    return (1 - unimix) * logits.softmax(-1) + unimix / logits.shape[-1]
+    return (1 - unimix) * logits.softmax(dim) + unimix / logits.shape[dim]
 
 
 def sample_one_hot(probs: Tensor, uniform: Tensor) -> Tensor:
@@ -108,9 +123,9 @@ def straight_through(sample: Tensor, probs: Tensor) -> Tensor:
     return sample + (probs - probs.detach())
 
 
-def categorical_kl(p: Tensor, q: Tensor) -> Tensor:
-    """KL(p || q) of probabilities over the last axis."""
-    return (p * (p.log() - q.log())).sum(-1)
+def categorical_kl(p: Tensor, q: Tensor, dim: int = -1) -> Tensor:
+    """KL(p || q) of probabilities over an axis."""
+    return (p * (p.log() - q.log())).sum(dim)
 
 
 # --- normal ----------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from manyheads.world.sizes import WorldSettings
 
 MIN_DEVIATION = 0.1
 FEW = 16
-"""classes, fewer than a vector register's places"""
+"""classes, fewer than a vector register's places: they are an outer axis then, for compilers give up on inner ones"""
 
 
 class LatentKind(nn.Module, ABC):
@@ -65,8 +65,7 @@ class Categorical(LatentKind):
     def draw(self, raw: Tensor, noise: Tensor, dtype: torch.dtype) -> Tensor:
         if self.numbers > FEW:
             return self.sample(raw, noise).to(dtype)
-        # Few classes are an inner axis that compilers give up on: each class is a tensor of its own here, and one
-        # product by a constant takes every variable's class to its C places.
+        # Each class is a tensor of its own; one product by a constant takes every variable's class to its C places.
         logits = raw.unbind(-1)
         top = reduce(torch.maximum, logits)
         masses = [(logit - top).exp() for logit in logits]
@@ -79,8 +78,11 @@ class Categorical(LatentKind):
         return (everywhere == self.own).to(dtype).view(raw.shape)
 
     def losses(self, posterior: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
-        p, q = mixed_probs(posterior, self.unimix), mixed_probs(prior, self.unimix)
-        return categorical_kl(p.detach(), q).sum(-1), categorical_kl(p, q.detach()).sum(-1)
+        dim = -1
+        if self.numbers <= FEW:
+            dim, posterior, prior = 0, torch.stack(posterior.unbind(-1)), torch.stack(prior.unbind(-1))
+        p, q = mixed_probs(posterior, self.unimix, dim), mixed_probs(prior, self.unimix, dim)
+        return categorical_kl(p.detach(), q, dim).sum(-1), categorical_kl(p, q.detach(), dim).sum(-1)
 
 
 class Gaussian(LatentKind):

@@ -6,6 +6,8 @@ float32. A map multiplies in its input's type, which may be shorter, and gives i
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -102,6 +104,11 @@ class MLP(nn.Sequential):
 
     def __init__(self, inputs: int, units: int, layers: int) -> None:
         super().__init__(*(Layer(units if i else inputs, units) for i in range(layers)))
+
+    @property
+    def sequence(self) -> list[Layer]:
+        """The layers, as what they are."""
+        return cast(list[Layer], [*self])
 
 
 def max_pool(x: Tensor) -> Tensor:

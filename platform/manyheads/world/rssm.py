@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -130,7 +130,7 @@ class RSSM(nn.Module):
     @property
     def posterior_layer(self) -> Layer:
         """The one layer of the posterior."""
-        return cast(Layer, self.posterior_layers[0])
+        return self.posterior_layers.sequence[0]
 
     def observe_step(
         self, previous: Latent, tokens: Tensor, action: Tensor, first: Tensor, noise: Tensor

@@ -1,0 +1,74 @@
+"""Layers of heads forth and back by hand, in few passes over memory: `MLP` is the definition.
+
+Of a layer only the product with its weight is kept. On the way back, sums over rows are products by ones: a compiler
+would read everything once more for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+from torch.func import vjp
+from torch.nn import functional as F
+
+from manyheads.world.networks import MLP, NORM_EPSILON, Layer, Linear
+
+Gradients = dict[str, Tensor]
+
+
+def together(networks: Sequence[MLP], x: Tensor) -> tuple[Tensor, ...]:
+    """The first products (..., U) of networks that see the same (..., I), as one product."""
+    weights = [network.sequence[0].linear.weight for network in networks]
+    return torch.split(F.linear(x, torch.cat(weights).to(x.dtype)), [len(weight) for weight in weights], -1)
+
+
+def forth(network: MLP, product: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """The network's output, and every layer's product, from the first one."""
+    products = [product]
+    for layer, following in pairwise(network.sequence):
+        products.append(F.linear(activated(layer, products[-1]), following.linear.weight.to(product.dtype)))
+    return activated(network.sequence[-1], products[-1]), products
+
+
+def activated(layer: Layer, product: Tensor) -> Tensor:
+    """A layer's output, of the product's type."""
+    return layer.activate(product.to(layer.linear.bias.dtype) + layer.linear.bias).to(product.dtype)
+
+
+def back(network: MLP, products: Sequence[Tensor], by_output: Tensor) -> tuple[Gradients, Tensor]:
+    """Gradients by the network's parameters, except its first weight; and the one by its first product (N, U)."""
+    gradients: Gradients = {}
+    layers = network.sequence
+    for i, layer in reversed([*enumerate(layers)]):
+        by_product, by_gain = _activated_back(layer, products[i], by_output)
+        gradients[f"{i}.norm.weight"] = by_gain
+        if i:
+            by_linear, by_output = linear_back(layer.linear, activated(layers[i - 1], products[i - 1]), by_product)
+            gradients |= {f"{i}.linear.{name}": gradient for name, gradient in by_linear.items()}
+    return gradients | {"0.linear.bias": rows_sum(by_product)}, by_product
+
+
+def linear_back(linear: Linear, inputs: Tensor, by_output: Tensor) -> tuple[Gradients, Tensor]:
+    """Gradients by a map's weight and bias, and by its inputs (N, I)."""
+    by_output = by_output.to(inputs.dtype)
+    own = {"weight": by_output.T @ inputs, "bias": rows_sum(by_output)}
+    return own, by_output @ linear.weight.to(inputs.dtype)
+
+
+def rows_sum(x: Tensor) -> Tensor:
+    """(N, M) summed to (M,), as a product."""
+    return (x.new_ones(1, len(x)) @ x).squeeze(0)
+
+
+def _activated_back(layer: Layer, product: Tensor, by_output: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients by a layer's product (N, U) and by its gain."""
+
+    def activate(x: Tensor, gain: Tensor) -> Tensor:
+        return F.silu(F.rms_norm(x, x.shape[-1:], eps=NORM_EPSILON) * gain)
+
+    x, gain = product.to(layer.linear.bias.dtype) + layer.linear.bias, layer.norm.weight
+    by_product, by_gain = vjp(activate, x, gain.expand_as(x))[1](by_output.to(x.dtype))
+    return by_product.to(product.dtype), rows_sum(by_gain.to(product.dtype))
