@@ -94,3 +94,11 @@ class Actor(nn.Module):
         normal = torch.randn(*shape, len(self.continuous), generator=generator, device=device)
         uniform = torch.rand(*shape, len(self.block_sizes), generator=generator, device=device)
         return torch.cat([normal, uniform], -1)
+
+
+def score_loss(
+    policy: ActionDistribution, action: Tensor, advantage: Tensor, entropy_worth: float
+) -> tuple[Tensor, Tensor]:
+    """REINFORCE with an entropy bonus, and the entropy of each state, (...)."""
+    entropy = policy.entropy()
+    return -policy.log_prob(action) * advantage - entropy_worth * entropy, entropy

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from manyheads.environment.places import Mask, Places
 from manyheads.errors import ManyheadsError
-from manyheads.heads.actor import ActionDistribution, Actor
+from manyheads.heads.actor import ActionDistribution, Actor, score_loss
 from manyheads.heads.contract import Head, HeadBatch
 from manyheads.heads.fast import Taught, teach
 from manyheads.heads.imagination import ImaginationNoise, Imagined, draw_noise, frozen, imagine, through
@@ -114,6 +114,7 @@ class ActorCritic(Head):
             imagined = self.imagine(world, real.latents, noise)
             policy, value, returns = execution.region(ActorCritic.learn_imagined)(self, imagined, owned)
         losses = execution.region(ActorCritic.learn_real)(self, batch, real, returns[:, 0], execution.dtype)
+        self.note(reward_mean=masked_mean(batch.reward, batch.owned))
         return {"policy": policy, "value": value, **losses}
 
     def learn_imagined(self, imagined: Imagined, owned: Tensor) -> Taught:
@@ -128,7 +129,6 @@ class ActorCritic(Head):
         reward, continues = self.label_losses(feature, batch.reward, batch.terminal)
         feature, boot = real.latents.shorten(dtype).feature, returns.view_as(real.reward)
         replay = self.replay_value_loss(feature, real.reward, real.terminal, real.last, boot)
-        self.note(reward_mean=masked_mean(batch.reward, batch.owned))
         return {
             "reward": masked_mean(reward, batch.owned),
             "continue": masked_mean(continues, batch.owned),
@@ -170,7 +170,7 @@ class ActorCritic(Head):
             entropy = policy.entropy()
             policy_loss = -found.returns.T / found.scale - self.settings.entropy * entropy
         else:
-            policy_loss, entropy = self.policy_loss(policy, action, found.advantage.T)
+            policy_loss, entropy = score_loss(policy, action, found.advantage.T, self.settings.entropy)
         self.note(entropy=entropy.detach().mean())
         value_loss = self.value_loss(logits[:h], *map(self.critic.between, (returns.T, slow_value)))
         return Dream(found.weight * policy_loss.T, found.weight * value_loss.T, returns)
@@ -194,11 +194,6 @@ class ActorCritic(Head):
             "imagined_continue": continues[:, 1:].detach().mean(),
         }
         return Weighed(gained, scale, advantage, continues.detach().cumprod(1)[:, :-1])
-
-    def policy_loss(self, policy: ActionDistribution, action: Tensor, advantage: Tensor) -> tuple[Tensor, Tensor]:
-        """The score function's loss and the entropy of each state, (...)."""
-        entropy = policy.entropy()
-        return -policy.log_prob(action) * advantage - self.settings.entropy * entropy, entropy
 
     def value_loss(self, logits: Tensor, returns: TwoBins, slow_value: TwoBins) -> Tensor:
         """Cross-entropy (...) with the returns, and with what the slow critic says."""

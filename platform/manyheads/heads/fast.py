@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad_and_value
 
-from manyheads.heads.actor import Actor
+from manyheads.heads.actor import Actor, score_loss
 from manyheads.heads.imagination import ImaginationNoise
 from manyheads.heads.passes import Gradients, activated, back, forth, linear_back, together
 from manyheads.heads.predictors import Continue, TwoHot
@@ -67,7 +67,8 @@ def teach(head: ActorCritic, world: World, start: Latent, noise: ImaginationNois
         seen, products = region(foresee)(critic, *others, rollout.feature)
         aims, returns = aim(head, seen, owned)
         kept = [product[:-1] for product in products]
-        policy, value = region(with_gradients)(head, actor, critic, rollout, kept, aims)
+        policy, value, entropy = region(with_gradients)(actor, critic, rollout, kept, aims, head.settings.entropy)
+    head.note(entropy=entropy)
     return Taught(
         Known.apply(*policy, *head.actor.parameters()),  # type: ignore[no-untyped-call]
         Known.apply(*value, *head.critic.parameters()),  # type: ignore[no-untyped-call]
@@ -124,34 +125,32 @@ def aim(head: ActorCritic, seen: Tensor, owned: Tensor) -> tuple[Aims, Tensor]:
 
 
 def with_gradients(
-    head: ActorCritic, actor: Actor, critic: TwoHot, rollout: Rollout, kept: Products, aims: Aims
-) -> tuple[tuple[Tensor, Gradients], tuple[Tensor, Gradients]]:
-    """Policy and value loss over the rollout, each with its gradients by the actor's or the critic's weights.
-
-    `actor` and `critic` are the head's as they computed, `kept` the critic's products (H, N, U).
-    """
-    policy_loss, by_actor, by_first = _policy(head, actor, rollout, aims)
+    actor: Actor, critic: TwoHot, rollout: Rollout, kept: Products, aims: Aims, entropy_worth: float
+) -> tuple[tuple[Tensor, Gradients], tuple[Tensor, Gradients], Tensor]:
+    """Policy and value loss over the rollout, each with its gradients by the actor's or the critic's weights, and the
+    policy's mean entropy; `kept` are the critic's products (H, N, U)."""
+    policy_loss, entropy, by_actor, by_first = _policy(actor, rollout, aims, entropy_worth)
     value_loss, by_critic, by_other = _value(critic, kept, aims)
     feature = rollout.feature[:-1].flatten(0, 1)
     first, other = (torch.cat([by_first, by_other], -1).T @ feature).chunk(2)
-    return (
-        (policy_loss, _in_order(head.actor, by_actor | {"layers.0.linear.weight": first})),
-        (value_loss, _in_order(head.critic, by_critic | {"layers.0.linear.weight": other})),
-    )
+    by_actor, by_critic = by_actor | {"layers.0.linear.weight": first}, by_critic | {"layers.0.linear.weight": other}
+    dtype = aims.share.dtype
+    return (policy_loss, _in_order(actor, by_actor, dtype)), (value_loss, _in_order(critic, by_critic, dtype)), entropy
 
 
-def _policy(head: ActorCritic, actor: Actor, rollout: Rollout, aims: Aims) -> tuple[Tensor, Gradients, Tensor]:
-    """The loss, gradients by all weights but the first one, and the gradient by the first product."""
+def _policy(
+    actor: Actor, rollout: Rollout, aims: Aims, entropy_worth: float
+) -> tuple[Tensor, Tensor, Gradients, Tensor]:
+    """Loss, entropy, gradients by all weights but the first one, and the gradient by the first product."""
     products = [product.flatten(0, 1) for product in rollout.products]
     hidden = activated(actor.layers.sequence[-1], products[-1])
 
     def loss(raw: Gradients) -> tuple[Tensor, Tensor]:
-        loss, entropy = head.policy_loss(actor.distribution(raw), rollout.action, aims.advantage)
+        loss, entropy = score_loss(actor.distribution(raw), rollout.action, aims.advantage, entropy_worth)
         return (aims.share * loss).sum(), entropy.mean()
 
     raw = {name: output(hidden).view(*aims.share.shape, -1) for name, output in actor.outputs.items()}
     by_raw, (value, entropy) = grad_and_value(loss, has_aux=True)(raw)
-    head.note(entropy=entropy)
     gradients: Gradients = {}
     by_hidden = torch.zeros_like(hidden)
     for name, output in actor.outputs.items():
@@ -159,11 +158,11 @@ def _policy(head: ActorCritic, actor: Actor, rollout: Rollout, aims: Aims) -> tu
         gradients |= _within(name, own)
         by_hidden = by_hidden + through
     by_layers, by_first = back(actor.layers, products, by_hidden)
-    return value, gradients | _within("layers", by_layers), by_first
+    return value, entropy, gradients | _within("layers", by_layers), by_first
 
 
 def _value(critic: TwoHot, products: Products, aims: Aims) -> tuple[Tensor, Gradients, Tensor]:
-    """As `_policy`."""
+    """Loss, gradients by all weights but the first one, and the gradient by the first product."""
     products = [product.flatten(0, 1) for product in products]
     hidden = activated(critic.layers.sequence[-1], products[-1])
     logits = critic.out(hidden).view(*aims.share.shape, -1)
@@ -177,9 +176,9 @@ def _within(name: str, gradients: Gradients) -> Gradients:
     return {f"{name}.{own}": gradient for own, gradient in gradients.items()}
 
 
-def _in_order(module: nn.Module, gradients: Gradients) -> Gradients:
-    """In the order and the type of the module's parameters."""
-    return {name: gradients[name].to(parameter.dtype) for name, parameter in module.named_parameters()}
+def _in_order(module: nn.Module, gradients: Gradients, dtype: torch.dtype) -> Gradients:
+    """In the order of the module's parameters."""
+    return {name: gradients[name].to(dtype) for name, _ in module.named_parameters()}
 
 
 class Known(torch.autograd.Function):

@@ -10,8 +10,10 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
 from manyheads.world.captured import Captured
+from manyheads.world.direct import Direct
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,7 +33,8 @@ class Execution:
         self.dtype = dtype
 
     def region(self, function: Callable[P, R]) -> Callable[P, R]:
-        """How to call `function`, which makes tensors of tensors, always of the same shapes."""
+        """How to call `function`, which makes tensors of tensors, always of the same shapes, and no more without
+        gradients."""
         return function
 
     def whole(self, function: Callable[P, R], generators: Iterable[torch.Generator]) -> Callable[P, R]:
@@ -76,9 +79,18 @@ class Compiled(Execution):
 
     def region(self, function: Callable[P, R]) -> Callable[P, R]:
         if function not in self._regions:
-            compiled = torch.compile(function, fullgraph=True, dynamic=False, options=self._options)
-            self._regions[function] = compiled
+            tracked: Callable[..., Any] = torch.compile(function, fullgraph=True, dynamic=False, options=self._options)
+            direct = Direct(function, self._compile)
+
+            def call(*args: Any) -> Any:
+                return (tracked if torch.is_grad_enabled() else direct)(*args)
+
+            self._regions[function] = call
         return self._regions[function]  # type: ignore[return-value]
+
+    def _compile(self, graph: GraphModule, tensors: list[Tensor]) -> Callable[..., Any]:
+        compiled: Callable[..., Any] = torch._inductor.compile(graph, [*tensors], self._options)
+        return compiled
 
     @torch.no_grad()
     def short(self, module: M) -> M:

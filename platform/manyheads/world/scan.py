@@ -20,7 +20,7 @@ from manyheads.world.rssm import RSSM, Latent, Observed
 Item = TypeVar("Item")
 State = tuple[Tensor, Tensor]
 """deter, stoch"""
-ROWS = 8
+ROWS = 4
 """in a call, at most"""
 
 

@@ -1,0 +1,111 @@
+"""Compiled functions without gradients, called straight: less is traced to compile one, and less done to call it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import ExitStack
+from typing import Any, Generic, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
+
+from torch import Tensor, nn
+from torch.fx import GraphModule
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.utils.stateless import _reparametrize_module
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+R = TypeVar("R")
+Run = Callable[..., Any]
+"""of tensors, to a sequence of tensors"""
+
+
+class Direct(Generic[R]):
+    """A function from tensors, modules, and tuples, lists and dicts of them, to tensors.
+
+    It becomes one graph for each kind of arguments: their shapes, types and order in memory, what modules are made of,
+    and everything else by value. A graph holds what the function computes, and nothing else that it does.
+    """
+
+    def __init__(self, function: Callable[..., R], compiler: Callable[[GraphModule, list[Tensor]], Run]) -> None:
+        self._function, self._compiler = function, compiler
+        self._graphs: dict[Hashable, tuple[Run, TreeSpec]] = {}
+
+    def __call__(self, *args: Any) -> R:
+        tensors: list[Tensor] = []
+        kind = _kind(args, tensors)
+        if kind not in self._graphs:
+            self._graphs[kind] = self._trace(args, tensors)
+        run, structure = self._graphs[kind]
+        made: R = tree_unflatten(run(*tensors), structure)
+        return made
+
+    def _trace(self, args: Any, tensors: list[Tensor]) -> tuple[Run, TreeSpec]:
+        structure: list[TreeSpec] = []
+
+        def flat(*given: Tensor) -> list[Any]:
+            with ExitStack() as stack:
+                leaves, spec = tree_flatten(self._function(*_refill(args, iter(given), stack)))
+            structure.append(spec)
+            return leaves
+
+        graph = make_fx(flat, tracing_mode="fake")(*tensors)
+        return self._compiler(graph, tensors), structure[-1]
+
+
+class _Parts(NamedTuple):
+    """Of a module."""
+
+    kind: Hashable
+    names: list[str]
+    tensors: list[Tensor]
+
+
+_parts: WeakKeyDictionary[nn.Module, _Parts] = WeakKeyDictionary()
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+
+
+def _parts_of(module: nn.Module) -> _Parts:
+    """A module keeps its tensors and settings, so this is found out once."""
+    if module not in _parts:
+        named = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        made_of = [(name, type(part), *_settings(part)) for name, part in module.named_modules()]
+        tensors = [*named.values()]
+        _parts[module] = _Parts((tuple(made_of), _kind(tensors, [])), [*named], tensors)
+    return _parts[module]
+
+
+def _settings(module: nn.Module) -> Iterator[Hashable]:
+    """What a module was made with; what can't be compared counts as its own."""
+    for name, value in vars(module).items():
+        if name not in _OF_EVERY_MODULE:
+            yield name, value if isinstance(value, Hashable) else id(value)
+
+
+def _kind(x: Any, tensors: list[Tensor]) -> Hashable:
+    """What the graph depends on; the tensors that it takes are added to `tensors`."""
+    if isinstance(x, Tensor):
+        tensors.append(x)
+        return x.shape, x.stride(), x.dtype, x.device
+    if isinstance(x, nn.Module):
+        parts = _parts_of(x)
+        tensors.extend(parts.tensors)
+        return parts.kind
+    if isinstance(x, tuple | list):
+        return type(x), *[_kind(each, tensors) for each in x]
+    if isinstance(x, dict):
+        return tuple((key, _kind(each, tensors)) for key, each in x.items())
+    return type(x), x
+
+
+def _refill(x: Any, given: Iterator[Tensor], stack: ExitStack) -> Any:
+    """The same arguments with the `given` tensors in the order of `_kind`; modules have them until `stack` ends."""
+    if isinstance(x, Tensor):
+        return next(given)
+    if isinstance(x, nn.Module):
+        stack.enter_context(_reparametrize_module(x, {name: next(given) for name in _parts_of(x).names}))
+        return x
+    if isinstance(x, tuple | list):
+        each = [_refill(one, given, stack) for one in x]
+        return type(x)(*each) if hasattr(x, "_fields") else type(x)(each)
+    if isinstance(x, dict):
+        return {key: _refill(each, given, stack) for key, each in x.items()}
+    return x
