@@ -2,15 +2,18 @@
 
 The peer is sheeprl, as its package on the package index is: DreamerV3 of the Nature paper, by default eager and in
 float32; it goes into a virtual environment of its own with this environment's version of torch. Each side is a process
-that makes one update when it is asked and otherwise waits, with as many threads as the other, on the CPU. Sides that
+that makes an update when it is asked and otherwise waits, with as many threads as the other, on the CPU. Sides that
 do not do equal work (parameters, batch, length, horizon, observations, actions, torch, threads) are not compared.
 
 Both sides make the same update: the same networks and losses, one optimiser's step, the slow critic. This project's
 reads its metrics too. torchrl's package has DreamerV3's losses, but the sizes and the agent are in an example whose
 settings are not in the package, so it is left out.
 
-    python benchmarks/peers.py [--workload proprio-1m|pixels-12m] [--rounds 8] [--threads N] [--plain] [--json]
-                               [--folder FOLDER] [--peer-set algo.compile.enabled=true]
+A turn is several updates one after the other, as in training, and counts as their mean: the first one of a turn finds
+caches cold and threads asleep after the other side's work.
+
+    python benchmarks/peers.py [--workload proprio-1m|pixels-12m] [--rounds 8] [--updates 5] [--threads N] [--plain]
+                               [--folder FOLDER] [--peer-set algo.compile.enabled=true] [--json]
 """
 
 from __future__ import annotations
@@ -52,7 +55,8 @@ EQUAL = (
 
 @click.command()
 @click.option("--workload", default="proprio-1m", show_default=True, type=click.Choice(["proprio-1m", "pixels-12m"]))
-@click.option("--rounds", default=8, show_default=True, type=click.IntRange(min=2), help="updates of each side")
+@click.option("--rounds", default=8, show_default=True, type=click.IntRange(min=2), help="turns of each side")
+@click.option("--updates", default=5, show_default=True, type=click.IntRange(min=1), help="in a turn")
 @click.option("--threads", default=os.cpu_count(), show_default="all cores", type=click.IntRange(min=1))
 @click.option("--plain", is_flag=True, help="this project's plain path: uncompiled, float32")
 @click.option("--peer-set", multiple=True, metavar="KEY=VALUE", help="one of the peer's settings")
@@ -64,7 +68,14 @@ EQUAL = (
 )
 @click.option("--json", "as_json", is_flag=True, help="one JSON object instead of a table")
 def main(
-    workload: str, rounds: int, threads: int, plain: bool, peer_set: tuple[str, ...], folder: Path, as_json: bool
+    workload: str,
+    rounds: int,
+    updates: int,
+    threads: int,
+    plain: bool,
+    peer_set: tuple[str, ...],
+    folder: Path,
+    as_json: bool,
 ) -> None:
     """Time updates of this project and of a peer in turn."""
     python = install(folder / "sheeprl")
@@ -75,11 +86,12 @@ def main(
         )
         peer = stack.enter_context(Side(PEER, python, "peer_sheeprl.py", work | {"peer_set": peer_set}))
         refuse_unequal(ours.says, peer.says)
-        times = [(ours.update(), peer.update()) for _ in range(rounds)]
+        times = [(ours.turn(updates), peer.turn(updates)) for _ in range(rounds)]
         result = {
             "workload": workload,
             **{key: ours.says[key] for key in EQUAL if ours.says[key]},
             "rounds": rounds,
+            "updates": updates,
             **ratio(times),
             "manyheads": ours.summary([mine for mine, _ in times]),
             PEER: peer.summary([theirs for _, theirs in times]),
@@ -88,7 +100,7 @@ def main(
 
 
 class Side:
-    """One side's process: `says` what it is, makes one update when asked, and waits otherwise."""
+    """One side's process: `says` what it is, makes updates when asked, and waits otherwise."""
 
     def __init__(self, name: str, python: Path, script: str, work: Mapping[str, Any]) -> None:
         self.name = name
@@ -103,15 +115,18 @@ class Side:
         self.says: dict[str, Any] = self._answer()
         forget_peak_memory("cpu", self.process.pid)
 
-    def update(self) -> float:
-        """Milliseconds of one update."""
+    def turn(self, updates: int) -> float:
+        """Milliseconds of one update: the mean of so many in a row."""
+        return statistics.mean(self._update() for _ in range(updates))
+
+    def _update(self) -> float:
         assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         return float(self._answer())
 
     def summary(self, times: list[float]) -> dict[str, Any]:
-        """Times of its updates, the largest memory of its process since warming up, how it computes."""
+        """Times of its turns, the largest memory of its process since warming up, how it computes."""
         return {
             "median_ms": statistics.median(times),
             "fastest_ms": min(times),

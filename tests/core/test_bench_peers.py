@@ -24,7 +24,7 @@ def peers(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def test_a_side_says_what_it_does_and_updates_when_asked(peers: ModuleType) -> None:
     with peers.Side("manyheads", Path(sys.executable), "peer_manyheads.py", WORK | {"plain": True}) as side:
-        times = [side.update() for _ in range(3)]
+        times = [side.turn(updates) for updates in (1, 2, 1)]
         summary = side.summary(times)
     assert set(peers.EQUAL) <= side.says.keys()
     assert (side.says["batch"], side.says["length"], side.says["horizon"]) == (2, 4, 15)
