@@ -2,14 +2,17 @@
 
 import pytest
 import torch
+from functorch.compile import aot_module_simplified
 from small_agent import BOTH, VECTOR, random_batch, small_head, small_learner, small_world
 
+from manyheads.environment.places import Places
 from manyheads.learning.fast import accelerate
 from manyheads.learning.settings import TrainingSettings
 from manyheads.world import scan
 from manyheads.world.execution import Compiled, Execution
 from manyheads.world.rssm import Latent
 
+CHOICE = Places(vector=("p", "q"), discrete=(("m", 3),))
 PLACES = pytest.mark.parametrize("places", [VECTOR, BOTH], ids=["vector", "image and choices"])
 
 
@@ -25,6 +28,17 @@ class Traced(Compiled):
 
     def region(self, function):
         return torch.compile(function, fullgraph=True, dynamic=False, backend="aot_eager")
+
+
+class Direct(Compiled):
+    """Regions without gradients traced as for compiling, the others as they are; all run by torch's own operations."""
+
+    def region(self, function):
+        direct = super().region(function)
+        return lambda *args: (function if torch.is_grad_enabled() else direct)(*args)
+
+    def _compile(self, graph, tensors):
+        return aot_module_simplified(graph, [*tensors], fw_compiler=lambda traced, _: traced)
 
 
 class Explained(Execution):
@@ -158,6 +172,11 @@ def test_traced_graphs_give_the_same(how):
 
 
 @PLACES
+def test_regions_without_gradients_as_graphs_give_the_same(places):
+    compare(Agent(Execution(), places), Agent(Direct(), places))
+
+
+@PLACES
 def test_bfloat16_is_near(places):
     """Within 2% of a loss, or 0.02 where it is small; a few imagined latents become others, which moves returns."""
     plain, short = Agent(Execution(), places).losses(), Agent(Uncompiled(torch.bfloat16), places).losses()
@@ -204,15 +223,16 @@ def test_settings_choose_the_path():
 
 
 @pytest.mark.slow
-def test_compiled_updates():
+@pytest.mark.parametrize("places", [VECTOR, CHOICE], ids=["vector", "one choice"])
+def test_compiled_updates(places):
     """As users run it: the plain numbers, exactly 0 from fresh heads, and other graphs for other shapes."""
-    quick = Agent(Execution())
+    quick = Agent(Execution(), places)
     accelerate(quick.world, TrainingSettings(precision="float32"))
     execution = quick.world.execution
     assert execution.compiled
-    compare(Agent(Execution()), quick)
-    fresh = Agent(execution, fresh=True).learner
-    arguments = Agent(execution).arguments
+    compare(Agent(Execution(), places), quick)
+    fresh = Agent(execution, places, fresh=True).learner
+    arguments = Agent(execution, places).arguments
     numbers = fresh.update(*arguments).metrics
     assert numbers["left/imagined_reward"] == numbers["left/imagined_value"] == 0
     for _ in range(3):
@@ -220,6 +240,6 @@ def test_compiled_updates():
     assert numbers["left/imagined_reward"] != 0
     batch, labels, *masks = random_batch(quick.world, sequences=2, rows=5)
     shorter = batch, dict.fromkeys(quick.heads, labels), *masks
-    plain, quick = Agent(Execution()), Agent(execution)
+    plain, quick = Agent(Execution(), places), Agent(execution, places)
     plain.arguments = quick.arguments = shorter
     compare(plain, quick)

@@ -119,9 +119,10 @@ def aim(head: ActorCritic, seen: Tensor, owned: Tensor) -> tuple[Aims, Tensor]:
     """What is to be learned from predictions (4, H + 1, N), and returns (N, H)."""
     value, reward, continues, slow_value = seen
     found = head.weigh(reward.T, continues.T, value.T, value.T, owned)
-    share = (found.weight * owned[:, None]).T / (owned.sum().clamp(min=1) * (len(value) - 1))
-    returns, slow = head.critic.between(found.returns.T), head.critic.between(slow_value[:-1])
-    return Aims(returns, slow, found.advantage.T, share), found.returns
+    returns, advantage, weight = (x.T.contiguous() for x in (found.returns, found.advantage, found.weight))
+    share = weight * owned / (owned.sum().clamp(min=1) * len(weight))
+    aims = Aims(head.critic.between(returns), head.critic.between(slow_value[:-1]), advantage, share)
+    return aims, found.returns
 
 
 def with_gradients(
