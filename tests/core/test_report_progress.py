@@ -65,6 +65,16 @@ def test_patience_says_only_what_takes_long():
         assert said.getvalue().count("Soon there.") == 1
 
 
+def test_what_needs_patience_is_left_out_of_the_rate():
+    clock = Clock()
+    with Progress(10_000, "training", console=plain(), clock=clock) as progress:
+        with progress.patience("Soon there.", seconds=10.0):
+            clock.now = 100.0
+        clock.now = 101.0
+        progress.advance(10)
+        assert progress.rate == pytest.approx(10.0)
+
+
 def test_a_long_silence_does_not_spoil_the_rate_that_follows():
     """As when the first update is compiled for minutes."""
     clock = Clock()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from manyheads.errors import ManyheadsError
 from manyheads.experience.batch import Batch
 from manyheads.heads.contract import Head, HeadBatch
+from manyheads.learning.ahead import compiling_ahead
 from manyheads.learning.optimizer import LaProp, OptimizerSettings
 from manyheads.world.model import Latent, World
 
@@ -98,10 +100,7 @@ class Learner:
         ManyheadsError, with nothing changed, when a loss or a gradient is not finite; deferred, it does not. What
         it returns then holds until the next update.
         """
-        execution = self.world.execution
-        with execution.steady(self, batch.shape):
-            update = execution.whole(self._update, self.generators.values())
-            return update(batch, labels, vector_mask, image_mask)
+        return self._steadily("_update", batch.shape, batch, labels, vector_mask, image_mask)
 
     def losses(
         self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor
@@ -128,9 +127,7 @@ class Learner:
 
     def update_heads(self, latents: Latent, last: Tensor, labels: Mapping[str, HeadLabels]) -> Update:
         """One update of the heads alone from given states (B, T, ...) and `last` (B, T)."""
-        execution = self.world.execution
-        with execution.steady(self, last.shape, "heads"):
-            return execution.whole(self._update_heads, self.generators.values())(latents, last, labels)
+        return self._steadily("_update_heads", last.shape, latents, last, labels)
 
     def state(self) -> dict[str, Tensor]:
         """Optimisers and generators as named tensors; with the weights, enough to go on bit for bit."""
@@ -149,6 +146,16 @@ class Learner:
             own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
             if own:
                 optimizer.load(own)
+
+    def _steadily(self, update: str, shape: Sequence[int], *args: Any) -> Update:
+        """The `update` of that name; those of one shape call the same regions."""
+        execution = self.world.execution
+        function: Callable[..., Update] = getattr(self, update)
+        with (
+            execution.steady(self, update, shape) as compiles,
+            compiling_ahead(self, update, *args) if compiles else nullcontext(),
+        ):
+            return execution.whole(function, self.generators.values())(*args)
 
     def _update(
         self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor

@@ -83,14 +83,17 @@ class Progress:
 
     @contextmanager
     def patience(self, text: str, seconds: float = 10.0) -> Iterator[None]:
-        """Says `text` where the work inside takes longer than so many seconds."""
+        """Says `text` where the work inside takes longer than so many seconds; the rate leaves such work out."""
         timer = Timer(seconds, self.say, [text])
         timer.daemon = True
+        began = self._clock()
         timer.start()
         try:
             yield
         finally:
             timer.cancel()
+            if self._clock() - began > seconds:
+                self._marks = deque([(self._clock(), self.done)])
 
     @property
     def rate(self) -> float:

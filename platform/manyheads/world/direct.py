@@ -31,7 +31,7 @@ class Direct(Generic[R]):
 
     def __call__(self, *args: Any) -> R:
         tensors: list[Tensor] = []
-        kind = _kind(args, tensors)
+        kind = kind_of(args, tensors)
         if kind not in self._graphs:
             self._graphs[kind] = self._trace(args, tensors)
         run, structure = self._graphs[kind]
@@ -69,7 +69,7 @@ def _parts_of(module: nn.Module) -> _Parts:
         named = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         made_of = [(name, type(part), *_settings(part)) for name, part in module.named_modules()]
         tensors = [*named.values()]
-        _parts[module] = _Parts((tuple(made_of), _kind(tensors, [])), [*named], tensors)
+        _parts[module] = _Parts((tuple(made_of), kind_of(tensors, [])), [*named], tensors)
     return _parts[module]
 
 
@@ -80,7 +80,7 @@ def _settings(module: nn.Module) -> Iterator[Hashable]:
             yield name, value if isinstance(value, Hashable) else id(value)
 
 
-def _kind(x: Any, tensors: list[Tensor]) -> Hashable:
+def kind_of(x: Any, tensors: list[Tensor]) -> Hashable:
     """What the graph depends on; the tensors that it takes are added to `tensors`."""
     if isinstance(x, Tensor):
         tensors.append(x)
@@ -90,14 +90,14 @@ def _kind(x: Any, tensors: list[Tensor]) -> Hashable:
         tensors.extend(parts.tensors)
         return parts.kind
     if isinstance(x, tuple | list):
-        return type(x), *[_kind(each, tensors) for each in x]
+        return type(x), *[kind_of(each, tensors) for each in x]
     if isinstance(x, dict):
-        return tuple((key, _kind(each, tensors)) for key, each in x.items())
+        return tuple((key, kind_of(each, tensors)) for key, each in x.items())
     return type(x), x
 
 
 def _refill(x: Any, given: Iterator[Tensor], stack: ExitStack) -> Any:
-    """The same arguments with the `given` tensors in the order of `_kind`; modules have them until `stack` ends."""
+    """The same arguments with the `given` tensors in the order of `kind_of`; modules have them until `stack` ends."""
     if isinstance(x, Tensor):
         return next(given)
     if isinstance(x, nn.Module):

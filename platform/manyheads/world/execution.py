@@ -49,9 +49,10 @@ class Execution:
         large products; trains nothing."""
         return module
 
-    def steady(self, *kind: object) -> AbstractContextManager[object]:
-        """Around work that is repeated; works of one `kind` call the same regions with the same shapes."""
-        return nullcontext()
+    def steady(self, *kind: object) -> AbstractContextManager[bool]:
+        """Around work that is repeated; works of one `kind` call the same regions with the same shapes. Says whether
+        work of this kind compiles its regions now."""
+        return nullcontext(False)
 
     def shorten(self, x: Tensor) -> Tensor:
         """In the type of large products."""
@@ -72,14 +73,14 @@ class Compiled(Execution):
         super().__init__(dtype)
         self._capture = capture
         self._wholes: dict[Callable[..., object], Captured[Any]] = {}
-        self._options = dict(options or {})
+        self.options = dict(options or {})
         self._known: set[tuple[object, ...]] = set()
         self._short: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
         self._regions: dict[Callable[..., object], Callable[..., object]] = {}
 
     def region(self, function: Callable[P, R]) -> Callable[P, R]:
         if function not in self._regions:
-            tracked: Callable[..., Any] = torch.compile(function, fullgraph=True, dynamic=False, options=self._options)
+            tracked: Callable[..., Any] = torch.compile(function, fullgraph=True, dynamic=False, options=self.options)
             direct = Direct(function, self._compile)
 
             def call(*args: Any) -> Any:
@@ -89,7 +90,7 @@ class Compiled(Execution):
         return self._regions[function]  # type: ignore[return-value]
 
     def _compile(self, graph: GraphModule, tensors: list[Tensor]) -> Callable[..., Any]:
-        compiled: Callable[..., Any] = torch._inductor.compile(graph, [*tensors], self._options)
+        compiled: Callable[..., Any] = torch._inductor.compile(graph, [*tensors], self.options)
         return compiled
 
     @torch.no_grad()
@@ -113,11 +114,15 @@ class Compiled(Execution):
         return self._wholes[function]  # type: ignore[return-value]
 
     @contextmanager
-    def steady(self, *kind: object) -> Iterator[None]:
+    def steady(self, *kind: object) -> Iterator[bool]:
         """What has run once is not checked again against what was compiled."""
         if kind in self._known:
             with torch.compiler.set_stance("default", skip_guard_eval_unsafe=True):
-                yield
+                yield False
         else:
-            yield
+            yield True
             self._known.add(kind)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process, where nothing is compiled yet."""
+        return Compiled, (self.dtype, self.options, self._capture)

@@ -1,0 +1,137 @@
+"""Compiling on two cores: a first update compiles its regions as it comes to them, a second process the later ones.
+
+Both use one cache folder, so each finds there what the other has compiled, and the first update takes little more than
+half of the time. The second process runs the same update plainly, to see what its regions are called with.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager, suppress
+from threading import Event, Thread
+from typing import Any, NamedTuple
+
+import cloudpickle
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
+
+from manyheads.learning.fast import cache_folder
+from manyheads.world.direct import kind_of
+from manyheads.world.execution import Compiled, Execution
+
+LOOK_EVERY = 0.1
+"""seconds"""
+
+
+class Call(NamedTuple):
+    """Of a region."""
+
+    function: Any
+    graded: bool
+    args: Any
+
+
+class Rehearsal(Compiled):
+    """Runs regions plainly, and remembers one call of each kind."""
+
+    def __init__(self, like: Compiled) -> None:
+        super().__init__(like.dtype, like.options)
+        self._calls: dict[Hashable, Call] = {}
+
+    def region(self, function: Any) -> Any:
+        def call(*args: Any) -> Any:
+            graded = torch.is_grad_enabled()
+            kind = function, graded, kind_of(args, [])
+            if kind not in self._calls:
+                self._calls[kind] = Call(function, graded, _cut_off(args))
+            return function(*args)
+
+        return call
+
+    def compile_region(self, function: Any) -> Any:
+        """What `region` is where nothing is rehearsed."""
+        return super().region(function)
+
+    def compile(self) -> None:
+        """Compiles what was called, from the last to the first; before the rest what has gradients, whose way back an
+        update needs last."""
+        latest_first = [*self._calls.values()][::-1]
+        for function, graded, args in sorted(latest_first, key=lambda call: not call.graded):
+            with torch.set_grad_enabled(graded):
+                made = self.compile_region(function)(*args)
+            attached = [x for x in tree_leaves(made) if isinstance(x, Tensor) and x.requires_grad]
+            torch.autograd.backward(attached, [torch.ones_like(x) for x in attached])
+
+
+@contextmanager
+def compiling_ahead(learner: Any, update: str, *args: Any) -> Iterator[None]:
+    """Around a learner's first `update` with `args`: what the cache lacks is compiled by two processes."""
+    execution: Execution = learner.world.execution
+    on_cores = execution.compiled and learner.world.device.type == "cpu" and torch.get_num_threads() > 1
+    if not on_cores or os.name != "posix":
+        yield
+        return
+    done = Event()
+    work = cloudpickle.dumps((learner, update, args, torch.get_num_threads()))
+    watcher = Thread(target=_watch, args=(done, work), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _watch(done: Event, work: bytes) -> None:
+    """Starts the second process once something is missing in the cache, and ends it when all is `done`."""
+    before = _missed()
+    while not done.wait(LOOK_EVERY):
+        if _missed() > before:
+            break
+    else:
+        return
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with (cache_folder() / "ahead.log").open("wb") as log:
+        second = subprocess.Popen([sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=log, stderr=log)
+    assert second.stdin is not None
+    with suppress(BrokenPipeError), second.stdin:  # where it ended early, the log says why
+        second.stdin.write(work)
+    done.wait()
+    second.terminate()
+    second.wait()
+
+
+def _missed() -> int:
+    from torch._dynamo.utils import counters  # takes a second, which acting need not wait for
+
+    return int(counters["inductor"]["fxgraph_cache_miss"])
+
+
+def _cut_off(args: Any) -> Any:
+    """The same arguments with tensors that have no graph; what was one tensor stays one."""
+    made: dict[Tensor, Tensor] = {}
+
+    def cut(x: Any) -> Any:
+        if isinstance(x, Tensor) and x not in made:
+            made[x] = x.detach().requires_grad_(x.requires_grad)
+        return made[x] if isinstance(x, Tensor) else x
+
+    return tree_map(cut, args)
+
+
+def _rehearse() -> None:
+    os.nice(19)  # the other process runs what it has compiled, on all cores
+    learner, update, args, threads = cloudpickle.loads(sys.stdin.buffer.read())
+    learner.world.execution = rehearsal = Rehearsal(learner.world.execution)
+    torch.set_num_threads(1)
+    getattr(learner, update)(*args)
+    torch.set_num_threads(threads)  # compiled code is made for so many
+    rehearsal.compile()
+
+
+if __name__ == "__main__":
+    _rehearse()

@@ -1,0 +1,97 @@
+"""A first update is compiled by two processes."""
+
+import subprocess
+import sys
+
+import cloudpickle
+import pytest
+import torch
+from small_agent import random_batch, small_head, small_learner, small_world
+from torch._dynamo.utils import counters
+
+from manyheads.learning import ahead
+from manyheads.learning.ahead import Rehearsal, compiling_ahead
+from manyheads.learning.fast import accelerate
+from manyheads.learning.settings import TrainingSettings
+from manyheads.world.execution import Compiled
+
+
+class Uncompiled(Rehearsal):
+    """Notes what would be compiled."""
+
+    def __init__(self, like):
+        super().__init__(like)
+        self.compiled_regions = []
+
+    def compile_region(self, function):
+        def call(*args):
+            self.compiled_regions.append((function.__qualname__, torch.is_grad_enabled()))
+            return function(*args)
+
+        return call
+
+
+def learner_and_arguments(heads=("left", "right")):
+    world = small_world()
+    heads = {name: small_head(world) for name in heads}
+    batch, labels, *masks = random_batch(world)
+    return small_learner(world, heads), (batch, dict.fromkeys(heads, labels), *masks)
+
+
+def test_each_region_of_an_update_is_compiled_the_last_ones_first():
+    learner, arguments = learner_and_arguments(heads=("only",))
+    learner.world.execution = rehearsal = Uncompiled(Compiled())
+    learner.update(*arguments)
+    rehearsal.compile()
+    with_gradients = [name for name, graded in rehearsal.compiled_regions if graded]
+    assert with_gradients == ["ActorCritic.learn_real", "World._losses", "all_rows", "Encoder.forward"]
+    others = [name for name, graded in rehearsal.compiled_regions if not graded]
+    assert others == ["steps_back", "with_gradients", "foresee", "step_into", "steps"]
+
+
+def test_a_learner_goes_to_another_process_as_it_is():
+    learner, arguments = learner_and_arguments()
+    learner.world.execution = Compiled(torch.bfloat16, {"cpp_wrapper": True})
+    copied, same = cloudpickle.loads(cloudpickle.dumps((learner, arguments)))
+    assert copied.world.execution.dtype is torch.bfloat16
+    assert copied.world.execution.options == {"cpp_wrapper": True}
+    for each in (learner, copied):
+        each.world.execution = Rehearsal(Compiled())
+    assert copied.update(*same).metrics == learner.update(*arguments).metrics
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_second_process_starts_only_where_something_is_not_in_the_cache(missing, tmp_path, monkeypatch):
+    learner, arguments = learner_and_arguments()
+    learner.world.execution = Compiled()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(ahead, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(ahead, "LOOK_EVERY", 0.001)
+    started = []
+
+    class Process(subprocess.Popen):
+        def __init__(self, command, **options):
+            super().__init__([sys.executable, "-c", "import sys; sys.stdin.buffer.read(100)"], **options)
+            started.append(command)
+
+    monkeypatch.setattr(subprocess, "Popen", Process)
+    with compiling_ahead(learner, "_update", *arguments):
+        counters["inductor"]["fxgraph_cache_miss"] += missing
+        deadline = 1000 if missing else 20
+        while not started and deadline:
+            deadline -= 1
+            torch.zeros(1).add_(1)
+            ahead.Event().wait(0.01)
+    assert len(started) == missing
+
+
+@pytest.mark.slow
+def test_an_update_finds_what_the_second_process_compiled(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    learner, arguments = learner_and_arguments()
+    accelerate(learner.world, TrainingSettings())
+    work = cloudpickle.dumps((learner, "_update", arguments, torch.get_num_threads()))
+    subprocess.run([sys.executable, "-m", "manyheads.learning.ahead"], input=work, check=True)
+    before = counters["inductor"]["fxgraph_cache_miss"]
+    learner.update(*arguments)
+    assert counters["inductor"]["fxgraph_cache_miss"] == before
