@@ -7,6 +7,7 @@ from manyheads.experience.batch import Batch
 from manyheads.heads.actor_critic import ActorCritic, HeadSettings
 from manyheads.learning.learner import HeadLabels, Learner
 from manyheads.learning.optimizer import OptimizerSettings
+from manyheads.world.execution import Compiled
 from manyheads.world.model import World
 from manyheads.world.sizes import WorldSettings
 
@@ -14,6 +15,13 @@ SIZES = {"deter": 16, "hidden": 8, "groups": 4, "classes": 4, "depth": 4, "units
 QUICK = OptimizerSettings(rate=1e-2, warmup=0)
 BOTH = Places(image=(8, 8, 3), vector=("p", "q"), continuous=("u", "v"), discrete=(("m", 3), ("n", 2)))
 VECTOR = Places(vector=("p", "q"), continuous=("u", "v"))
+
+
+class Uncompiled(Compiled):
+    """The fast path's way of computing, without a compiler."""
+
+    def region(self, function):
+        return function
 
 
 def small_world(places=BOTH, **settings):

@@ -22,10 +22,12 @@ class Uncompiled(Rehearsal):
     def __init__(self, like):
         super().__init__(like)
         self.compiled_regions = []
+        self.cores = {}
 
     def compile_region(self, function):
         def call(*args):
             self.compiled_regions.append((function.__qualname__, torch.is_grad_enabled()))
+            self.cores[function.__qualname__] = torch.get_num_threads()
             return function(*args)
 
         return call
@@ -42,11 +44,14 @@ def test_each_region_of_an_update_is_compiled_the_last_ones_first():
     learner, arguments = learner_and_arguments(heads=("only",))
     learner.world.execution = rehearsal = Uncompiled(Compiled())
     learner.update(*arguments)
-    rehearsal.compile()
+    rehearsal.compile(cores=4)
     with_gradients = [name for name, graded in rehearsal.compiled_regions if graded]
     assert with_gradients == ["ActorCritic.learn_real", "World._losses", "all_rows", "Encoder.forward"]
     others = [name for name, graded in rehearsal.compiled_regions if not graded]
-    assert others == ["steps_back", "with_gradients", "foresee", "step_into", "steps"]
+    imagined = ["value_with_gradients", "policy_with_gradients", "foresee", "step_into"]
+    assert others == [*imagined[:2], "steps_back", *imagined[2:], "steps"]
+    beside = {name for name, cores in rehearsal.cores.items() if cores == 2}
+    assert beside == {"value_with_gradients", "policy_with_gradients", "steps_back"}
 
 
 def test_a_learner_goes_to_another_process_as_it_is():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from functorch.compile import aot_module_simplified
-from small_agent import BOTH, VECTOR, random_batch, small_head, small_learner, small_world
+from small_agent import BOTH, VECTOR, Uncompiled, random_batch, small_head, small_learner, small_world
 
 from manyheads.environment.places import Places
 from manyheads.learning.fast import accelerate
@@ -14,13 +14,6 @@ from manyheads.world.rssm import Latent
 
 CHOICE = Places(vector=("p", "q"), discrete=(("m", 3),))
 PLACES = pytest.mark.parametrize("places", [VECTOR, BOTH], ids=["vector", "image and choices"])
-
-
-class Uncompiled(Compiled):
-    """The fast path's way of computing, without a compiler."""
-
-    def region(self, function):
-        return function
 
 
 class Traced(Compiled):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from manyheads.environment.places import Mask, Places
 from manyheads.errors import ManyheadsError
 from manyheads.heads.actor import ActionDistribution, Actor, score_loss
-from manyheads.heads.contract import Head, HeadBatch
+from manyheads.heads.contract import Head, HeadBatch, Loss
 from manyheads.heads.fast import Taught, teach
 from manyheads.heads.imagination import ImaginationNoise, Imagined, draw_noise, frozen, imagine, through
 from manyheads.heads.kind import HeadKind
@@ -99,7 +100,7 @@ class ActorCritic(Head):
         """All randomness of one `losses` call with that many imagined starts."""
         return draw_noise(world, self.actor, starts, self.settings.horizon, generator)
 
-    def losses(self, batch: HeadBatch, world: World, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+    def losses(self, batch: HeadBatch, world: World, generator: torch.Generator | None = None) -> Mapping[str, Loss]:
         """`policy`, `value`, `reward`, `continue`, `replay_value`: means over the rows of this head."""
         batch = batch._replace(reward=batch.reward.masked_fill(~batch.owned, 0))
         if not self.settings.gradients_into_world:
@@ -109,13 +110,13 @@ class ActorCritic(Head):
         noise = self.draw_noise(len(owned), world, generator)
         if execution.compiled and not self.through_dynamics:
             start = real.latents.map(lambda x: x.detach().flatten(0, 1))
-            policy, value, returns = teach(self, world, start, noise, owned)
+            taught = teach(self, world, start, noise, owned)
         else:
             imagined = self.imagine(world, real.latents, noise)
-            policy, value, returns = execution.region(ActorCritic.learn_imagined)(self, imagined, owned)
-        losses = execution.region(ActorCritic.learn_real)(self, batch, real, returns[:, 0], execution.dtype)
+            taught = execution.region(ActorCritic.learn_imagined)(self, imagined, owned)
+        losses = execution.region(ActorCritic.learn_real)(self, batch, real, taught.returns[:, 0], execution.dtype)
         self.note(reward_mean=masked_mean(batch.reward, batch.owned))
-        return {"policy": policy, "value": value, **losses}
+        return {"policy": taught.policy, "value": taught.value, **losses}
 
     def learn_imagined(self, imagined: Imagined, owned: Tensor) -> Taught:
         """Means over steps from `owned` (N,) starts."""

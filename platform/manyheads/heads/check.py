@@ -8,7 +8,7 @@ from torch import Tensor
 
 from manyheads.environment.places import Places
 from manyheads.errors import ManyheadsError
-from manyheads.heads.contract import Head, HeadBatch
+from manyheads.heads.contract import Head, HeadBatch, found_now
 from manyheads.heads.kind import HeadKind
 from manyheads.world.model import Latent, World
 from manyheads.world.sizes import WorldSettings
@@ -62,7 +62,8 @@ def _check_actions(place: str, head: Head, instance: Places, world: World, seed:
 
 def _check_losses(place: str, head: Head, world: World, seed: int) -> None:
     def losses(batch: HeadBatch) -> dict[str, Tensor]:
-        return head.losses(batch, world, torch.Generator().manual_seed(seed))
+        losses = head.losses(batch, world, torch.Generator().manual_seed(seed))
+        return {name: found_now(loss) for name, loss in losses.items()}
 
     batch = _batch(world, seed)
     found = losses(batch)

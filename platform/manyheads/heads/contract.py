@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -12,6 +13,14 @@ from manyheads.heads.kind import HeadKind as HeadKind
 
 if TYPE_CHECKING:
     from manyheads.world.model import Latent, World
+
+Loss = Tensor | Callable[[], Tensor]
+"""a scalar, or a function that gives it, which may run in another thread while others are traced back"""
+
+
+def found_now(loss: Loss) -> Tensor:
+    """The loss, called for where it is a function."""
+    return loss if isinstance(loss, Tensor) else loss()
 
 
 class HeadBatch(NamedTuple):
@@ -46,7 +55,7 @@ class Head(nn.Module, ABC):
         """A sampled flat action (N, A) for N states; unclipped."""
 
     @abstractmethod
-    def losses(self, batch: HeadBatch, world: World, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+    def losses(self, batch: HeadBatch, world: World, generator: torch.Generator | None = None) -> Mapping[str, Loss]:
         """Scalar losses by name, already scaled; their sum is minimised."""
 
     def after_update(self) -> None:

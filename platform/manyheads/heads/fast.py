@@ -7,6 +7,8 @@ the actor and the critic computed on the way is kept as far as the gradients nee
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from torch.func import grad_and_value
 
 from manyheads.heads.actor import Actor, score_loss
+from manyheads.heads.contract import Loss
 from manyheads.heads.imagination import ImaginationNoise
 from manyheads.heads.passes import Gradients, activated, back, forth, linear_back, together
 from manyheads.heads.predictors import Continue, TwoHot
@@ -31,8 +34,8 @@ Products = list[Tensor]
 class Taught(NamedTuple):
     """Means over starts and steps, and returns (N, H)."""
 
-    policy: Tensor
-    value: Tensor
+    policy: Loss
+    value: Loss
     returns: Tensor
 
 
@@ -58,7 +61,8 @@ class Aims(NamedTuple):
 
 
 def teach(head: ActorCritic, world: World, start: Latent, noise: ImaginationNoise, owned: Tensor) -> Taught:
-    """Means over the `owned` (N,) starts and over steps of what `imagined_losses` gives, with their gradients."""
+    """Means over the `owned` (N,) starts and over steps of what `imagined_losses` gives, with their gradients, to be
+    found later: nothing else waits for them."""
     region, short = world.execution.region, world.execution.short
     with torch.no_grad():
         actor, critic = short(head.actor), short(head.critic)
@@ -67,13 +71,18 @@ def teach(head: ActorCritic, world: World, start: Latent, noise: ImaginationNois
         seen, products = region(foresee)(critic, *others, rollout.feature)
         aims, returns = aim(head, seen, owned)
         kept = [product[:-1] for product in products]
-        policy, value, entropy = region(with_gradients)(actor, critic, rollout, kept, aims, head.settings.entropy)
-    head.note(entropy=entropy)
-    return Taught(
-        Known.apply(*policy, *head.actor.parameters()),  # type: ignore[no-untyped-call]
-        Known.apply(*value, *head.critic.parameters()),  # type: ignore[no-untyped-call]
-        returns,
-    )
+
+    @torch.no_grad()
+    def policy() -> tuple[Tensor, Gradients]:
+        loss, gradients, entropy = region(policy_with_gradients)(actor, rollout, aims, head.settings.entropy)
+        head.note(entropy=entropy)
+        return loss, gradients
+
+    @torch.no_grad()
+    def value() -> tuple[Tensor, Gradients]:
+        return region(value_with_gradients)(critic, rollout.feature, kept, aims)
+
+    return Taught(partial(known, head.actor, policy), partial(known, head.critic, value), returns)
 
 
 def roll_out(world: World, actor: Actor, start: Latent, noise: ImaginationNoise) -> Rollout:
@@ -125,24 +134,10 @@ def aim(head: ActorCritic, seen: Tensor, owned: Tensor) -> tuple[Aims, Tensor]:
     return aims, found.returns
 
 
-def with_gradients(
-    actor: Actor, critic: TwoHot, rollout: Rollout, kept: Products, aims: Aims, entropy_worth: float
-) -> tuple[tuple[Tensor, Gradients], tuple[Tensor, Gradients], Tensor]:
-    """Policy and value loss over the rollout, each with its gradients by the actor's or the critic's weights, and the
-    policy's mean entropy; `kept` are the critic's products (H, N, U)."""
-    policy_loss, entropy, by_actor, by_first = _policy(actor, rollout, aims, entropy_worth)
-    value_loss, by_critic, by_other = _value(critic, kept, aims)
-    feature = rollout.feature[:-1].flatten(0, 1)
-    first, other = (torch.cat([by_first, by_other], -1).T @ feature).chunk(2)
-    by_actor, by_critic = by_actor | {"layers.0.linear.weight": first}, by_critic | {"layers.0.linear.weight": other}
-    dtype = aims.share.dtype
-    return (policy_loss, _in_order(actor, by_actor, dtype)), (value_loss, _in_order(critic, by_critic, dtype)), entropy
-
-
-def _policy(
+def policy_with_gradients(
     actor: Actor, rollout: Rollout, aims: Aims, entropy_worth: float
-) -> tuple[Tensor, Tensor, Gradients, Tensor]:
-    """Loss, entropy, gradients by all weights but the first one, and the gradient by the first product."""
+) -> tuple[Tensor, Gradients, Tensor]:
+    """The policy's loss over the rollout, its gradients by the actor's weights, and the policy's mean entropy."""
     products = [product.flatten(0, 1) for product in rollout.products]
     hidden = activated(actor.layers.sequence[-1], products[-1])
 
@@ -158,19 +153,20 @@ def _policy(
         own, through = linear_back(output, hidden, by_raw[name].flatten(0, 1))
         gradients |= _within(name, own)
         by_hidden = by_hidden + through
-    by_layers, by_first = back(actor.layers, products, by_hidden)
-    return value, entropy, gradients | _within("layers", by_layers), by_first
+    gradients |= _within("layers", back(actor.layers, rollout.feature[:-1].flatten(0, 1), products, by_hidden))
+    return value, _in_order(actor, gradients, aims.share.dtype), entropy
 
 
-def _value(critic: TwoHot, products: Products, aims: Aims) -> tuple[Tensor, Gradients, Tensor]:
-    """Loss, gradients by all weights but the first one, and the gradient by the first product."""
+def value_with_gradients(critic: TwoHot, feature: Tensor, products: Products, aims: Aims) -> tuple[Tensor, Gradients]:
+    """The critic's loss over the rollout's features (H + 1, N, F), and its gradients by the critic's weights, from the
+    critic's products (H, N, U)."""
     products = [product.flatten(0, 1) for product in products]
     hidden = activated(critic.layers.sequence[-1], products[-1])
     logits = critic.out(hidden).view(*aims.share.shape, -1)
     value, by_logits = two_hot_gradient(logits, aims.share, aims.returns, aims.slow_value)
-    gradients, by_hidden = linear_back(critic.out, hidden, by_logits.flatten(0, 1))
-    by_layers, by_first = back(critic.layers, products, by_hidden)
-    return value, _within("out", gradients) | _within("layers", by_layers), by_first
+    own, by_hidden = linear_back(critic.out, hidden, by_logits.flatten(0, 1))
+    by_layers = back(critic.layers, feature[:-1].flatten(0, 1), products, by_hidden)
+    return value, _in_order(critic, _within("out", own) | _within("layers", by_layers), aims.share.dtype)
 
 
 def _within(name: str, gradients: Gradients) -> Gradients:
@@ -182,8 +178,14 @@ def _in_order(module: nn.Module, gradients: Gradients, dtype: torch.dtype) -> Gr
     return {name: gradients[name].to(dtype) for name, _ in module.named_parameters()}
 
 
+def known(module: nn.Module, found: Callable[[], tuple[Tensor, Gradients]]) -> Tensor:
+    """A loss whose gradients by the module's parameters were `found` together with it."""
+    loss: Tensor = Known.apply(*found(), *module.parameters())  # type: ignore[no-untyped-call]
+    return loss
+
+
 class Known(torch.autograd.Function):
-    """A loss whose gradients by some parameters were found together with it."""
+    """See `known`."""
 
     @staticmethod
     def forward(ctx: Any, loss: Tensor, gradients: Gradients, *parameters: Tensor) -> Tensor:

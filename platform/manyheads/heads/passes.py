@@ -38,8 +38,8 @@ def activated(layer: Layer, product: Tensor) -> Tensor:
     return layer.activate(product.to(layer.linear.bias.dtype) + layer.linear.bias).to(product.dtype)
 
 
-def back(network: MLP, products: Sequence[Tensor], by_output: Tensor) -> tuple[Gradients, Tensor]:
-    """Gradients by the network's parameters, except its first weight; and the one by its first product (N, U)."""
+def back(network: MLP, inputs: Tensor, products: Sequence[Tensor], by_output: Tensor) -> Gradients:
+    """Gradients by the network's parameters."""
     gradients: Gradients = {}
     layers = network.sequence
     for i, layer in reversed([*enumerate(layers)]):
@@ -48,7 +48,7 @@ def back(network: MLP, products: Sequence[Tensor], by_output: Tensor) -> tuple[G
         if i:
             by_linear, by_output = linear_back(layer.linear, activated(layers[i - 1], products[i - 1]), by_product)
             gradients |= {f"{i}.linear.{name}": gradient for name, gradient in by_linear.items()}
-    return gradients | {"0.linear.bias": rows_sum(by_product)}, by_product
+    return gradients | {"0.linear.weight": by_product.T @ inputs, "0.linear.bias": rows_sum(by_product)}
 
 
 def linear_back(linear: Linear, inputs: Tensor, by_output: Tensor) -> tuple[Gradients, Tensor]:

@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from manyheads.learning.fast import cache_folder
 from manyheads.world.direct import kind_of
-from manyheads.world.execution import Compiled, Execution
+from manyheads.world.execution import Compiled, Execution, threads
 
 LOOK_EVERY = 0.1
 """seconds"""
@@ -32,6 +32,7 @@ class Call(NamedTuple):
 
     function: Any
     graded: bool
+    beside: bool
     args: Any
 
 
@@ -41,30 +42,39 @@ class Rehearsal(Compiled):
     def __init__(self, like: Compiled) -> None:
         super().__init__(like.dtype, like.options)
         self._calls: dict[Hashable, Call] = {}
+        self._beside = False
 
     def region(self, function: Any) -> Any:
         def call(*args: Any) -> Any:
             graded = torch.is_grad_enabled()
             kind = function, graded, kind_of(args, [])
             if kind not in self._calls:
-                self._calls[kind] = Call(function, graded, _cut_off(args))
+                self._calls[kind] = Call(function, graded, self._beside, _cut_off(args))
             return function(*args)
 
         return call
+
+    def beside(self, first: Any, others: Any) -> Any:
+        self._beside = True
+        made = Execution.beside(self, first, others)
+        self._beside = False
+        return made
 
     def compile_region(self, function: Any) -> Any:
         """What `region` is where nothing is rehearsed."""
         return super().region(function)
 
-    def compile(self) -> None:
+    def compile(self, cores: int) -> None:
         """Compiles what was called, from the last to the first; before the rest what has gradients, whose way back an
         update needs last."""
         latest_first = [*self._calls.values()][::-1]
-        for function, graded, args in sorted(latest_first, key=lambda call: not call.graded):
-            with torch.set_grad_enabled(graded):
+        half = max(1, cores // 2)
+        for function, graded, beside, args in sorted(latest_first, key=lambda call: not call.graded):
+            with torch.set_grad_enabled(graded), threads(half if beside else cores):
                 made = self.compile_region(function)(*args)
             attached = [x for x in tree_leaves(made) if isinstance(x, Tensor) and x.requires_grad]
-            torch.autograd.backward(attached, [torch.ones_like(x) for x in attached])
+            with threads(half):
+                torch.autograd.backward(attached, [torch.ones_like(x) for x in attached])
 
 
 @contextmanager
@@ -125,12 +135,11 @@ def _cut_off(args: Any) -> Any:
 
 def _rehearse() -> None:
     os.nice(19)  # the other process runs what it has compiled, on all cores
-    learner, update, args, threads = cloudpickle.loads(sys.stdin.buffer.read())
+    learner, update, args, cores = cloudpickle.loads(sys.stdin.buffer.read())
     learner.world.execution = rehearsal = Rehearsal(learner.world.execution)
     torch.set_num_threads(1)
     getattr(learner, update)(*args)
-    torch.set_num_threads(threads)  # compiled code is made for so many
-    rehearsal.compile()
+    rehearsal.compile(cores)  # code is made for so many
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from manyheads.errors import ManyheadsError
 from manyheads.experience.batch import Batch
-from manyheads.heads.contract import Head, HeadBatch
+from manyheads.heads.contract import Head, HeadBatch, Loss, found_now
 from manyheads.learning.ahead import compiling_ahead
 from manyheads.learning.optimizer import LaProp, OptimizerSettings
 from manyheads.world.model import Latent, World
@@ -109,11 +110,17 @@ class Learner:
 
         Learned weights leave the terms as they are and have one of their own, `world/harmony`: what they add.
         """
+        losses, latents = self._losses(batch, labels, vector_mask, image_mask)
+        return {name: found_now(loss) for name, loss in losses.items()}, latents
+
+    def _losses(
+        self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor
+    ) -> tuple[dict[str, Loss], Latent]:
         noise = self.world.draw_noise(*batch.shape, generator=self.generators[WORLD])
         start = Latent(batch.deter, batch.stoch)
         with torch.set_grad_enabled(self.train_world):
             observed = self.world.observe(batch.image, batch.vector, batch.previous_action, batch.first, start, noise)
-        losses: dict[str, Tensor] = {}
+        losses: dict[str, Loss] = {}
         if self.train_world:
             scales, harmony = self.world.settings.scales.model_dump(), self.world.harmony
             rows = self.world.losses(observed, batch.image, batch.vector, vector_mask, image_mask)
@@ -160,15 +167,15 @@ class Learner:
     def _update(
         self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor
     ) -> Update:
-        losses, latents = self.losses(batch, labels, vector_mask, image_mask)
+        losses, latents = self._losses(batch, labels, vector_mask, image_mask)
         return Update(self._descend(losses), latents.detach())
 
     def _update_heads(self, latents: Latent, last: Tensor, labels: Mapping[str, HeadLabels]) -> Update:
         latents = latents.detach()
         return Update(self._descend(self._head_losses(latents, last, labels)), latents)
 
-    def _head_losses(self, latents: Latent, last: Tensor, labels: Mapping[str, HeadLabels]) -> dict[str, Tensor]:
-        losses: dict[str, Tensor] = {}
+    def _head_losses(self, latents: Latent, last: Tensor, labels: Mapping[str, HeadLabels]) -> dict[str, Loss]:
+        losses: dict[str, Loss] = {}
         for name, head in self.heads.items():
             if name not in labels:
                 raise ManyheadsError(f"The batch has no labels for {name!r}; every head needs its own.")
@@ -187,9 +194,13 @@ class Learner:
         places = torch.arange(max(1, sequences // len(self.heads)), device=owned.device)
         return order[places % mine.sum().clamp(min=1)]
 
-    def _descend(self, losses: dict[str, Tensor]) -> Numbers:
-        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
-        numbers: dict[str, float | Tensor] = {name: loss.detach() for name, loss in losses.items()}
+    def _descend(self, losses: Mapping[str, Loss]) -> Numbers:
+        now = {name: loss for name, loss in losses.items() if isinstance(loss, Tensor)}
+        later = {name: loss for name, loss in losses.items() if not isinstance(loss, Tensor)}
+        found = self.world.execution.beside(partial(_trace_back, now.values()), [*later.values()])
+        _trace_back(found)
+        known = now | dict(zip(later, found, strict=True))
+        numbers: dict[str, float | Tensor] = {name: known[name].detach() for name in losses}
         for name, optimizer in self.optimizers.items():
             numbers[f"{name}/gradient_norm"] = optimizer.gradient_norm()
         refusable = len(numbers)
@@ -200,8 +211,8 @@ class Learner:
         measured = Numbers(tuple(numbers), refusable, torch.stack([self._on_device(x) for x in numbers.values()]))
         if not self.deferred:
             self._refuse_what_is_not_finite(measured)
-        for optimizer in self.optimizers.values():
-            optimizer.step()
+        first, *others = (optimizer.step for optimizer in self.optimizers.values())
+        self.world.execution.beside(first, others)
         for head in self.heads.values():
             head.after_update()
         return measured
@@ -218,6 +229,11 @@ class Learner:
             for optimizer in self.optimizers.values():
                 optimizer.forget_gradients()
             raise
+
+
+def _trace_back(losses: Iterable[Tensor]) -> None:
+    if losses := [*losses]:
+        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
 
 
 def _generator(seed: int, name: str, device: torch.device) -> torch.Generator:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
@@ -49,6 +50,11 @@ class Execution:
         large products; trains nothing."""
         return module
 
+    def beside(self, first: Callable[[], object], others: Sequence[Callable[[], R]]) -> list[R]:
+        """Calls what does not wait for one another, the first one in this thread; gives what the others give."""
+        first()
+        return [other() for other in others]
+
     def steady(self, *kind: object) -> AbstractContextManager[bool]:
         """Around work that is repeated; works of one `kind` call the same regions with the same shapes. Says whether
         work of this kind compiles its regions now."""
@@ -75,6 +81,8 @@ class Compiled(Execution):
         self._wholes: dict[Callable[..., object], Captured[Any]] = {}
         self.options = dict(options or {})
         self._known: set[tuple[object, ...]] = set()
+        self._compiles = True
+        self._second = ThreadPoolExecutor(1)
         self._short: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
         self._regions: dict[Callable[..., object], Callable[..., object]] = {}
 
@@ -113,10 +121,27 @@ class Compiled(Execution):
             self._wholes[function] = Captured(function, generators)
         return self._wholes[function]  # type: ignore[return-value]
 
+    def beside(self, first: Callable[[], object], others: Sequence[Callable[[], R]]) -> list[R]:
+        """In two threads with half of the cores each, as which it is compiled: small products gain little from more."""
+        half = torch.get_num_threads() // 2
+        if self._capture or not half:
+            return super().beside(first, others)
+        with threads(half):
+            if self._compiles:
+                return super().beside(first, others)
+            futures = [self._second.submit(_with_threads, half, other) for other in others]
+            try:
+                first()
+                pairs = [*zip(others, futures, strict=True)][::-1]
+                return [other() if future.cancel() else future.result() for other, future in pairs][::-1]
+            finally:
+                wait(futures)
+
     @contextmanager
     def steady(self, *kind: object) -> Iterator[bool]:
         """What has run once is not checked again against what was compiled."""
-        if kind in self._known:
+        self._compiles = kind not in self._known
+        if not self._compiles:
             with torch.compiler.set_stance("default", skip_guard_eval_unsafe=True):
                 yield False
         else:
@@ -126,3 +151,19 @@ class Compiled(Execution):
     def __reduce__(self) -> tuple[Any, ...]:
         """For another process, where nothing is compiled yet."""
         return Compiled, (self.dtype, self.options, self._capture)
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Around what uses so many threads of the CPU."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _with_threads(number: int, function: Callable[[], R]) -> R:
+    torch.set_num_threads(number)
+    return function()

@@ -38,7 +38,8 @@ PARTS = {
     "step_into": "imagination",
     "imagined_step": "imagination",
     "foresee": "heads, predictions",
-    "with_gradients": "heads, imagined rows",
+    "policy_with_gradients": "heads, policy",
+    "value_with_gradients": "heads, value",
     "learn_imagined": "heads, imagined rows",
     "learn_real": "heads, real rows",
 }
@@ -138,7 +139,10 @@ def count_gflop(workload: Workload) -> float:
 
 
 def breakdown(work: Bench, updates: int) -> Mapping[str, float]:
-    """Milliseconds by part of an update, medians; without the forward parts' own names, the rest of each phase."""
+    """Milliseconds by part, medians; without the forward parts' own names, the rest of each phase.
+
+    One part after the other: in an update the heads' policy and value run beside the way back of all else.
+    """
     watch = Stopwatch(work.world.execution)
     work.world.execution = watch
     rows: list[dict[str, float]] = []

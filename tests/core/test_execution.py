@@ -1,0 +1,78 @@
+"""What a compiled world's execution promises beside the numbers."""
+
+import threading
+
+import pytest
+import torch
+from small_agent import Uncompiled, random_batch, small_head, small_learner, small_world
+
+from manyheads.world.execution import Execution, threads
+
+
+@pytest.fixture
+def settled():
+    """Past its first work of a kind, which compiles."""
+    execution = Uncompiled()
+    with execution.steady("work") as compiles:
+        assert compiles
+    with threads(4), execution.steady("work") as compiles:
+        assert not compiles
+        yield execution
+
+
+def test_what_does_not_wait_for_each_other_runs_in_two_threads(settled):
+    here, ran, both = threading.get_ident(), [], threading.Barrier(2, timeout=10)
+
+    def note(name, meets=False):
+        def function():
+            if meets:
+                both.wait()
+            ran.append((name, threading.get_ident() == here, torch.get_num_threads()))
+            return name
+
+        return function
+
+    assert settled.beside(note("first", meets=True), [note("second", meets=True), note("third")]) == ["second", "third"]
+    assert ("first", True, 2) in ran
+    assert ("second", False, 2) in ran
+    assert sorted(name for name, *_ in ran) == ["first", "second", "third"]
+    assert torch.get_num_threads() == 4
+
+
+def test_nothing_runs_on_where_one_of_them_fails(settled):
+    ended, started = [], threading.Event()
+
+    def fails():
+        assert started.wait(10)
+        raise ValueError("first")
+
+    def other():
+        started.set()
+        threading.Event().wait(0.05)
+        ended.append("other")
+
+    with pytest.raises(ValueError, match="first"):
+        settled.beside(fails, [other])
+    assert ended == ["other"]
+    assert torch.get_num_threads() == 4
+    with pytest.raises(ZeroDivisionError):
+        settled.beside(lambda: None, [lambda: 1 / 0])
+
+
+def test_updates_in_two_threads_learn_the_same():
+    worlds = []
+    for execution, cores in ((Execution(), 1), (Uncompiled(), 1), (Uncompiled(), 2)):
+        world = small_world()
+        heads = {name: small_head(world) for name in ("left", "right")}
+        world.execution = execution
+        learner = small_learner(world, heads)
+        batch, labels, *masks = random_batch(world)
+        with threads(cores):
+            for _ in range(3):
+                numbers = learner.update(batch, dict.fromkeys(heads, labels), *masks).metrics
+        worlds.append((numbers, {**world.state_dict(), **heads["left"].state_dict(prefix="left.")}))
+    (plain, weights), *others = worlds
+    for found, now in others:
+        assert found == pytest.approx(plain, rel=1e-4, abs=1e-5)
+        for name, weight in weights.items():
+            torch.testing.assert_close(now[name], weight, rtol=1e-4, atol=1e-5, msg=name)
