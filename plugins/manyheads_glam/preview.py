@@ -56,8 +56,8 @@ def advice(seen: Seen, world: str, task: str) -> str:
     """What to do where a world has not seen what a goal asks for."""
     return (
         f"This world has hardly seen what the goal asks for: {seen.fulfilled:.2%} of its steps are so, of its rarest "
-        f"part {min(seen.parts):.2%}. Imagination alone would be guesswork. Train online instead: "
-        f"`manyheads train {world} {task}`."
+        f"part {min(seen.parts):.2%}, and its best 50 steps in a row earn {seen.coverage.best_stretch:.2f} on average. "
+        f"Imagination alone would be guesswork. Train online instead: `manyheads train {world} {task}`."
     )
 
 

@@ -21,6 +21,7 @@ from manyheads.rewards.spec import (
     Predicate,
     Ramp,
     RewardSpec,
+    Sigmoid,
     SignalValue,
     Success,
     Term,
@@ -36,6 +37,8 @@ from manyheads_glam.understanding import Understanding, Understood, understand
 
 ATTEMPTS = 3
 GENTLE = Effort(weight=0.2)
+FALL: Sigmoid = "long_tail"
+"""how reward falls beside the bounds: a bell is so flat there that heads stay where they no longer succeed"""
 SLACK = 0.1
 """success forgives this share of a term's margin, except where the sentence gave the number"""
 
@@ -165,8 +168,8 @@ def _term(one: Understood, where: Target) -> Term:
         return Term(x=x, to=Ramp(shape="ramp", low=_tidy(where.lower - margin), high=_tidy(where.lower)))
     if where.rising and where.upper is not None:
         return Term(x=x, to=Ramp(shape="ramp", low=_tidy(where.upper + margin), high=_tidy(where.upper)))
-    shape = Tolerance(shape="tolerance", lower=_tidy(where.lower), upper=_tidy(where.upper), margin=margin)
-    return Term(x=x, to=shape)
+    bounds = {"lower": _tidy(where.lower), "upper": _tidy(where.upper)}
+    return Term(x=x, to=Tolerance(shape="tolerance", **bounds, margin=margin, sigmoid=FALL))
 
 
 def _success(one: Understood, where: Target) -> Predicate:

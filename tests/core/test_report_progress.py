@@ -70,8 +70,10 @@ def test_what_needs_patience_is_left_out_of_the_rate():
     with Progress(10_000, "training", console=plain(), clock=clock) as progress:
         with progress.patience("Soon there.", seconds=10.0):
             clock.now = 100.0
+        progress.advance(1)
+        assert progress.rate == 0
         clock.now = 101.0
-        progress.advance(10)
+        progress.advance(9)
         assert progress.rate == pytest.approx(10.0)
 
 

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from manyheads import ManyheadsError, load_task
 from manyheads.registry import registry
 from manyheads_glam import command
+from manyheads_glam.experience import Seen
 from manyheads_glam.preview import sparkline
 
 GOAL = "park the cart on the left"
@@ -130,6 +131,16 @@ def test_what_a_world_has_not_seen_is_said_with_the_figure_and_exit_code_3(run, 
     assert found.exit_code == 3
     assert "0.00% of its steps" in found.output
     assert "manyheads train world" in found.output
+
+
+@pytest.mark.parametrize(
+    ("fulfilled", "rarest", "best_stretch", "familiar"),
+    [(0.05, 0.1, 0.3, True), (0.0, 0.1, 0.9, True), (0.0004, 0.11, 0.66, False), (0.0, 0.0, 0.9, False)],
+    ids=["seen", "nearly seen", "seen in passing", "a part never seen"],
+)
+def test_what_counts_as_seen(fulfilled, rarest, best_stretch, familiar):
+    seen = Seen(SimpleNamespace(best_stretch=best_stretch), fulfilled, (rarest, 0.5), ())
+    assert seen.familiar is familiar
 
 
 def test_a_file_of_another_goal_is_not_overwritten(run, tmp_path):

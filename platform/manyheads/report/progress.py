@@ -16,6 +16,8 @@ from rich.text import Text
 
 WINDOW = 60.0
 """seconds of the past that the rate is taken over, so that time left follows slow-downs and resumed work"""
+SHORTEST = 0.5
+"""seconds that say something about a rate"""
 PLAIN_EVERY = 10.0
 """seconds between lines where there is no terminal"""
 
@@ -99,7 +101,7 @@ class Progress:
     def rate(self) -> float:
         """Units a second over the last minute of this run; 0 while nothing is known."""
         (then, before), now = self._marks[0], self._clock()
-        return (self.done - before) / (now - then) if now > then else 0.0
+        return (self.done - before) / (now - then) if now - then >= SHORTEST else 0.0
 
     @property
     def seconds_left(self) -> float | None:
