@@ -28,9 +28,12 @@ $(STAMP): pyproject.toml constraints.txt
 # head from imagination: the goal's command says what to do instead.
 demo: $(STAMP)
 	$(BIN)/manyheads train $(DEMO) dmc/cartpole-upright dmc/cartpole-park_left --settings demo --steps $(STEPS)
-	@file="$(DEMO)/goals/$$(printf '%s' "$$GOAL" | tr -cs 'A-Za-z0-9' '-').yaml"; unseen=; set -ex; \
-	test -f "$$file" || $(BIN)/manyheads goal "$$GOAL" --environment dmc/cartpole --world $(DEMO) --yes --out "$$file" \
-	|| { unseen=$$?; test $$unseen = 3; }; \
+	@words=$$(printf '%s' "$$GOAL" | tr -cs 'A-Za-z0-9' '-' | cut -c1-60); unseen=; set -ex; \
+	file="$(DEMO)/goals/$$words-$$(printf '%s' "$$GOAL" | cksum | cut -d ' ' -f 1).yaml"; \
+	if test ! -f "$$file" || test -f "$$file.unseen"; then \
+	  $(BIN)/manyheads goal --environment dmc/cartpole --world $(DEMO) --yes --out "$$file" -- "$$GOAL" || unseen=$$?; \
+	  case "$$unseen" in "") rm -f "$$file.unseen";; 3) touch "$$file.unseen";; *) exit "$$unseen";; esac; \
+	fi; \
 	test "$$unseen" || $(BIN)/manyheads finetune $(DEMO) "$$file" --updates 1500; \
 	$(BIN)/manyheads evaluate $(DEMO); \
 	$(BIN)/manyheads report $(DEMO) --out $(DEMO)/report.html; \

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 import torch
-from small_agent import Uncompiled, random_batch, small_head, small_learner, small_world
+from small_agent import VECTOR, Uncompiled, random_batch, small_head, small_learner, small_world
 
 from manyheads.world.execution import Execution, threads
 
@@ -62,7 +62,7 @@ def test_nothing_runs_on_where_one_of_them_fails(settled):
 def test_updates_in_two_threads_learn_the_same():
     worlds = []
     for execution, cores in ((Execution(), 1), (Uncompiled(), 1), (Uncompiled(), 2)):
-        world = small_world()
+        world = small_world(VECTOR)
         heads = {name: small_head(world) for name in ("left", "right")}
         world.execution = execution
         learner = small_learner(world, heads)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from manyheads.world.model import Latent, World
 
 Loss = Tensor | Callable[[], Tensor]
-"""a scalar, or a function that gives it, which may run in another thread while others are traced back"""
+"""a scalar, or a function that gives it, which may run in another thread while others are traced back: its graph shares
+nothing with theirs or with the batch, it draws no random numbers, and it writes nothing that they read"""
 
 
 def found_now(loss: Loss) -> Tensor:

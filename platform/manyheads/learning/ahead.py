@@ -10,7 +10,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Hashable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from tempfile import TemporaryFile
 from threading import Event, Thread
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from manyheads.learning.fast import cache_folder
+from manyheads.learning.fast import GRAPHS, cache_folder
 from manyheads.world.direct import kind_of
 from manyheads.world.execution import Compiled, Execution, threads
 
@@ -42,7 +43,7 @@ class Rehearsal(Compiled):
     def __init__(self, like: Compiled) -> None:
         super().__init__(like.dtype, like.options)
         self._calls: dict[Hashable, Call] = {}
-        self._beside = False
+        self._beside = self._halved = False
 
     def region(self, function: Any) -> Any:
         def call(*args: Any) -> Any:
@@ -55,7 +56,8 @@ class Rehearsal(Compiled):
         return call
 
     def beside(self, first: Any, others: Any) -> Any:
-        self._beside = True
+        self._beside = bool(others)
+        self._halved |= self._beside
         made = Execution.beside(self, first, others)
         self._beside = False
         return made
@@ -73,7 +75,7 @@ class Rehearsal(Compiled):
             with torch.set_grad_enabled(graded), threads(half if beside else cores):
                 made = self.compile_region(function)(*args)
             attached = [x for x in tree_leaves(made) if isinstance(x, Tensor) and x.requires_grad]
-            with threads(half):
+            with threads(half if self._halved else cores):
                 torch.autograd.backward(attached, [torch.ones_like(x) for x in attached])
 
 
@@ -85,9 +87,15 @@ def compiling_ahead(learner: Any, update: str, *args: Any) -> Iterator[None]:
     if not on_cores or os.name != "posix":
         yield
         return
+    try:
+        work = cloudpickle.dumps((learner, update, args, torch.get_num_threads()))
+    except Exception:  # a plugin's head may hold anything; then one process compiles
+        work = None
+    if work is None:
+        yield
+        return
     done = Event()
-    work = cloudpickle.dumps((learner, update, args, torch.get_num_threads()))
-    watcher = Thread(target=_watch, args=(done, work), daemon=True)
+    watcher = Thread(target=_watch, args=(done, work, _missed()), daemon=True)
     watcher.start()
     try:
         yield
@@ -96,20 +104,21 @@ def compiling_ahead(learner: Any, update: str, *args: Any) -> Iterator[None]:
         watcher.join()
 
 
-def _watch(done: Event, work: bytes) -> None:
+def _watch(done: Event, work: bytes, before: int) -> None:
     """Starts the second process once something is missing in the cache, and ends it when all is `done`."""
-    before = _missed()
     while not done.wait(LOOK_EVERY):
         if _missed() > before:
             break
     else:
         return
     cache_folder().mkdir(parents=True, exist_ok=True)
-    with (cache_folder() / "ahead.log").open("wb") as log:
-        second = subprocess.Popen([sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=log, stderr=log)
-    assert second.stdin is not None
-    with suppress(BrokenPipeError), second.stdin:  # where it ended early, the log says why
-        second.stdin.write(work)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with TemporaryFile() as given, (cache_folder() / "ahead.log").open("wb") as log:
+        given.write(work)
+        given.seek(0)
+        second = subprocess.Popen(
+            [sys.executable, "-P", "-m", __name__], stdin=given, stdout=log, stderr=log, env=environment
+        )
     done.wait()
     second.terminate()
     second.wait()
@@ -134,7 +143,8 @@ def _cut_off(args: Any) -> Any:
 
 
 def _rehearse() -> None:
-    os.nice(19)  # the other process runs what it has compiled, on all cores
+    os.nice(5)  # the other process runs what it has compiled, on all cores, but waits for what both need
+    torch._dynamo.config.recompile_limit = GRAPHS
     learner, update, args, cores = cloudpickle.loads(sys.stdin.buffer.read())
     learner.world.execution = rehearsal = Rehearsal(learner.world.execution)
     torch.set_num_threads(1)

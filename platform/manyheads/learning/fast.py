@@ -20,6 +20,9 @@ OPTIONS = {"cpu": {"cpp.use_decompose_tanh": True, "cpp_wrapper": True}, "cuda":
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """malloc.h"""
 
+GRAPHS = 64
+"""of a region, at most: one for each shape and kind of head"""
+
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -52,7 +55,7 @@ def accelerate(world: World, settings: TrainingSettings) -> None:
                 file=sys.stderr,
             )
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
-        torch._dynamo.config.recompile_limit = 64  # one graph for each shape and kind of head
+        torch._dynamo.config.recompile_limit = GRAPHS
         keep_freed_memory()
         world.execution = Compiled(dtype, OPTIONS[world.device.type], capture=world.device.type == "cuda")
 

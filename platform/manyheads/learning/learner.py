@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,7 +16,10 @@ from manyheads.experience.batch import Batch
 from manyheads.heads.contract import Head, HeadBatch, Loss, found_now
 from manyheads.learning.ahead import compiling_ahead
 from manyheads.learning.optimizer import LaProp, OptimizerSettings
+from manyheads.world.execution import Execution
 from manyheads.world.model import Latent, World
+
+R = TypeVar("R")
 
 WORLD = "world"
 
@@ -197,7 +200,7 @@ class Learner:
     def _descend(self, losses: Mapping[str, Loss]) -> Numbers:
         now = {name: loss for name, loss in losses.items() if isinstance(loss, Tensor)}
         later = {name: loss for name, loss in losses.items() if not isinstance(loss, Tensor)}
-        found = self.world.execution.beside(partial(_trace_back, now.values()), [*later.values()])
+        found = self._beside(partial(_trace_back, now.values()), [*later.values()])
         _trace_back(found)
         known = now | dict(zip(later, found, strict=True))
         numbers: dict[str, float | Tensor] = {name: known[name].detach() for name in losses}
@@ -212,10 +215,18 @@ class Learner:
         if not self.deferred:
             self._refuse_what_is_not_finite(measured)
         first, *others = (optimizer.step for optimizer in self.optimizers.values())
-        self.world.execution.beside(first, others)
+        self._beside(first, others)
         for head in self.heads.values():
             head.after_update()
         return measured
+
+    def _beside(self, first: Callable[[], object], others: Sequence[Callable[[], R]]) -> list[R]:
+        """What does not wait for each other: side by side, unless images make the way back much the longest; then all
+        cores go through one after the other."""
+        execution = self.world.execution
+        if self.world.decoder.image is not None:
+            return Execution.beside(execution, first, others)
+        return execution.beside(first, others)
 
     def _on_device(self, number: float | Tensor) -> Tensor:
         if isinstance(number, Tensor):

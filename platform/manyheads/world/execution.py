@@ -122,9 +122,10 @@ class Compiled(Execution):
         return self._wholes[function]  # type: ignore[return-value]
 
     def beside(self, first: Callable[[], object], others: Sequence[Callable[[], R]]) -> list[R]:
-        """In two threads with half of the cores each, as which it is compiled: small products gain little from more."""
+        """In two threads with half of the cores each: small products gain little from more. Regions called here are
+        compiled for so many."""
         half = torch.get_num_threads() // 2
-        if self._capture or not half:
+        if self._capture or not half or not others:
             return super().beside(first, others)
         with threads(half):
             if self._compiles:
@@ -135,6 +136,8 @@ class Compiled(Execution):
                 pairs = [*zip(others, futures, strict=True)][::-1]
                 return [other() if future.cancel() else future.result() for other, future in pairs][::-1]
             finally:
+                for future in futures:
+                    future.cancel()
                 wait(futures)
 
     @contextmanager

@@ -149,7 +149,7 @@ def breakdown(work: Bench, updates: int) -> Mapping[str, float]:
     for _ in range(updates):
         watch.seconds.clear()
         started = time.perf_counter()
-        with watch.inner.steady(work.learner, work.batch.shape):
+        with watch.inner.steady(work.learner, "_update", work.batch.shape):
             total = torch.stack([*work.losses().values()]).sum()
             forward = time.perf_counter() - started
             inside = dict(watch.seconds)
