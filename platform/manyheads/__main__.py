@@ -21,6 +21,11 @@ def main() -> None:
             f"Error: {error.filename}: {error.strerror}. Let this user use it, or choose another place.", err=True
         )
         code = 1
+    except OSError as error:
+        click.echo(
+            f"Error: {error.filename or 'output'}: {error.strerror}. Make room, or choose another place.", err=True
+        )
+        code = 1
     except click.ClickException as error:
         error.show()
         code = error.exit_code

@@ -28,10 +28,9 @@ def evaluate(world: Path, tasks: tuple[str, ...], episodes: int, as_json: bool) 
     """Play the heads of WORLD (all, or those of TASKS) and a random policy on reserved seeds."""
     loaded = load(world)
     results: list[Evaluation] = []
-    names = tasks or loaded.heads
-    with Progress(2 * len(names) * episodes, "evaluating", unit="episodes") as progress:
-        for name in names:
-            agent = loaded.head(name)
+    agents = {name: loaded.head(name) for name in tasks or loaded.heads}
+    with Progress(2 * len(agents) * episodes, "evaluating", unit="episodes") as progress:
+        for name, agent in agents.items():
             baseline = play(agent.task, episodes)
             progress.advance(episodes)
             played = play(agent.task, episodes, agent.world, agent.head)

@@ -23,8 +23,14 @@ PRESETS = {"dmc_proprio": "proprio", "dmc_vision": "pixels", "atari100k": "atari
 @click.command()
 @click.argument("task")
 @click.option("--suite", type=click.Choice(get_args(Suite)), default="dmc_proprio", show_default=True)
-@click.option("--steps", default=50_000, show_default=True, help="environment steps, repeated actions counted")
-@click.option("--seed", default=0, show_default=True)
+@click.option(
+    "--steps",
+    default=50_000,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="environment steps, repeated actions counted",
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="one setting; only for a new run")
 @click.option("--world", type=click.Path(path_type=Path), help="where; default reproduce/SUITE/TASK-SEED")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -131,7 +132,8 @@ def write_video(frames: Iterable[Pixels], path: Path, fps: float = FPS) -> None:
         raise ManyheadsError(f"Could not write {path}: {error.strerror or error}. Choose another place.") from error
     finally:
         writer.close()
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # its folder may be none, which was said above
+            part.unlink(missing_ok=True)
 
 
 def _even(frame: Pixels) -> Pixels:
