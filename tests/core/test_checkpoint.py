@@ -115,6 +115,17 @@ def test_a_half_written_manifest_is_named(tmp_path: Path) -> None:
         Checkpoint(tmp_path)
 
 
+def test_weights_whose_manifest_is_missing_are_not_taken_for_a_new_world(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path)
+    checkpoint.write({"world": {"w": torch.zeros(2)}}, {})
+    (tmp_path / "checkpoint.json").unlink()
+    assert not Checkpoint(tmp_path).names  # a first save that was cut short
+    checkpoint.write({"heads/a/weights": {"w": torch.zeros(2)}}, {})
+    (tmp_path / "checkpoint.json").unlink()
+    with pytest.raises(ManyheadsError, match=r"checkpoint\.json is missing"):
+        Checkpoint(tmp_path)
+
+
 def test_a_place_that_is_no_folder_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(ManyheadsError, match=r"Could not write .*file/a\.json: .*; choose a place that can be written"):

@@ -41,6 +41,11 @@ class Checkpoint:
             self._generation = int(manifest["generation"])
             self._files = dict(manifest["files"])
             self.state = dict(manifest["state"])
+        elif orphan := next(filter(_later_than_first, folder.rglob("*.safetensors")), None):
+            raise ManyheadsError(
+                f"{folder / MANIFEST} is missing, but {orphan} was saved under it. Restore it from a copy, or move the "
+                "folder away to begin anew."
+            )
 
     @property
     def exists(self) -> bool:
@@ -84,6 +89,12 @@ class Checkpoint:
             for other in current.parent.glob(f"{Path(name).name}.*.safetensors"):
                 if other != current:
                     other.unlink(missing_ok=True)
+
+
+def _later_than_first(path: Path) -> bool:
+    """Whether a set of tensors was saved when a manifest was there already; a first save may have been cut short."""
+    generation = re.search(r"\.(\d{6})\.safetensors$", path.name)
+    return generation is not None and int(generation[1]) > 1
 
 
 def _save(tensors: Mapping[str, Tensor], part: Path) -> None:
