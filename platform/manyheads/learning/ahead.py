@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from pickle import PicklingError
 from tempfile import TemporaryFile
 from threading import Event, Thread
 from typing import Any, NamedTuple
@@ -82,15 +83,7 @@ class Rehearsal(Compiled):
 @contextmanager
 def compiling_ahead(learner: Any, update: str, *args: Any) -> Iterator[None]:
     """Around a learner's first `update` with `args`: what the cache lacks is compiled by two processes."""
-    execution: Execution = learner.world.execution
-    on_cores = execution.compiled and learner.world.device.type == "cpu" and torch.get_num_threads() > 1
-    if not on_cores or os.name != "posix":
-        yield
-        return
-    try:
-        work = cloudpickle.dumps((learner, update, args, torch.get_num_threads()))
-    except Exception:  # a plugin's head may hold anything; then one process compiles
-        work = None
+    work = _packed(learner, update, args)
     if work is None:
         yield
         return
@@ -102,6 +95,19 @@ def compiling_ahead(learner: Any, update: str, *args: Any) -> Iterator[None]:
     finally:
         done.set()
         watcher.join()
+
+
+def _packed(learner: Any, update: str, args: Any) -> bytes | None:
+    """The work for another process; None without a core for one, or where a head can't leave this one."""
+    execution: Execution = learner.world.execution
+    cores = torch.get_num_threads()
+    if not execution.compiled or learner.world.device.type != "cpu" or cores == 1 or os.name != "posix":
+        return None
+    try:
+        packed: bytes = cloudpickle.dumps((learner, update, args, cores))
+    except (PicklingError, TypeError, AttributeError):  # how pickle says so
+        return None
+    return packed
 
 
 def _watch(done: Event, work: bytes, before: int) -> None:
