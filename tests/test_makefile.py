@@ -50,6 +50,10 @@ def test_a_refused_goal_ends_it(demo):
     assert demo("fly", verdict=1) == (False, ["train", "goal"])
 
 
+def test_an_empty_goal_is_refused_before_anything_runs(demo):
+    assert demo("") == (False, [])
+
+
 def test_goals_that_differ_in_a_sign_have_files_of_their_own(demo):
     assert "goal" in demo("park at -1 m")[1]
     assert "goal" in demo("park at 1 m")[1]

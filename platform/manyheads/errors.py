@@ -14,6 +14,6 @@ def unknown(kind: str, name: str, known: Iterable[str], listing: str = "") -> Ma
     near = get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     listing = f" `{listing}` shows what there is." if listing else ""
-    if not near and not listing and len(names) <= 12:
+    if not near and not listing and len(names) <= 60:
         hint = f" Known: {', '.join(names) or 'none'}."
     return ManyheadsError(f"There is no {kind} named {name!r}.{hint}{listing}")

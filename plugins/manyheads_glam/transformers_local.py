@@ -18,5 +18,8 @@ def local(path: str | None = None) -> CausalModel:
         )
     folder = Path(path).expanduser()
     if not (folder / "config.json").is_file():
-        raise ManyheadsError(f"{folder} is not a transformers checkpoint: it has no config.json.")
+        raise ManyheadsError(
+            f"{folder} is not a transformers checkpoint: it has no config.json. "
+            "`save_pretrained(FOLDER)` of a model and its tokenizer writes one."
+        )
     return CausalModel(f"local:{path}", folder)

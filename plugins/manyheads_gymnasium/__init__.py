@@ -67,8 +67,7 @@ def _factory(id: str) -> Callable[[GymnasiumOptions], gymnasium.Env[Any, Any]]:
 
 def _how_to_name(id: str) -> str:
     return (
-        f"gymnasium/{id} measures nothing but its reward, so no goal can be put into words yet. Name what "
-        "its observations mean in a plugin (`manyheads new plugin NAME`): an Environment with "
+        f"Name what the observations of {id} mean in a plugin (`manyheads new plugin NAME`): an Environment with "
         "`signals=(Signal('height', 'm', says='metres above the ground'),)` and "
         "`measure=lambda env, observation: {'height': observation[0]}`."
     )

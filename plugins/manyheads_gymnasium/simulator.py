@@ -49,6 +49,8 @@ class Simulator(gymnasium.Wrapper[Any, Any, Any, Any]):
             self.observation_space = spaces.Dict({"image": image, "observation": env.observation_space})
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
+        if type(self.unwrapped).__module__ == "gymnasium.envs.box2d.bipedal_walker":
+            _renew_world(self.unwrapped)
         observation, info = self.env.reset(seed=seed, options=options)
         self.control = self._rest
         return self._observe(observation), info
@@ -72,3 +74,11 @@ class Simulator(gymnasium.Wrapper[Any, Any, Any, Any]):
             return np.asarray(self.env.render(), np.uint8)
         except gymnasium.error.DependencyNotInstalled as error:
             raise ManyheadsError(f"Pictures need more: {error}") from error
+
+
+def _renew_world(walker: Any) -> None:
+    """Gives BipedalWalker an empty world, as LunarLander does itself: it keeps contacts of the last episode otherwise."""
+    from Box2D import b2World
+
+    walker._destroy()
+    walker.world = b2World()

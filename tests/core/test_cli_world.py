@@ -1,6 +1,7 @@
 """What the commands say of a world: short lines, long names whole, what can't be played here with the reason."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +100,44 @@ def test_a_plugin_that_is_gone_is_said(world: Path, monkeypatch: pytest.MonkeyPa
     shown = " ".join(run("show", world).split())
     assert "There is no environment named 'gymnasium/CartPole-v1'" in shown
     assert "goal Keep the cart in the middle" in shown
+
+
+def test_a_damaged_task_file_is_said_and_the_rest_is_shown(world: Path, tmp_path: Path) -> None:
+    damaged = shutil.copytree(world, tmp_path / "damaged")
+    file = damaged / "heads" / LONG / "task.yaml"
+    file.write_text("version: [")
+    assert f"{file}:2: no valid YAML" in json.loads(run("show", damaged, "--json"))["heads"][0]["problem"]
+    file.unlink()
+    assert (
+        f"{file} is missing. Restore it from a copy"
+        in json.loads(run("show", damaged, "--json"))["heads"][0]["problem"]
+    )
+
+
+def test_evaluations_that_make_no_sense_are_refused_before_anything_is_played(world: Path, tmp_path: Path) -> None:
+    damaged = shutil.copytree(world, tmp_path / "damaged")
+    (damaged / "evaluations.json").write_text('[{"task": "x"}]')
+    for command in ("show", "evaluate", "report"):
+        result = CliRunner().invoke(manyheads, [command, str(damaged)])
+        assert "evaluations.json is damaged or was edited: 0.policy: Field required" in str(result.exception)
+        assert "Returns under" not in result.output
+
+
+def test_a_head_whose_folder_is_deleted_starts_afresh(world: Path, tmp_path: Path) -> None:
+    changed = shutil.copytree(world, tmp_path / "changed")
+    task = shutil.copy(changed / "heads" / LONG / "task.yaml", tmp_path / "other.yaml")
+    run("finetune", changed, task, "--updates", 2)
+    for head in ("other", LONG):
+        shutil.rmtree(changed / "heads" / head)
+    assert json.loads(run("show", changed, "--json"))["heads"] == []
+    result = CliRunner().invoke(manyheads, ["train", str(changed)])
+    assert "name the tasks to train it on from here" in str(result.exception)
+    run("finetune", changed, task, "--updates", 1)
+    (head,) = json.loads(run("show", changed, "--json"))["heads"]
+    assert head["task"] == "other"
+    assert json.loads((changed / "checkpoint.json").read_text())["state"]["runs"]["finetune/other"]["updates"] == 1
+
+
+def test_asking_for_fewer_steps_than_there_are_is_said(world: Path) -> None:
+    result = CliRunner().invoke(manyheads, ["train", str(world), "--steps", "10"], catch_exceptions=False)
+    assert "has collected 40 steps already; --steps says how many in all." in result.output

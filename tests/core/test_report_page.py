@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 from html.parser import HTMLParser
 
 import pytest
@@ -16,6 +17,8 @@ from manyheads.errors import ManyheadsError
 from manyheads.report.contents import gather
 from manyheads.report.metrics import Metrics
 from manyheads.report.page import DASH, MINUS, counted, interval, number, share, write_report
+from manyheads.storage import evaluations
+from manyheads.storage.evaluations import Interval
 
 TASK = """
 version: 1
@@ -84,7 +87,7 @@ def world(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(world):
-    return write_report(world, video_steps=25).read_text(encoding="utf-8")
+    return write_report(gather(world, video_steps=25)).read_text(encoding="utf-8")
 
 
 class Links(HTMLParser):
@@ -125,10 +128,10 @@ def test_the_page_needs_nothing_else_and_its_links_lead_somewhere(page):
 
 
 def test_the_page_says_what_was_trained_and_how_well(page, world):
-    results = json.loads((world / "evaluations.json").read_text())
+    results = evaluations.read(world)
     for record in results:
-        assert interval(record["returns"]) in page
-        assert page.count(record["task"]) > 2
+        assert interval(record.returns) in page
+        assert page.count(record.task) > 2
     assert "240" in page
     assert "Keep the cart &lt;left&gt; of the centre." in page
     assert "<left>" not in page
@@ -175,15 +178,25 @@ def test_a_damaged_journal_is_named(world):
     whole = journal.read_text()
     try:
         journal.write_text(whole + '{"call": "deci')
-        with pytest.raises(ManyheadsError, match=r"goal\.jsonl can't be read"):
-            gather(world, video_steps=0)
+        assert "goal.jsonl can't be read" in gather(world, video_steps=0).unreadable["left"]
     finally:
         journal.write_text(whole)
 
 
+def test_a_head_that_cannot_be_read_is_said_and_the_rest_is_shown(world, tmp_path):
+    damaged = shutil.copytree(world, tmp_path / "damaged")
+    file = damaged / "heads" / "left" / "task.yaml"
+    file.write_text("version: [")
+    said = CliRunner().invoke(report, [str(damaged), "--video-steps", "0"], catch_exceptions=False)
+    assert f"The head left can't be shown: {file}:2: no valid YAML" in said.output
+    page = (damaged / "report.html").read_text()
+    assert "This head can't be shown" in page
+    assert "gymnasium__CartPole-v1-balance" in page
+
+
 def test_a_folder_without_a_world_is_said(tmp_path):
     with pytest.raises(ManyheadsError, match="holds no world"):
-        write_report(tmp_path)
+        gather(tmp_path)
 
 
 def test_commands_write_a_page_and_a_video(world, tmp_path):
@@ -209,4 +222,4 @@ def test_small_words():
     assert [share(x) for x in (None, 0, 0.0004, 0.0321, 0.43, 1)] == [DASH, "0%", "under 0.1%", "3.2%", "43%", "100%"]
     assert counted(1, "head") == "1 head"
     assert counted(1200, "step") == "1,200 steps"
-    assert interval({"mean": 812.3, "low": -79.6, "high": 834}) == f"812 [{MINUS}80, 834]"
+    assert interval(Interval(812.3, -79.6, 834)) == f"812 [{MINUS}80, 834]"

@@ -6,10 +6,11 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from manyheads.learning.evaluate import EpisodeResult, Evaluation, bootstrap
+from manyheads.learning.evaluate import bootstrap
 from manyheads.report import plots
 from manyheads.report.metrics import Series
 from manyheads.report.svg import SERIES
+from manyheads.storage.evaluations import EpisodeResult, Evaluation
 
 
 def series(values, step=100):
@@ -30,7 +31,7 @@ def texts(svg):
 
 def evaluation(task, policy, returns):
     episodes = [EpisodeResult(seed, value, value, None, 10) for seed, value in enumerate(returns)]
-    return Evaluation(task, policy, 100, episodes, bootstrap(returns), None).record()
+    return Evaluation(task, policy, 100, episodes, bootstrap(returns), None)
 
 
 def test_learning_curves_name_their_tasks_and_axes():

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from manyheads.errors import ManyheadsError
-from manyheads.learning.evaluate import Evaluation, Interval, bootstrap, bootstrap_difference, play, success_rate
+from manyheads.learning.evaluate import bootstrap, bootstrap_difference, play, success_rate
 from manyheads.report.progress import Progress
-from manyheads.storage import atomic
 from manyheads.storage.agent import load
+from manyheads.storage.evaluations import Evaluation, Interval, read, save
 
-FILE = "evaluations.json"
 HEADINGS = ("", "return", "simulator", "success", "better than random by")
 
 
@@ -27,6 +25,7 @@ HEADINGS = ("", "return", "simulator", "success", "better than random by")
 def evaluate(world: Path, tasks: tuple[str, ...], episodes: int, as_json: bool) -> None:
     """Play the heads of WORLD (all, or those of TASKS) and a random policy on reserved seeds."""
     loaded = load(world)
+    read(world)  # a damaged record is refused before anything is played
     results: list[Evaluation] = []
     agents = {name: loaded.head(name) for name in tasks or loaded.heads}
     with Progress(2 * len(agents) * episodes, "evaluating", unit="episodes") as progress:
@@ -46,7 +45,7 @@ def evaluate(world: Path, tasks: tuple[str, ...], episodes: int, as_json: bool) 
     else:
         click.echo("\n".join(lines(results)))
     try:
-        save(world / FILE, results)
+        save(world, results)
     except ManyheadsError as error:
         raise ManyheadsError(f"These results were not kept. {error}") from error
 
@@ -81,11 +80,3 @@ def _interval(found: Interval) -> str:
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     policy, *numbers = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
     return "  " + "  ".join([policy.strip().ljust(widths[0]), *numbers]).rstrip()
-
-
-def save(path: Path, results: list[Evaluation]) -> None:
-    """Puts the results into the world's record; earlier ones of the same tasks are replaced."""
-    kept: list[dict[str, Any]] = atomic.read_json(path) if path.exists() else []
-    fresh = {result.task for result in results}
-    kept = [record for record in kept if record["task"] not in fresh]
-    atomic.write_json(path, kept + [result.record() for result in results])

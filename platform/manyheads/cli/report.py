@@ -22,11 +22,15 @@ def report(world: Path, out: Path | None, video_steps: int) -> None:
 
     Learning curves, evaluations, what each head is paid for, and videos of its episodes beside imagination.
     """
+    from manyheads.report.contents import gather
     from manyheads.report.page import write_report
     from manyheads.report.progress import Progress
     from manyheads.storage.folder import WorldFolder
 
     heads = WorldFolder.open(world).heads
     with Progress(len(heads), "playing and imagining", unit="heads") as progress:
-        path = write_report(world, out, video_steps, done=lambda head: progress.advance())
+        contents = gather(world, video_steps, done=lambda head: progress.advance())
+    path = write_report(contents, out)
+    for name, problem in contents.unreadable.items():
+        click.echo(f"The head {name} can't be shown: {problem}", err=True)
     click.echo(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB).")

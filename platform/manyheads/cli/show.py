@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from manyheads.environment.contract import Instance
 from manyheads.errors import ManyheadsError
-from manyheads.storage import atomic
+from manyheads.storage.evaluations import Evaluation, read
 from manyheads.storage.folder import WorldFolder
 
 STALE = ", on an earlier state of the world: fine-tune it again"
@@ -80,7 +80,7 @@ def describe(folder: WorldFolder) -> dict[str, Any]:
     vector = _numbers(len(interface.vector))
     continuous = _numbers(len(interface.continuous))
     choices = ", ".join(f"a choice of {size}" for size in interface.blocks)
-    problems = Problems()
+    problems, evaluations = Problems(), read(folder.path)
     return {
         "path": str(folder.path),
         "size": folder.settings.world.size,
@@ -94,7 +94,7 @@ def describe(folder: WorldFolder) -> dict[str, Any]:
             {"environment": each.environment, "options": each.options, "problem": problems.of(each.instance)}
             for each in folder.instances
         ],
-        "heads": [_head(folder, name, problems) for name in folder.heads],
+        "heads": [_head(folder, name, evaluations, problems) for name in folder.heads],
     }
 
 
@@ -124,20 +124,22 @@ class Problems:
         return ""
 
 
-def _head(folder: WorldFolder, name: str, problems: Problems) -> dict[str, Any]:
-    path = folder.path / "evaluations.json"
-    records = atomic.read_json(path) if path.exists() else []
-    played = next((each for each in records if each["task"] == name and each["policy"] == "head"), None)
+def _head(folder: WorldFolder, name: str, evaluations: Sequence[Evaluation], problems: Problems) -> dict[str, Any]:
+    try:
+        goal, problem = folder.goal(name), problems.of(lambda: folder.task(name).instance)
+    except ManyheadsError as error:
+        goal, problem = "", str(error)
+    played = next((each for each in evaluations if each.task == name and each.policy == "head"), None)
     state = folder.checkpoint.state
     record = state["heads"][name]
     stale = record["world_updates"] != state.get("updates", 0)
     return {
         "task": name,
         "trained": ("jointly" if record["run"] == "train" else "on the frozen world") + (STALE if stale else ""),
-        "mean_return": played["returns"]["mean"] if played else None,
-        "success_rate": played["success_rate"] if played else None,
-        "goal": folder.goal(name),
-        "problem": problems.of(lambda: folder.task(name).instance),
+        "mean_return": played.returns.mean if played else None,
+        "success_rate": played.success_rate if played else None,
+        "goal": goal,
+        "problem": problem,
     }
 
 

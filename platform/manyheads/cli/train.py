@@ -33,6 +33,8 @@ def train(world: Path, tasks: tuple[str, ...], steps: int, source: str | None, o
     for task in chosen:
         folder.save_task(task)
     trainer = Trainer(folder, chosen)
+    if trainer.steps >= steps:
+        click.echo(f"{world} has collected {trainer.steps:,} steps already; --steps says how many in all.", err=True)
     with Metrics(world) as metrics, Progress(steps, "training", start=trainer.steps) as progress:
         try:
             trainer.collect_and_learn(steps, progress, metrics)
@@ -50,6 +52,10 @@ def open_or_create(
         if source is not None or overrides:
             _require_own(folder, source, overrides)
         last = folder.checkpoint.state.get("runs", {}).get("train", {}).get("tasks", [])
+        if not chosen and (gone := sorted({*last} - {*folder.heads})):
+            raise ManyheadsError(
+                f"The heads of {', '.join(gone)} were deleted from {world}: name the tasks to train it on from here."
+            )
         chosen = chosen or [folder.task(name) for name in last]
         for task in chosen:
             folder.record_of(task.instance)

@@ -26,6 +26,8 @@ def watch(world: Path, task: str, out: Path | None, seed: int, steps: int, conte
     After the first rows the world goes on without seeing the simulator again: once with the same actions, once
     with those that the head chooses in imagination.
     """
+    if out is not None and out.suffix != ".mp4":
+        raise click.BadParameter(f"{out} is no name of a video: expected one that ends in .mp4.", param_hint="--out")
     from manyheads.report.videos import real_and_imagined
     from manyheads.storage.agent import load
 

@@ -7,8 +7,7 @@ and its success rate.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,7 @@ from manyheads.environment.adapter import Adapted, Fitting, Observation
 from manyheads.heads.contract import Head
 from manyheads.learning.policies import Policies, random_action
 from manyheads.rewards.sources import episode_succeeded
+from manyheads.storage.evaluations import EpisodeResult, Interval
 from manyheads.task import Task
 from manyheads.world.model import World
 
@@ -25,43 +25,6 @@ RESERVED_SEEDS = 10_000_000
 """Evaluation seeds start here; training seeds stay below."""
 
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class EpisodeResult:
-    """One episode: both returns, whether the task's success predicate held (None without one), its length in steps."""
-
-    seed: int
-    return_simulator: float
-    return_task: float
-    success: bool | None
-    length: int
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean with its bootstrap 95% interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Episodes of one policy on one task; `difference` is to the random policy on the same seeds."""
-
-    task: str
-    policy: str
-    environment_steps: int
-    episodes: list[EpisodeResult]
-    returns: Interval
-    success_rate: float | None
-    difference: Interval | None = None
-
-    def record(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
 
 
 def bootstrap(values: Sequence[float] | Floats, seed: int = 0, resamples: int = 10_000) -> Interval:

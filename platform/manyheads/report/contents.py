@@ -6,7 +6,7 @@ import base64
 import json
 import platform
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -26,8 +26,9 @@ from manyheads.report.videos import Clip, real_and_imagined
 from manyheads.rewards.coverage import Coverage, coverage
 from manyheads.rewards.describe import Words, describe
 from manyheads.rewards.sources import SpecSettings, episode_succeeded
-from manyheads.storage import atomic
 from manyheads.storage.agent import Agent, load
+from manyheads.storage.evaluations import Evaluation
+from manyheads.storage.evaluations import read as read_evaluations
 from manyheads.storage.folder import WorldFolder
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class HeadContents:
     """how, in words"""
     decisions: list[dict[str, Any]]
     """what the goal's writer decided, and which of its steps did; empty where a person wrote the task"""
-    evaluations: dict[str, dict[str, Any]]
+    evaluations: dict[str, Evaluation]
     """by policy, `random` and `head`"""
     video: str
     """mp4, base64"""
@@ -88,8 +89,10 @@ class Contents:
 
     folder: WorldFolder
     series: dict[str, Series]
-    evaluations: list[dict[str, Any]]
+    evaluations: list[Evaluation]
     heads: list[HeadContents]
+    unreadable: dict[str, str]
+    """why, by name of the head"""
     signals: dict[str, list[SignalRow]]
     """by instance"""
     parameters: int
@@ -126,17 +129,20 @@ def gather(world: Path | str, video_steps: int = 300, done: Callable[[str], None
     folder = loaded.folder
     replay = folder.replay(read_only=True)
     try:
-        path = folder.path / "evaluations.json"
-        evaluations: list[dict[str, Any]] = atomic.read_json(path) if path.exists() else []
-        heads = []
+        series, evaluations = read(folder.path), read_evaluations(folder.path)
+        heads, unreadable = [], {}
         for name in folder.heads:
-            heads.append(_head(loaded.head(name), folder, replay, evaluations, video_steps))
+            try:
+                heads.append(_head(loaded.head(name), folder, replay, evaluations, video_steps))
+            except ManyheadsError as error:
+                unreadable[name] = str(error)
             done(name)
         return Contents(
             folder=folder,
-            series=read(folder.path),
+            series=series,
             evaluations=evaluations,
             heads=heads,
+            unreadable=unreadable,
             signals=_signals([record.instance() for record in folder.instances], replay),
             parameters=sum(parameter.numel() for parameter in loaded.model.parameters()),
             rows=replay.rows,
@@ -158,7 +164,7 @@ def versions() -> dict[str, str]:
 
 
 def _head(
-    agent: Agent, folder: WorldFolder, replay: Replay, evaluations: Sequence[Mapping[str, Any]], steps: int
+    agent: Agent, folder: WorldFolder, replay: Replay, evaluations: Sequence[Evaluation], steps: int
 ) -> HeadContents:
     task = agent.task
     own = [episode for episode in replay.episodes(task.instance.experience) if _holds(task, episode)]
@@ -179,7 +185,7 @@ def _head(
         succeeded=_succeeded(task, own),
         trained=_trained(folder, task.name),
         decisions=_decisions(folder, task),
-        evaluations={r["policy"]: dict(r) for r in evaluations if r["task"] == task.name},
+        evaluations={one.policy: one for one in evaluations if one.task == task.name},
         video=_base64(clip) if clip else "",
         no_video=no_video,
         errors=[(at, float(clip.error[at - 1])) for at in ERROR_AT if at <= len(clip.error)] if clip else [],

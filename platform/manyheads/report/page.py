@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
@@ -11,24 +10,16 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from manyheads.report import plots
-from manyheads.report.contents import Contents, gather
+from manyheads.report.contents import Contents
 from manyheads.report.progress import duration
 from manyheads.storage import atomic
+from manyheads.storage.evaluations import Interval
 
 DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 
 
-def write_report(
-    world: Path | str,
-    out: Path | None = None,
-    video_steps: int = 300,
-    done: Callable[[str], None] = lambda head: None,
-) -> Path:
-    """Writes the report of a world folder to `out`, by default `<world>/report.html`; returns where it lies.
-
-    A video of `video_steps` rows is made for each head, none with 0; `done` hears of each head finished.
-    """
-    contents = gather(world, video_steps, done)
+def write_report(contents: Contents, out: Path | None = None) -> Path:
+    """Writes the report of a world to `out`, by default `<world>/report.html`; returns where it lies."""
     path = contents.folder.path / "report.html" if out is None else out
     atomic.write_text(path, render(contents))
     return path
@@ -64,10 +55,10 @@ def number(value: float | None) -> str:
     return _minus(f"{value:.4g}")
 
 
-def interval(returns: dict[str, float]) -> str:
+def interval(returns: Interval) -> str:
     """`812 [790, 834]`, with as many decimals as the size asks for."""
-    places = 0 if abs(returns["mean"]) >= 100 else 1 if abs(returns["mean"]) >= 10 else 2
-    mean, low, high = (_minus(f"{returns[key]:,.{places}f}") for key in ("mean", "low", "high"))
+    places = 0 if abs(returns.mean) >= 100 else 1 if abs(returns.mean) >= 10 else 2
+    mean, low, high = (_minus(f"{value:,.{places}f}") for value in (returns.mean, returns.low, returns.high))
     return f"{mean} [{low}, {high}]"
 
 

@@ -14,6 +14,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from manyheads.report.metrics import Series
 from manyheads.report.svg import INK, MUTED, SERIES, STYLE, svg
+from manyheads.storage.evaluations import Evaluation
 
 WIDTH, COLUMNS = 8.6, 4
 
@@ -102,13 +103,12 @@ def reward_along_episodes(rewards: Sequence[npt.NDArray[Any]]) -> str:
         return svg(figure, f"reward along {len(rewards)} recorded episodes")
 
 
-def evaluations(results: Sequence[Mapping[str, Any]]) -> str:
+def evaluations(results: Sequence[Evaluation]) -> str:
     """Mean return of each policy with its interval, a panel a task: the task's head over a random policy.
 
-    `results` are the entries of a world's `evaluations.json` (`learning.evaluate.Evaluation` as records).
     Pale dots are single episodes.
     """
-    tasks = list(dict.fromkeys(result["task"] for result in results))
+    tasks = list(dict.fromkeys(result.task for result in results))
     if not tasks:
         return ""
     with rc_context(STYLE):
@@ -116,7 +116,7 @@ def evaluations(results: Sequence[Mapping[str, Any]]) -> str:
         panels = figure.subplots(len(tasks), 1, squeeze=False)[:, 0]
         for panel, task in zip(panels, tasks, strict=True):
             for height, policy, colour in ((0, "random", MUTED), (1, "head", SERIES[0])):
-                for result in (r for r in results if r["task"] == task and r["policy"] == policy):
+                for result in (r for r in results if r.task == task and r.policy == policy):
                     _interval(panel, height, result, colour)
             panel.set_title(task)
             panel.set_yticks([0, 1], ["random", "head"])
@@ -163,12 +163,12 @@ def running_mean(values: Sequence[float]) -> npt.NDArray[np.float64]:
     return means
 
 
-def _interval(panel: Axes, height: int, result: Mapping[str, Any], colour: str) -> None:
-    single = [episode["return_task"] for episode in result["episodes"]]
+def _interval(panel: Axes, height: int, result: Evaluation, colour: str) -> None:
+    single = [episode.return_task for episode in result.episodes]
     panel.plot(single, [height] * len(single), "o", color=colour, alpha=0.25, markersize=4, markeredgewidth=0)
-    returns = result["returns"]
-    panel.plot([returns["low"], returns["high"]], [height, height], color=colour, linewidth=2.4)
-    panel.plot([returns["mean"]], [height], "o", color=colour, markersize=7)
+    returns = result.returns
+    panel.plot([returns.low, returns.high], [height, height], color=colour, linewidth=2.4)
+    panel.plot([returns.mean], [height], "o", color=colour, markersize=7)
 
 
 def _spans(values: Sequence[float]) -> bool:

@@ -55,7 +55,7 @@ def bands(task: str, suite: Suite) -> tuple[list[Band], int]:
     """The published marks of a task and the window of the score; raises ManyheadsError for an unknown task."""
     table = _table(suite)
     if task not in table["scores"]:
-        raise unknown("published score for", task, table["scores"])
+        raise unknown("task with a published score", task, table["scores"])
     marks = table["scores"][task]
     return [Band(mark=int(mark), **values) for mark, values in marks.items()], int(table["window"])
 

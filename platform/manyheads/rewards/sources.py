@@ -210,7 +210,8 @@ def _columns(signals: Mapping[str, Any], names: Iterable[str]) -> tuple[dict[str
     columns, numpy = {}, False
     for name in sorted(names):
         if name not in signals:
-            raise unknown("signal", name, signals)
+            known = unknown("signal", name, signals)
+            raise ManyheadsError(f"{known} This reward reads {', '.join(sorted(names))}.")
         column = signals[name]
         if not isinstance(column, torch.Tensor):
             column, numpy = torch.tensor(np.asarray(column)), True

@@ -128,6 +128,8 @@ def _listing(findings: Iterable[Finding]) -> str:
 
 def _specification(data: Any) -> tuple[Any, str]:
     """The specification in a document, and the path to it: the whole, or a task file's `reward.spec`."""
+    if data is None:
+        raise Refused("L1_SCHEMA", f"The text is empty; expected the keys {', '.join(RewardSpec.model_fields)}.")
     reward = data.get("reward") if isinstance(data, dict) else None
     if not isinstance(reward, dict) or "source" not in reward:
         return data, ""

@@ -73,6 +73,10 @@ class Checkpoint:
                 f"{path} can't be read ({error}). Restore this file from a copy; the replay beside it is not affected."
             ) from None
 
+    def forget(self, *prefixes: str) -> None:
+        """Leaves sets whose names start so out of the next save."""
+        self._files = {name: file for name, file in self._files.items() if not name.startswith(prefixes)}
+
     def write(self, sets: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
         """Saves new versions of the given sets, keeps the other sets, and puts both in force at once."""
         self._generation += 1

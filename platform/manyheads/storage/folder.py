@@ -88,7 +88,9 @@ class WorldFolder:
             interface = Places.model_validate(values["interface"])
         except (ValidationError, KeyError, TypeError) as error:
             raise ManyheadsError(f"{path / WORLD} is damaged or was edited: {error}") from None
-        return cls(path, settings, interface, instances)
+        folder = cls(path, settings, interface, instances)
+        folder._forget_deleted_heads()
+        return folder
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -128,7 +130,10 @@ class WorldFolder:
             if record.environment == instance.environment.name and record.instance().experience == instance.experience:
                 return record
         known = ", ".join(dict.fromkeys(record.instance().experience for record in self.instances))
-        raise ManyheadsError(f"The world {self.path} was not made for {instance.experience}; it knows: {known}.")
+        raise ManyheadsError(
+            f"The world {self.path} was not made for {instance.experience}; it knows: {known}. "
+            "Choose a task there, or train another world: `manyheads train NEW TASK`."
+        )
 
     def replay(self, read_only: bool = False) -> Replay:
         """The replay, opened where it lies; one process at a time may write to it."""
@@ -146,10 +151,26 @@ class WorldFolder:
             read_only=read_only,
         )
 
+    def _forget_deleted_heads(self) -> None:
+        """Heads whose folders a person deleted are gone, and so is what was kept to go on with them."""
+        state = self.checkpoint.state
+        for name, record in list(state.get("heads", {}).items()):
+            slug, run = name.replace("/", "__"), record["run"]
+            if not (self.path / "heads" / slug).exists():
+                del state["heads"][name]
+                own = run == f"finetune/{slug}"
+                self.checkpoint.forget(f"heads/{slug}/", *([f"{run}/"] if own else []))
+                if own:
+                    del state["runs"][run]
+
     def _task_file(self, name: str) -> Path:
         path = self.path / "heads" / name.replace("/", "__") / "task.yaml"
-        if not path.exists():
+        if name not in self.heads:
             raise unknown(f"head in {self.path}", name, self.heads)
+        if not path.exists():
+            raise ManyheadsError(
+                f"{path} is missing. Restore it from a copy, or delete {path.parent} to start that head afresh."
+            )
         return path
 
     def _write(self) -> None:
