@@ -77,7 +77,7 @@ class Simulator(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 def _renew_world(walker: Any) -> None:
-    """Gives BipedalWalker an empty world, as LunarLander does itself: it keeps contacts of the last episode otherwise."""
+    """Gives BipedalWalker an empty world, as LunarLander takes itself: it keeps the last contacts otherwise."""
     from Box2D import b2World
 
     walker._destroy()
