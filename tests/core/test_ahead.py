@@ -47,12 +47,12 @@ def test_each_region_of_an_update_is_compiled_the_last_ones_first():
     learner.update(*arguments)
     rehearsal.compile(cores=4)
     with_gradients = [name for name, graded in rehearsal.compiled_regions if graded]
-    assert with_gradients == ["ActorCritic.learn_real", "World._losses", "all_rows", "Encoder.forward"]
+    assert with_gradients == ["ActorCritic.learn_real", "World._losses", "Encoder.forward"]
     others = [name for name, graded in rehearsal.compiled_regions if not graded]
     imagined = ["value_with_gradients", "policy_with_gradients", "foresee", "step_into"]
-    assert others == [*imagined[:2], "steps_back", *imagined[2:], "steps"]
+    assert others == [*imagined[:2], "maps_back", "steps_back", *imagined[2:], "steps"]
     beside = {name for name, cores in rehearsal.cores.items() if cores == 2}
-    assert beside == {"value_with_gradients", "policy_with_gradients", "steps_back"}
+    assert beside == {"value_with_gradients", "policy_with_gradients", "steps_back", "maps_back"}
 
 
 def test_a_learner_goes_to_another_process_as_it_is():

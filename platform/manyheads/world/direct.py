@@ -54,12 +54,14 @@ class Direct(Generic[R]):
 class _Parts(NamedTuple):
     """Of a module."""
 
-    kind: Hashable
+    kind: int
+    """a number for all that are made alike: what they are made of takes long to hash"""
     names: list[str]
     tensors: list[Tensor]
 
 
 _parts: WeakKeyDictionary[nn.Module, _Parts] = WeakKeyDictionary()
+_kinds: dict[Hashable, int] = {}
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 
 
@@ -69,7 +71,8 @@ def _parts_of(module: nn.Module) -> _Parts:
         named = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         made_of = [(name, type(part), *_settings(part)) for name, part in module.named_modules()]
         tensors = [*named.values()]
-        _parts[module] = _Parts((tuple(made_of), kind_of(tensors, [])), [*named], tensors)
+        kind = _kinds.setdefault((tuple(made_of), kind_of(tensors, [])), len(_kinds))
+        _parts[module] = _Parts(kind, [*named], tensors)
     return _parts[module]
 
 
@@ -88,7 +91,7 @@ def kind_of(x: Any, tensors: list[Tensor]) -> Hashable:
     if isinstance(x, nn.Module):
         parts = _parts_of(x)
         tensors.extend(parts.tensors)
-        return parts.kind
+        return nn.Module, parts.kind
     if isinstance(x, tuple | list):
         return type(x), *[kind_of(each, tensors) for each in x]
     if isinstance(x, dict):

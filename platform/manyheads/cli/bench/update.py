@@ -32,8 +32,8 @@ M = TypeVar("M", bound=nn.Module)
 PARTS = {
     "forward": "encoder",
     "steps": "scan, forth",
-    "all_rows": "scan, all rows",
     "steps_back": "scan, back",
+    "maps_back": "scan, weights",
     "_losses": "world losses",
     "step_into": "imagination",
     "imagined_step": "imagination",

@@ -1,0 +1,109 @@
+"""The scan's way forth: what a step over observed rows needs, makes, and gives to the next one."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from manyheads.world.rssm import RSSM, Latent
+
+ROWS = 4
+"""in a call, at most"""
+
+
+class Row(NamedTuple):
+    """What a step needs beside the state; (N, T, ...) for several rows."""
+
+    hidden: Tensor
+    """(N, D) what the action gives to the blocks' hidden part"""
+    posterior: Tensor
+    """(N, hidden) what the tokens give to the posterior"""
+    keep: Tensor
+    """(N, 1) 0 where the row is a first one"""
+    noise: Tensor
+    """(N, G)"""
+
+
+class Products(NamedTuple):
+    """What a step's linear maps gave, or the gradients by it; (N, T, ...) for several rows."""
+
+    from_deter: Tensor
+    from_stoch: Tensor
+    hidden: Tensor
+    gates: Tensor
+    posterior: Tensor
+    raw: Tensor
+
+
+class Gradients(NamedTuple):
+    """By what `observe` gives; (N, T, ...) for several rows."""
+
+    deter: Tensor
+    stoch: Tensor
+    posterior: Tensor
+
+
+Parts = TypeVar("Parts", Row, Products, Gradients, Latent)
+
+
+def prepare(
+    rssm: RSSM, tokens: Tensor, action: Tensor, first: Tensor, noise: Tensor
+) -> tuple[Row, tuple[Tensor, Tensor]]:
+    """All (B, T) rows at once: what they need beside the state; and the two maps of the hidden part."""
+    core, dtype = rssm.core, rssm.posterior_logits.weight.dtype
+    keep = 1 - first.to(dtype)[..., None]
+    for_own, for_common = core.hidden_weights(dtype)
+    acted = core.act(action * keep)
+    hidden = acted @ for_common[-acted.shape[-1] :] + core.block_hidden.bias
+    layer = rssm.posterior_layer.linear
+    posterior = tokens.to(dtype) @ layer.weight[:, -tokens.shape[-1] :].T + layer.bias
+    return Row(hidden, posterior, keep, noise), (for_own, for_common[: -acted.shape[-1]].contiguous())
+
+
+def groups(rows: int) -> list[slice]:
+    """Equal groups of rows that one call goes through."""
+    size = max(k for k in range(1, ROWS + 1) if rows % k == 0)
+    return [slice(i, i + size) for i in range(0, rows, size)]
+
+
+def cut(parts: Parts, at: int | slice) -> Parts:
+    """Of (N, T, ...) tensors those rows."""
+    return type(parts)(*(part[:, at] for part in parts))
+
+
+def steps(rssm: RSSM, weights: tuple[Tensor, Tensor], state: Latent, rows: Row) -> tuple[Latent, Latent, Products]:
+    """Some rows, one after the other: their states, the last one by itself, and what their maps gave."""
+    states, products = [], []
+    for t in range(rows.keep.shape[1]):
+        state, product = step(rssm, weights, state, cut(rows, t))
+        states.append(state)
+        products.append(product)
+    return stacked(Latent, states), state, stacked(Products, products)
+
+
+def step(rssm: RSSM, weights: tuple[Tensor, Tensor], state: Latent, row: Row) -> tuple[Latent, Products]:
+    """`RSSM.observe_step`, given what was prepared."""
+    core, layer, (for_own, for_common) = rssm.core, rssm.posterior_layer, weights
+    deter, stoch = state.deter * row.keep, (state.stoch * row.keep[..., None]).flatten(-2)
+    from_deter, from_stoch = core.from_deter.linear(deter), core.from_stoch.linear(stoch)
+    common = torch.cat([core.from_deter.activate(from_deter), core.from_stoch.activate(from_stoch)], -1)
+    own = torch.bmm(in_blocks(deter, for_own), for_own).transpose(0, 1).flatten(-2)
+    hidden = own + common @ for_common + row.hidden
+    gates = core.block_gates(core.activate(hidden).view(len(deter), len(for_own), -1))
+    new = core.gate(gates, deter)
+    posterior = new @ layer.linear.weight[:, : deter.shape[-1]].T + row.posterior
+    raw = rssm.raw(rssm.posterior_logits(layer.activate(posterior)))
+    sample = rssm.kind.sample(raw, row.noise)
+    return Latent(new, sample), Products(from_deter, from_stoch, hidden, gates, posterior, raw)
+
+
+def stacked(kind: type[Parts], rows: list[Parts]) -> Parts:
+    """Rows (N, ...) as (N, T, ...)."""
+    return kind(*(torch.stack(part, 1) for part in zip(*rows, strict=True)))
+
+
+def in_blocks(x: Tensor, weight: Tensor) -> Tensor:
+    """(N, D) as (blocks, N, own)."""
+    return x.view(len(x), len(weight), -1).transpose(0, 1)
