@@ -1,5 +1,7 @@
 """The fast path gives what the plain path gives: states, losses and gradients."""
 
+import gc
+
 import pytest
 import torch
 from functorch.compile import aot_module_simplified
@@ -236,3 +238,20 @@ def test_compiled_updates(places):
     plain, quick = Agent(Execution(), places), Agent(execution, places)
     plain.arguments = quick.arguments = shorter
     compare(plain, quick)
+
+
+def test_an_update_leaves_nothing_behind():
+    agent = Agent(Uncompiled(), VECTOR)
+    agent.learner.update(*agent.arguments)
+
+    def tensors():
+        return sum(issubclass(type(x), torch.Tensor) for x in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = tensors()
+        agent.learner.update(*agent.arguments)
+        assert tensors() == before
+    finally:
+        gc.enable()

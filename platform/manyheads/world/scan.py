@@ -34,7 +34,8 @@ def observe(
         posterior = torch.cat([product.raw for product in products], 1)
     before, latents = Latent(deter[:, :-1], stoch[:, :-1]), Latent(deter[:, 1:], stoch[:, 1:])
     if torch.is_grad_enabled():
-        back = _Back(execution, rssm, weights, before, latents.deter, tokens.detach(), action, rows, products)
+        new = latents.deter.detach()  # what is found leads back here, which must not lead there again
+        back = _Back(execution, rssm, weights, before, new, tokens.detach(), action, rows, products)
         found = (*latents, posterior)
         *found, posterior = Trained.apply(found, back, tokens, *trained(rssm).values())  # type: ignore[no-untyped-call]
         latents = Latent(*found)
