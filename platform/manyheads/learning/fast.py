@@ -76,4 +76,4 @@ def keep_freed_memory() -> None:
 def cache_folder() -> Path:
     """Where compiled regions are kept across runs."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return root / "manyheads" / "inductor"
+    return Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR") or root / "manyheads" / "inductor")
