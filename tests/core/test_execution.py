@@ -6,6 +6,7 @@ import pytest
 import torch
 from small_agent import VECTOR, Uncompiled, random_batch, small_head, small_learner, small_world
 
+from manyheads.heads.actor_critic import ActorCritic
 from manyheads.world.execution import Execution, threads
 
 
@@ -32,7 +33,8 @@ def test_what_does_not_wait_for_each_other_runs_in_two_threads(settled):
 
         return function
 
-    assert settled.beside(note("first", meets=True), [note("second", meets=True), note("third")]) == ["second", "third"]
+    works = [note("first", meets=True), note("second", meets=True), note("third")]
+    assert settled.beside(works) == ["first", "second", "third"]
     assert ("first", True, 2) in ran
     assert ("second", False, 2) in ran
     assert sorted(name for name, *_ in ran) == ["first", "second", "third"]
@@ -52,11 +54,20 @@ def test_nothing_runs_on_where_one_of_them_fails(settled):
         ended.append("other")
 
     with pytest.raises(ValueError, match="first"):
-        settled.beside(fails, [other])
+        settled.beside([fails, other])
     assert ended == ["other"]
     assert torch.get_num_threads() == 4
     with pytest.raises(ZeroDivisionError):
-        settled.beside(lambda: None, [lambda: 1 / 0])
+        settled.beside([lambda: None, lambda: 1 / 0])
+
+
+def test_the_other_thread_traces_what_this_one_does(settled):
+    def traces():
+        return torch.is_grad_enabled()
+
+    assert settled.beside([traces, traces]) == [True, True]
+    with torch.no_grad():
+        assert settled.beside([traces, traces]) == [False, False]
 
 
 def test_updates_in_two_threads_learn_the_same():
@@ -76,3 +87,26 @@ def test_updates_in_two_threads_learn_the_same():
         assert found == pytest.approx(plain, rel=1e-4, abs=1e-5)
         for name, weight in weights.items():
             torch.testing.assert_close(now[name], weight, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize(("settings", "expected"), [({}, 2), ({"policy_gradient": "dynamics"}, 1)])
+def test_losses_of_heads_that_touch_the_world_are_found_one_after_the_other(monkeypatch, settings, expected):
+    world = small_world(VECTOR)
+    heads = {name: small_head(world, **settings) for name in ("left", "right")}
+    world.execution = Uncompiled()
+    learner, found_in = small_learner(world, heads), set()
+    losses = ActorCritic.losses
+
+    def noted(head, *args):
+        both.wait() if expected == 2 and ready else None
+        found_in.add(threading.get_ident())
+        return losses(head, *args)
+
+    batch, labels, *masks = random_batch(world)
+    both, ready = threading.Barrier(2, timeout=10), False
+    monkeypatch.setattr(ActorCritic, "losses", noted)
+    with threads(2):
+        learner.update(batch, dict.fromkeys(heads, labels), *masks)
+        ready = True
+        learner.update(batch, dict.fromkeys(heads, labels), *masks)
+    assert len(found_in) == expected

@@ -96,6 +96,10 @@ class ActorCritic(Head):
         policy: ActionDistribution = self.actor(latent.feature)
         return policy.sample(noise)
 
+    @property
+    def independent(self) -> bool:
+        return not self.through_dynamics  # which holds the world's weights still meanwhile
+
     def draw_noise(self, starts: int, world: World, generator: torch.Generator | None) -> ImaginationNoise:
         """All randomness of one `losses` call with that many imagined starts."""
         return draw_noise(world, self.actor, starts, self.settings.horizon, generator)

@@ -55,6 +55,12 @@ class Head(nn.Module, ABC):
     def act(self, latent: Latent, generator: torch.Generator | None = None) -> Tensor:
         """A sampled flat action (N, A) for N states; unclipped."""
 
+    @property
+    def independent(self) -> bool:
+        """Whether `losses` changes nothing but this head, so that other heads' may be found at the same time in another
+        thread."""
+        return False
+
     @abstractmethod
     def losses(self, batch: HeadBatch, world: World, generator: torch.Generator | None = None) -> Mapping[str, Loss]:
         """Scalar losses by name, already scaled; their sum is minimised."""

@@ -56,10 +56,10 @@ class Rehearsal(Compiled):
 
         return call
 
-    def beside(self, first: Any, others: Any) -> Any:
-        self._beside = bool(others)
+    def beside(self, works: Any) -> Any:
+        self._beside = len(works) > 1
         self._halved |= self._beside
-        made = Execution.beside(self, first, others)
+        made = Execution.beside(self, works)
         self._beside = False
         return made
 

@@ -178,16 +178,21 @@ class Learner:
         return Update(self._descend(self._head_losses(latents, last, labels)), latents)
 
     def _head_losses(self, latents: Latent, last: Tensor, labels: Mapping[str, HeadLabels]) -> dict[str, Loss]:
-        losses: dict[str, Loss] = {}
-        for name, head in self.heads.items():
-            if name not in labels:
-                raise ManyheadsError(f"The batch has no labels for {name!r}; every head needs its own.")
+        def of(name: str) -> dict[str, Loss]:
             own, generator = labels[name], self.generators[name]
             starts = self._starts(own.owned, generator) if len(self.heads) > 1 else None
             batch = HeadBatch(latents, own.reward, own.terminal, last, own.owned, starts)
-            terms = head.losses(batch, self.world, generator)
-            losses |= {f"{name}/{term}": loss for term, loss in terms.items()}
-        return losses
+            terms = self.heads[name].losses(batch, self.world, generator)
+            return {f"{name}/{term}": loss for term, loss in terms.items()}
+
+        for name in self.heads:
+            if name not in labels:
+                raise ManyheadsError(f"The batch has no labels for {name!r}; every head needs its own.")
+        if all(head.independent for head in self.heads.values()):
+            found = self._beside([partial(of, name) for name in self.heads])
+        else:
+            found = [of(name) for name in self.heads]
+        return {term: loss for terms in found for term, loss in terms.items()}
 
     def _starts(self, owned: Tensor, generator: torch.Generator) -> Tensor:
         """As many sequences for every head, its own ones: at random, several times where there are few."""
@@ -200,7 +205,7 @@ class Learner:
     def _descend(self, losses: Mapping[str, Loss]) -> Numbers:
         now = {name: loss for name, loss in losses.items() if isinstance(loss, Tensor)}
         later = {name: loss for name, loss in losses.items() if not isinstance(loss, Tensor)}
-        found = self._beside(partial(_trace_back, now.values()), [*later.values()])
+        _, *found = self._beside([partial(_trace_back, now.values()), *later.values()])
         _trace_back(found)
         known = now | dict(zip(later, found, strict=True))
         numbers: dict[str, float | Tensor] = {name: known[name].detach() for name in losses}
@@ -214,19 +219,18 @@ class Learner:
         measured = Numbers(tuple(numbers), refusable, torch.stack([self._on_device(x) for x in numbers.values()]))
         if not self.deferred:
             self._refuse_what_is_not_finite(measured)
-        first, *others = (optimizer.step for optimizer in self.optimizers.values())
-        self._beside(first, others)
+        self._beside([optimizer.step for optimizer in self.optimizers.values()])
         for head in self.heads.values():
             head.after_update()
         return measured
 
-    def _beside(self, first: Callable[[], object], others: Sequence[Callable[[], R]]) -> list[R]:
+    def _beside(self, works: Sequence[Callable[[], Any]]) -> list[Any]:
         """What does not wait for each other: side by side, unless images make the way back much the longest; then all
         cores go through one after the other."""
         execution = self.world.execution
         if self.world.decoder.image is not None:
-            return Execution.beside(execution, first, others)
-        return execution.beside(first, others)
+            return Execution.beside(execution, works)
+        return execution.beside(works)
 
     def _on_device(self, number: float | Tensor) -> Tensor:
         if isinstance(number, Tensor):

@@ -50,10 +50,9 @@ class Execution:
         large products; trains nothing."""
         return module
 
-    def beside(self, first: Callable[[], object], others: Sequence[Callable[[], R]]) -> list[R]:
-        """Calls what does not wait for one another, the first one in this thread; gives what the others give."""
-        first()
-        return [other() for other in others]
+    def beside(self, works: Sequence[Callable[[], R]]) -> list[R]:
+        """Calls what does not wait for one another, the first one in this thread."""
+        return [work() for work in works]
 
     def steady(self, *kind: object) -> AbstractContextManager[bool]:
         """Around work that is repeated; works of one `kind` call the same regions with the same shapes. Says whether
@@ -121,20 +120,23 @@ class Compiled(Execution):
             self._wholes[function] = Captured(function, generators)
         return self._wholes[function]  # type: ignore[return-value]
 
-    def beside(self, first: Callable[[], object], others: Sequence[Callable[[], R]]) -> list[R]:
+    def beside(self, works: Sequence[Callable[[], R]]) -> list[R]:
         """In two threads with half of the cores each: small products gain little from more. Regions called here are
         compiled for so many."""
         half = torch.get_num_threads() // 2
-        if self._capture or not half or not others:
-            return super().beside(first, others)
+        if self._capture or not half or len(works) < 2:
+            return super().beside(works)
         with threads(half):
             if self._compiles:
-                return super().beside(first, others)
-            futures = [self._second.submit(_with_threads, half, other) for other in others]
+                return super().beside(works)
+            first, *others = works
+            graded = torch.is_grad_enabled()
+            futures = [self._second.submit(_with_threads, half, graded, other) for other in others]
             try:
-                first()
+                found = first()
                 pairs = [*zip(others, futures, strict=True)][::-1]
-                return [other() if future.cancel() else future.result() for other, future in pairs][::-1]
+                last = [other() if future.cancel() else future.result() for other, future in pairs]
+                return [found, *last[::-1]]
             finally:
                 for future in futures:
                     future.cancel()
@@ -167,6 +169,7 @@ def threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _with_threads(number: int, function: Callable[[], R]) -> R:
+def _with_threads(number: int, graded: bool, function: Callable[[], R]) -> R:
     torch.set_num_threads(number)
-    return function()
+    with torch.set_grad_enabled(graded):
+        return function()
