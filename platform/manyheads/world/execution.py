@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import Lock
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -82,6 +83,7 @@ class Compiled(Execution):
         self._known: set[tuple[object, ...]] = set()
         self._compiles = True
         self._second = ThreadPoolExecutor(1)
+        self._tracking = Lock()  # torch keeps for the whole process whether calls are checked against what was compiled
         self._short: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
         self._regions: dict[Callable[..., object], Callable[..., object]] = {}
 
@@ -91,7 +93,10 @@ class Compiled(Execution):
             direct = Direct(function, self._compile)
 
             def call(*args: Any) -> Any:
-                return (tracked if torch.is_grad_enabled() else direct)(*args)
+                if not torch.is_grad_enabled():
+                    return direct(*args)
+                with self._tracking:
+                    return tracked(*args)
 
             self._regions[function] = call
         return self._regions[function]  # type: ignore[return-value]
