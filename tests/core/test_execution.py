@@ -110,3 +110,12 @@ def test_losses_of_heads_that_touch_the_world_are_found_one_after_the_other(monk
         ready = True
         learner.update(batch, dict.fromkeys(heads, labels), *masks)
     assert len(found_in) == expected
+
+
+def test_what_is_not_known_to_be_compiled_runs_in_this_thread():
+    execution = Uncompiled()
+    for _ in range(2):
+        with execution.steady("work"):
+            pass
+    with threads(4):
+        assert execution.beside([threading.get_ident] * 3) == [threading.get_ident()] * 3

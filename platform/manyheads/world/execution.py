@@ -151,12 +151,15 @@ class Compiled(Execution):
     def steady(self, *kind: object) -> Iterator[bool]:
         """What has run once is not checked again against what was compiled."""
         self._compiles = kind not in self._known
-        if not self._compiles:
-            with torch.compiler.set_stance("default", skip_guard_eval_unsafe=True):
-                yield False
-        else:
-            yield True
-            self._known.add(kind)
+        try:
+            if not self._compiles:
+                with torch.compiler.set_stance("default", skip_guard_eval_unsafe=True):
+                    yield False
+            else:
+                yield True
+                self._known.add(kind)
+        finally:
+            self._compiles = True  # what comes outside may be new
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For another process, where nothing is compiled yet."""
