@@ -94,7 +94,8 @@ class Learner:
         self.world, self.heads, self.train_world = world, dict(heads), train_world
         self.deferred = world.device.type != "cpu"
         trained = {**({WORLD: world} if train_world else {}), **self.heads}
-        self.optimizers = {name: LaProp(dict(m.named_parameters()), settings) for name, m in trained.items()}
+        parameters = {name: dict(module.named_parameters()) for name, module in trained.items()}
+        self.optimizers = {name: LaProp(own, settings, world.execution) for name, own in parameters.items()}
         self.generators = {name: _generator(seed, name, world.device) for name in (WORLD, *self.heads)}
 
     def update(self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor) -> Update:
@@ -209,8 +210,8 @@ class Learner:
         _trace_back(found)
         known = now | dict(zip(later, found, strict=True))
         numbers: dict[str, float | Tensor] = {name: known[name].detach() for name in losses}
-        for name, optimizer in self.optimizers.items():
-            numbers[f"{name}/gradient_norm"] = optimizer.gradient_norm()
+        norms = {name: optimizer.gradient_norms() for name, optimizer in self.optimizers.items()}
+        numbers |= {f"{name}/gradient_norm": torch.linalg.vector_norm(own) for name, own in norms.items()}
         refusable = len(numbers)
         for name, head in self.heads.items():
             numbers |= {f"{name}/{key}": value for key, value in head.metrics().items()}
@@ -219,7 +220,8 @@ class Learner:
         measured = Numbers(tuple(numbers), refusable, torch.stack([self._on_device(x) for x in numbers.values()]))
         if not self.deferred:
             self._refuse_what_is_not_finite(measured)
-        self._beside([optimizer.step for optimizer in self.optimizers.values()])
+        for name, optimizer in self.optimizers.items():
+            optimizer.step(norms[name])
         for head in self.heads.values():
             head.after_update()
         return measured

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from manyheads.errors import ManyheadsError
+from manyheads.world.execution import Execution
 
 
 class OptimizerSettings(BaseModel):
@@ -26,10 +27,15 @@ class OptimizerSettings(BaseModel):
 
 
 class LaProp:
-    """Momentum over RMS-scaled, per-tensor clipped gradients of named parameters."""
+    """Momentum over RMS-scaled, per-tensor clipped gradients of named parameters.
 
-    def __init__(self, parameters: Mapping[str, Tensor], settings: OptimizerSettings) -> None:
-        self.settings = settings
+    Averages are flat: one `execution` region passes over all of them, whatever number of tensors they belong to.
+    """
+
+    def __init__(
+        self, parameters: Mapping[str, Tensor], settings: OptimizerSettings, execution: Execution | None = None
+    ) -> None:
+        self.settings, self._execution = settings, execution or Execution()
         self.parameters = {name: tensor for name, tensor in parameters.items() if tensor.requires_grad}
         self._parameters = list(self.parameters.values())
         self._sizes = [p.numel() for p in self._parameters]
@@ -39,27 +45,22 @@ class LaProp:
         self._count = torch.zeros((), dtype=torch.float64, device=device)
 
     @torch.no_grad()
-    def gradient_norm(self) -> Tensor:
-        """Euclidean norm over all gradients, before clipping."""
-        norms: Tensor = torch.stack(torch._foreach_norm(self._gradients()))
-        total: Tensor = torch.linalg.vector_norm(norms)
-        return total
+    def gradient_norms(self) -> Tensor:
+        """Euclidean norm of each tensor's gradient (tensors,), before clipping."""
+        return torch.stack(torch._foreach_norm(self._gradients()))
 
     @torch.no_grad()
-    def step(self) -> None:
-        """One update from the parameters' gradients, which it then drops."""
-        s, parameters, gradients = self.settings, self._parameters, self._gradients()
-        norms = torch.stack(torch._foreach_norm(parameters)).clamp(min=s.clip_floor)
-        excess = torch.stack(torch._foreach_norm(gradients)) / (s.clip * norms)
-        gradient = torch.cat([g.flatten() for g in gradients])
-        torch._foreach_div_(self._split(gradient), list(excess.clamp(min=1).unbind()))
-
+    def step(self, norms: Tensor) -> None:
+        """One update from the parameters' gradients, whose `gradient_norms` these are; it then drops them."""
+        s, parameters = self.settings, self._parameters
+        own = torch.stack(torch._foreach_norm(parameters)).clamp(min=s.clip_floor)
+        excess = (norms / (s.clip * own)).clamp(min=1)
+        gradient = torch.cat([g.flatten() for g in torch._foreach_div(self._gradients(), [*excess.unbind()])])
         rate = s.rate * (self._count / s.warmup).clamp(max=1) if s.warmup else s.rate
         self._count += 1
-        self._square.lerp_(gradient.square(), 1 - s.decay)
-        scale = (self._square / (1 - s.decay**self._count).float()).sqrt_().add_(s.epsilon)
-        self._momentum.lerp_(gradient.div_(scale), 1 - s.momentum)
-        change = self._momentum * (rate / (1 - s.momentum**self._count)).float()
+        known = (1 - s.decay**self._count).float()
+        paid = (rate / (1 - s.momentum**self._count)).float()
+        change = self._execution.region(follow)(gradient, self._square, self._momentum, known, paid, s)
         torch._foreach_sub_(parameters, self._shaped(change))
         self.forget_gradients()
 
@@ -103,3 +104,16 @@ class LaProp:
         for name, square, momentum in zip(self.parameters, squares, momenta, strict=True):
             tensors[f"square/{name}"], tensors[f"momentum/{name}"] = square, momentum
         return tensors
+
+
+def follow(
+    gradient: Tensor, square: Tensor, momentum: Tensor, known: Tensor, paid: Tensor, s: OptimizerSettings
+) -> Tensor:
+    """By how much parameters fall (N,), after both averages took in their clipped gradient.
+
+    `known` corrects the average of squares for its start at 0; `paid` is the rate, so corrected for momentum's.
+    """
+    square.lerp_(gradient.square(), 1 - s.decay)
+    scale = (square / known).sqrt() + s.epsilon
+    momentum.lerp_(gradient / scale, 1 - s.momentum)
+    return momentum * paid
