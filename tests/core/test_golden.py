@@ -13,6 +13,7 @@ from manyheads.learning.optimizer import LaProp, OptimizerSettings
 from manyheads.world import distributions as d
 from manyheads.world.decoder import Decoder, DecoderStage
 from manyheads.world.encoder import Encoder, EncoderStage
+from manyheads.world.execution import Execution
 from manyheads.world.model import World
 from manyheads.world.networks import MLP, BlockLinear, upsample
 from manyheads.world.rssm import RSSM, Latent
@@ -404,7 +405,7 @@ def test_optimizer():
         for name, parameter in parameters.items():
             parameter.grad = g[f"grad{i}.{name}"].clone()
         before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-        optimizer.step(optimizer.gradient_norms())
+        optimizer.step(optimizer.gradient_norms(), Execution())
         for name, parameter in parameters.items():
             torch.testing.assert_close(parameter.detach(), g[f"after{i}.{name}"], rtol=0, atol=2e-4 * settings.rate)
             assert parameter.grad is None

@@ -14,7 +14,7 @@ from manyheads.errors import ManyheadsError
 from manyheads.heads.predictors import TwoHot
 from manyheads.learning.optimizer import LaProp, OptimizerSettings
 from manyheads.world.distributions import sample_one_hot, symexp, symlog, two_bins, two_hot_bins, two_hot_loss
-from manyheads.world.execution import Compiled
+from manyheads.world.execution import Compiled, Execution
 from manyheads.world.harmony import Harmony
 from manyheads.world.latents import Categorical, normal_kl
 from manyheads.world.model import World
@@ -236,7 +236,7 @@ def test_a_learned_weight_settles_where_its_gradient_is_zero(loss):
     optimizer = LaProp(dict(harmony.named_parameters()), OptimizerSettings(rate=1e-2, warmup=0))
     for _ in range(1000):
         harmony("dyn", torch.tensor(loss)).backward()
-        optimizer.step(optimizer.gradient_norms())
+        optimizer.step(optimizer.gradient_norms(), Execution())
     s = harmony.s["dyn"].item()
     assert s == pytest.approx(math.log((loss + math.sqrt(loss**2 + 4 * loss)) / 2), abs=0.02)
     assert loss / math.exp(s) == pytest.approx(1 / (1 + math.exp(-s)), rel=0.04)

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from pickle import PicklingError
+from signal import SIGTERM
 from tempfile import TemporaryFile
 from threading import Event, Thread
 from typing import Any, NamedTuple
@@ -111,7 +112,10 @@ def _packed(learner: Any, update: str, args: Any) -> bytes | None:
 
 
 def _watch(done: Event, work: bytes, before: int) -> None:
-    """Starts the second process once something is missing in the cache, and ends it when all is `done`."""
+    """Starts the second process once something is missing in the cache, and ends it when all is `done`.
+
+    What it says stays in the cache folder if it failed.
+    """
     while not done.wait(LOOK_EVERY):
         if _missed() > before:
             break
@@ -119,7 +123,8 @@ def _watch(done: Event, work: bytes, before: int) -> None:
         return
     cache_folder().mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with TemporaryFile() as given, (cache_folder() / "ahead.log").open("wb") as log:
+    log_file = cache_folder() / f"ahead-{os.getpid()}.log"
+    with TemporaryFile() as given, log_file.open("wb") as log:
         given.write(work)
         given.seek(0)
         second = subprocess.Popen(
@@ -127,7 +132,8 @@ def _watch(done: Event, work: bytes, before: int) -> None:
         )
     done.wait()
     second.terminate()
-    second.wait()
+    if second.wait() in (0, -SIGTERM):
+        log_file.unlink()
 
 
 def _missed() -> int:

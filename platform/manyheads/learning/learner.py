@@ -94,8 +94,7 @@ class Learner:
         self.world, self.heads, self.train_world = world, dict(heads), train_world
         self.deferred = world.device.type != "cpu"
         trained = {**({WORLD: world} if train_world else {}), **self.heads}
-        parameters = {name: dict(module.named_parameters()) for name, module in trained.items()}
-        self.optimizers = {name: LaProp(own, settings, world.execution) for name, own in parameters.items()}
+        self.optimizers = {name: LaProp(dict(m.named_parameters()), settings) for name, m in trained.items()}
         self.generators = {name: _generator(seed, name, world.device) for name in (WORLD, *self.heads)}
 
     def update(self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor) -> Update:
@@ -221,7 +220,7 @@ class Learner:
         if not self.deferred:
             self._refuse_what_is_not_finite(measured)
         for name, optimizer in self.optimizers.items():
-            optimizer.step(norms[name])
+            optimizer.step(norms[name], self.world.execution)
         for head in self.heads.values():
             head.after_update()
         return measured

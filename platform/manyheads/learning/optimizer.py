@@ -29,13 +29,11 @@ class OptimizerSettings(BaseModel):
 class LaProp:
     """Momentum over RMS-scaled, per-tensor clipped gradients of named parameters.
 
-    Averages are flat: one `execution` region passes over all of them, whatever number of tensors they belong to.
+    Averages are flat: one region passes over all of them, whatever number of tensors they belong to.
     """
 
-    def __init__(
-        self, parameters: Mapping[str, Tensor], settings: OptimizerSettings, execution: Execution | None = None
-    ) -> None:
-        self.settings, self._execution = settings, execution or Execution()
+    def __init__(self, parameters: Mapping[str, Tensor], settings: OptimizerSettings) -> None:
+        self.settings = settings
         self.parameters = {name: tensor for name, tensor in parameters.items() if tensor.requires_grad}
         self._parameters = list(self.parameters.values())
         self._sizes = [p.numel() for p in self._parameters]
@@ -50,7 +48,7 @@ class LaProp:
         return torch.stack(torch._foreach_norm(self._gradients()))
 
     @torch.no_grad()
-    def step(self, norms: Tensor) -> None:
+    def step(self, norms: Tensor, execution: Execution) -> None:
         """One update from the parameters' gradients, whose `gradient_norms` these are; it then drops them."""
         s, parameters = self.settings, self._parameters
         own = torch.stack(torch._foreach_norm(parameters)).clamp(min=s.clip_floor)
@@ -60,7 +58,7 @@ class LaProp:
         self._count += 1
         known = (1 - s.decay**self._count).float()
         paid = (rate / (1 - s.momentum**self._count)).float()
-        change = self._execution.region(follow)(gradient, self._square, self._momentum, known, paid, s)
+        change = execution.region(follow)(gradient, self._square, self._momentum, known, paid, s)
         torch._foreach_sub_(parameters, self._shaped(change))
         self.forget_gradients()
 

@@ -154,7 +154,7 @@ def breakdown(work: Bench, updates: int) -> Mapping[str, float]:
             forward = time.perf_counter() - started
             inside = dict(watch.seconds)
             backward = timed(total.backward)
-        optimizer = timed(lambda: [o.step(o.gradient_norms()) for o in work.learner.optimizers.values()])
+        optimizer = timed(lambda: [o.step(o.gradient_norms(), watch.inner) for o in work.learner.optimizers.values()])
         back = watch.seconds.pop("scan, back", 0.0)
         rest = forward - sum(inside.values())
         parts = {"scan, back": back, "backward, rest": backward - back, "optimizer": optimizer, "rest": rest}
