@@ -122,13 +122,13 @@ def _watch(done: Event, work: bytes, before: int) -> None:
     else:
         return
     cache_folder().mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    own = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_WAIT_POLICY": "passive"}  # cores are shared
     log_file = cache_folder() / f"ahead-{os.getpid()}.log"
     with TemporaryFile() as given, log_file.open("wb") as log:
         given.write(work)
         given.seek(0)
         second = subprocess.Popen(
-            [sys.executable, "-P", "-m", __name__], stdin=given, stdout=log, stderr=log, env=environment
+            [sys.executable, "-P", "-m", __name__], stdin=given, stdout=log, stderr=log, env={**os.environ, **own}
         )
     done.wait()
     second.terminate()
