@@ -50,7 +50,7 @@ def test_each_region_of_an_update_is_compiled_the_last_ones_first():
     assert with_gradients == ["ActorCritic.learn_real", "World._losses", "Encoder.forward"]
     others = [name for name, graded in rehearsal.compiled_regions if not graded]
     imagined = ["value_with_gradients", "policy_with_gradients", "foresee", "step_into"]
-    of_optimisers = ["follow", "follow"]
+    of_optimisers = ["laprop", "laprop"]
     assert others == [*of_optimisers, *imagined[:2], "maps_back", "steps_back", *imagined[2:], "steps"]
     beside = {name for name, cores in rehearsal.cores.items() if cores == 2}
     assert beside == {"value_with_gradients", "policy_with_gradients", "steps_back", "maps_back"}

@@ -56,9 +56,9 @@ class LaProp:
         gradient = torch.cat([g.flatten() for g in torch._foreach_div(self._gradients(), [*excess.unbind()])])
         rate = s.rate * (self._count / s.warmup).clamp(max=1) if s.warmup else s.rate
         self._count += 1
-        known = (1 - s.decay**self._count).float()
-        paid = (rate / (1 - s.momentum**self._count)).float()
-        change = execution.region(follow)(gradient, self._square, self._momentum, known, paid, s)
+        bias = (1 - s.decay**self._count).float()
+        rate = (rate / (1 - s.momentum**self._count)).float()
+        change = execution.region(laprop)(gradient, self._square, self._momentum, bias, rate, s)
         torch._foreach_sub_(parameters, self._shaped(change))
         self.forget_gradients()
 
@@ -104,14 +104,14 @@ class LaProp:
         return tensors
 
 
-def follow(
-    gradient: Tensor, square: Tensor, momentum: Tensor, known: Tensor, paid: Tensor, s: OptimizerSettings
+def laprop(
+    gradient: Tensor, square: Tensor, momentum: Tensor, bias: Tensor, rate: Tensor, s: OptimizerSettings
 ) -> Tensor:
     """By how much parameters fall (N,), after both averages took in their clipped gradient.
 
-    `known` corrects the average of squares for its start at 0; `paid` is the rate, so corrected for momentum's.
+    `bias` () corrects the average of squares for its start at 0; `rate` () is so corrected for momentum's.
     """
     square.lerp_(gradient.square(), 1 - s.decay)
-    scale = (square / known).sqrt() + s.epsilon
+    scale = (square / bias).sqrt() + s.epsilon
     momentum.lerp_(gradient / scale, 1 - s.momentum)
-    return momentum * paid
+    return momentum * rate
