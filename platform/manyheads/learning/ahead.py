@@ -1,7 +1,9 @@
 """Compiling on two cores: a first update compiles its regions as it comes to them, a second process the later ones.
 
 Both use one cache folder, so each finds there what the other has compiled, and the first update takes little more than
-half of the time. The second process runs the same update plainly, to see what its regions are called with.
+half of the time. The second process runs the same update with zeros in place of what regions compute, to see what its
+regions are called with. Regions with gradients take longest, and who finds only the way forth of one in the cache begins
+anew: they are the second process's, and the first update runs them plainly.
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ from pickle import PicklingError
 from signal import SIGTERM
 from tempfile import TemporaryFile
 from threading import Event, Thread
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import cloudpickle
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from manyheads.learning.fast import GRAPHS, cache_folder
 from manyheads.world.direct import kind_of
@@ -40,20 +43,23 @@ class Call(NamedTuple):
 
 
 class Rehearsal(Compiled):
-    """Runs regions plainly, and remembers one call of each kind."""
+    """Regions give zeros of the right shapes; one call of each kind is remembered."""
 
     def __init__(self, like: Compiled) -> None:
         super().__init__(like.dtype, like.options)
         self._calls: dict[Hashable, Call] = {}
+        self._made: dict[Hashable, Any] = {}
         self._beside = self._halved = False
 
     def region(self, function: Any) -> Any:
         def call(*args: Any) -> Any:
-            graded = torch.is_grad_enabled()
-            kind = function, graded, kind_of(args, [])
+            graded, tensors = torch.is_grad_enabled(), list[Tensor]()
+            kind = function, graded, kind_of(args, tensors)
             if kind not in self._calls:
                 self._calls[kind] = Call(function, graded, self._beside, _cut_off(args))
-            return function(*args)
+                with FakeTensorMode(allow_non_fake_inputs=True):
+                    self._made[kind] = function(*args)
+            return _zeros_like(self._made[kind], tensors)
 
         return call
 
@@ -68,12 +74,12 @@ class Rehearsal(Compiled):
         """What `region` is where nothing is rehearsed."""
         return super().region(function)
 
-    def compile(self, cores: int) -> None:
-        """Compiles what was called, from the last to the first; before the rest what has gradients, whose way back an
-        update needs last."""
-        latest_first = [*self._calls.values()][::-1]
+    def compile(self, cores: int, graded: bool) -> None:
+        """Compiles what was called with gradients, or without, from the last to the first; not what was called first of
+        all, which the other process is at."""
         half = max(1, cores // 2)
-        for function, graded, beside, args in sorted(latest_first, key=lambda call: not call.graded):
+        calls = [call for call in [*self._calls.values()][1:] if call.graded == graded]
+        for function, _, beside, args in calls[::-1]:
             with torch.set_grad_enabled(graded), threads(half if beside else cores):
                 made = self.compile_region(function)(*args)
             attached = [x for x in tree_leaves(made) if isinstance(x, Tensor) and x.requires_grad]
@@ -88,14 +94,17 @@ def compiling_ahead(learner: Any, update: str, *args: Any) -> Iterator[None]:
     if work is None:
         yield
         return
-    done = Event()
-    watcher = Thread(target=_watch, args=(done, work, _missed()), daemon=True)
+    execution, done, says = learner.world.execution, Event(), list[IO[bytes]]()
+    watcher = Thread(target=_watch, args=(done, work, _missed(), execution, says), daemon=True)
     watcher.start()
     try:
         yield
+        for second in says:
+            second.read(1)  # until all with gradients is there, or it failed
     finally:
         done.set()
         watcher.join()
+        execution.elsewhere = False
 
 
 def _packed(learner: Any, update: str, args: Any) -> bytes | None:
@@ -111,7 +120,7 @@ def _packed(learner: Any, update: str, args: Any) -> bytes | None:
     return packed
 
 
-def _watch(done: Event, work: bytes, before: int) -> None:
+def _watch(done: Event, work: bytes, before: int, execution: Compiled, says: list[IO[bytes]]) -> None:
     """Starts the second process once something is missing in the cache, and ends it when all is `done`.
 
     What it says stays in the cache folder if it failed.
@@ -128,8 +137,15 @@ def _watch(done: Event, work: bytes, before: int) -> None:
         given.write(work)
         given.seek(0)
         second = subprocess.Popen(
-            [sys.executable, "-P", "-m", __name__], stdin=given, stdout=log, stderr=log, env={**os.environ, **own}
+            [sys.executable, "-P", "-m", __name__],
+            stdin=given,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env={**os.environ, **own},
         )
+    assert second.stdout is not None  # for it was asked for
+    says.append(second.stdout)
+    execution.elsewhere = True
     done.wait()
     second.terminate()
     if second.wait() in (0, -SIGTERM):
@@ -140,6 +156,26 @@ def _missed() -> int:
     from torch._dynamo.utils import counters  # takes a second, which acting need not wait for
 
     return int(counters["inductor"]["fxgraph_cache_miss"])
+
+
+def _zeros_like(made: Any, tensors: list[Tensor]) -> Any:
+    """Zeros for tensors; what has a graph gives zero gradients to those of `tensors` that want some."""
+    leaves, structure = tree_flatten(made)
+    zeros = iter(_Zeros.apply([x for x in leaves if isinstance(x, Tensor)], *tensors))  # type: ignore[no-untyped-call]
+    return tree_unflatten([next(zeros) if isinstance(x, Tensor) else x for x in leaves], structure)
+
+
+class _Zeros(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, like: list[Tensor], *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.tensors = tensors
+        made = [torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device=x.device).zero_() for x in like]
+        ctx.mark_non_differentiable(*(zeros for x, zeros in zip(like, made, strict=True) if not x.requires_grad))
+        return tuple(made)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *(torch.zeros_like(x) if x.requires_grad else None for x in ctx.tensors)
 
 
 def _cut_off(args: Any) -> Any:
@@ -161,7 +197,9 @@ def _rehearse() -> None:
     learner.world.execution = rehearsal = Rehearsal(learner.world.execution)
     torch.set_num_threads(1)
     getattr(learner, update)(*args)
-    rehearsal.compile(cores)  # code is made for so many
+    rehearsal.compile(cores, graded=True)  # code is made for so many
+    print(flush=True)
+    rehearsal.compile(cores, graded=False)
 
 
 if __name__ == "__main__":

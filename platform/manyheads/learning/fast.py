@@ -15,7 +15,14 @@ from manyheads.learning.settings import TrainingSettings
 from manyheads.world.execution import Compiled, Execution
 from manyheads.world.model import World
 
-OPTIONS = {"cpu": {"cpp.use_decompose_tanh": True, "cpp_wrapper": True}, "cuda": {}}
+OPTIONS = {
+    "cpu": {
+        "cpp.use_decompose_tanh": True,
+        "cpp_wrapper": True,
+        "cpp.vec_isa_ok": True,  # a compiler of C++20 has them all; trying takes eight seconds, and two a run later
+    },
+    "cuda": {},
+}
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """malloc.h"""

@@ -82,6 +82,9 @@ class Compiled(Execution):
         self.options = dict(options or {})
         self._known: set[tuple[object, ...]] = set()
         self._compiles = True
+        self._left = False
+        self.elsewhere = False
+        """whether what has gradients runs plainly, for another process compiles it now"""
         self._second = ThreadPoolExecutor(1)
         self._tracking = Lock()  # torch keeps for the whole process whether calls are checked against what was compiled
         self._short: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
@@ -95,6 +98,9 @@ class Compiled(Execution):
             def call(*args: Any) -> Any:
                 if not torch.is_grad_enabled():
                     return direct(*args)
+                if self.elsewhere:
+                    self._left = True
+                    return function(*args)  # type: ignore[call-arg]
                 with self._tracking:
                     return tracked(*args)
 
@@ -156,8 +162,10 @@ class Compiled(Execution):
                 with torch.compiler.set_stance("default", skip_guard_eval_unsafe=True):
                     yield False
             else:
+                self._left = False
                 yield True
-                self._known.add(kind)
+                if not self._left:
+                    self._known.add(kind)
         finally:
             self._compiles = True  # what comes outside may be new
 

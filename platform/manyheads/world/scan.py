@@ -26,7 +26,7 @@ def observe(
         rows, weights = prepare(rssm, tokens, action, first, noise)
         forth = execution.region(steps)
         state, states, products = start, [], []
-        for at in groups(first.shape[1]):
+        for at in groups(first.shape[1], start.deter.numel()):
             made, state, product = forth(rssm, weights, state, cut(rows, at))
             states.append(made)
             products.append(product)
@@ -59,7 +59,8 @@ class _Back(NamedTuple):
         """The gradients by tokens and `trained` weights."""
         region = self.execution.region
         owed, found = Latent(*(torch.zeros_like(part[:, 0]) for part in self.before)), []
-        for at, products in reversed([*zip(groups(gradients.deter.shape[1]), self.products, strict=True)]):
+        groups_of_rows = groups(gradients.deter.shape[1], owed.deter.numel())
+        for at, products in reversed([*zip(groups_of_rows, self.products, strict=True)]):
             parts = cut(self.before, at), cut(self.rows, at), products, cut(gradients, at)
             by_products, owed = region(steps_back)(self.rssm, self.weights, *parts, owed)
             found.append(by_products)

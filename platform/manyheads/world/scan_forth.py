@@ -9,8 +9,9 @@ from torch import Tensor
 
 from manyheads.world.rssm import RSSM, Latent
 
-ROWS = 4
-"""in a call, at most"""
+ROWS, NUMBERS = 4, 32_768
+"""in a call, at most: rows, and numbers in their states; a call's fixed cost is little beside more, and each row of a
+group takes its time to compile"""
 
 
 class Row(NamedTuple):
@@ -62,9 +63,10 @@ def prepare(
     return Row(hidden, posterior, keep, noise), (for_own, for_common[: -acted.shape[-1]].contiguous())
 
 
-def groups(rows: int) -> list[slice]:
-    """Equal groups of rows that one call goes through."""
-    size = max(k for k in range(1, ROWS + 1) if rows % k == 0)
+def groups(rows: int, numbers: int) -> list[slice]:
+    """Equal groups of rows that one call goes through; there are so many `numbers` in the states of one row."""
+    most = min(ROWS, max(1, NUMBERS // numbers))
+    size = max(k for k in range(1, most + 1) if rows % k == 0)
     return [slice(i, i + size) for i in range(0, rows, size)]
 
 
