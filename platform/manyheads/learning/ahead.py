@@ -2,8 +2,8 @@
 
 Both use one cache folder, so each finds there what the other has compiled, and the first update takes little more than
 half of the time. The second process runs the same update with zeros in place of what regions compute, to see what its
-regions are called with. Regions with gradients take longest, and who finds only the way forth of one in the cache begins
-anew: they are the second process's, and the first update runs them plainly.
+regions are called with. Regions with gradients take longest, and who finds only the way forth of one in the cache
+begins anew: they are the second process's, and the first update runs them plainly.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
-from manyheads.learning.fast import GRAPHS, cache_folder
+from manyheads.learning.fast import GRAPHS, cache_folder, give_back_memory
 from manyheads.world.direct import kind_of
 from manyheads.world.execution import Compiled, Execution, threads
 
@@ -105,6 +105,7 @@ def compiling_ahead(learner: Any, update: str, *args: Any) -> Iterator[None]:
         done.set()
         watcher.join()
         execution.elsewhere = False
+        give_back_memory()  # what ran plainly took more than it will compiled
 
 
 def _packed(learner: Any, update: str, args: Any) -> bytes | None:
