@@ -105,7 +105,8 @@ def compiling_ahead(learner: Any, update: str, *args: Any) -> Iterator[None]:
         done.set()
         watcher.join()
         execution.elsewhere = False
-        give_back_memory()  # what ran plainly took more than it will compiled
+        if says:
+            give_back_memory()  # what ran plainly took more than it will compiled
 
 
 def _packed(learner: Any, update: str, args: Any) -> bytes | None:

@@ -92,7 +92,8 @@ class Compiled(Execution):
 
     def region(self, function: Callable[P, R]) -> Callable[P, R]:
         if function not in self._regions:
-            tracked: Callable[..., Any] = torch.compile(function, fullgraph=True, dynamic=False, options=self.options)
+            plain: Callable[..., Any] = function
+            tracked: Callable[..., Any] = torch.compile(plain, fullgraph=True, dynamic=False, options=self.options)
             direct = Direct(function, self._compile)
 
             def call(*args: Any) -> Any:
@@ -100,7 +101,7 @@ class Compiled(Execution):
                     return direct(*args)
                 if self.elsewhere:
                     self._left = True
-                    return function(*args)  # type: ignore[call-arg]
+                    return plain(*args)
                 with self._tracking:
                     return tracked(*args)
 
