@@ -123,6 +123,20 @@ def test_the_scan_and_its_gradients_in_float64(settings):
     torch.testing.assert_close(fast_gradients, gradients, rtol=1e-9, atol=1e-11)
 
 
+def test_the_scan_in_shorter_products():
+    class Short(Uncompiled):
+        def for_rows(self, module):
+            return self.short(module)
+
+    states, gradients = scanned(Execution(torch.float64))
+    short_states, short_gradients = scanned(Short(torch.bfloat16))
+    for one, other in zip(states, short_states, strict=True):
+        assert (one - other).norm() <= 0.01 * one.norm()
+    for name, gradient in gradients.items():
+        if gradient is not None:
+            assert (gradient - short_gradients[name]).norm() <= 0.05 * gradient.norm(), name
+
+
 def test_the_scan_without_gradients():
     with torch.no_grad():
         world = small_world()

@@ -18,7 +18,7 @@ from manyheads.world.execution import Compiled, Execution
 from manyheads.world.harmony import Harmony
 from manyheads.world.latents import Categorical, normal_kl
 from manyheads.world.model import World
-from manyheads.world.networks import Layer
+from manyheads.world.networks import Convolution, DoublingConvolution, Layer
 from manyheads.world.rssm import Latent
 from manyheads.world.sizes import SIZES, WorldSettings
 
@@ -248,3 +248,13 @@ def test_only_harmonised_worlds_have_weights_to_learn():
     assert harmonised.keys() - fixed.keys() == {f"harmony.s.{name}" for name in ("dyn", "rep", "vector", "image")}
     assert all(torch.equal(tensor, harmonised[name]) for name, tensor in fixed.items())
     assert [*small_world(VECTOR, loss_weights="harmonised").harmony.s] == ["dyn", "rep", "vector"]
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5, 7])
+def test_convolving_doubled_images_before_doubling(kernel):
+    torch.manual_seed(0)
+    conv = DoublingConvolution(3, 2, kernel).double()
+    torch.nn.init.normal_(conv.bias)
+    x = torch.randn(2, 4, 6, 3, dtype=torch.float64)
+    doubled = x.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    torch.testing.assert_close(conv(x), Convolution.forward(conv, doubled))

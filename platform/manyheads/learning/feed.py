@@ -114,7 +114,7 @@ class Feed:
         work, where = self._draw()
         if self._device.type == "cpu":
             return work, where
-        moved: Work = map_tensors(lambda x: x.pin_memory().to(self._device, non_blocking=True), work)
+        moved: Work = map_tensors(lambda x: x.contiguous().pin_memory().to(self._device, non_blocking=True), work)
         return moved, where
 
     def _send(self, at: At, where: Where, update: Update) -> Sent:

@@ -227,9 +227,9 @@ class Learner:
 
     def _beside(self, works: Sequence[Callable[[], Any]]) -> list[Any]:
         """What does not wait for each other: side by side, unless images make the way back much the longest; then all
-        cores go through one after the other."""
+        cores of a CPU go through one after the other."""
         execution = self.world.execution
-        if self.world.decoder.image is not None:
+        if self.world.decoder.image is not None and self.world.device.type == "cpu":
             return Execution.beside(execution, works)
         return execution.beside(works)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,27 +20,30 @@ class Captured(Generic[R]):
     """Calls `function` from a CUDA graph, one for each choice of shapes; source: torch.cuda.CUDAGraph's notes.
 
     The function must not wait for the device, and all its state lies on the device and is changed in place; random
-    numbers come from `generators`. What a call returns holds until the next call, which writes over it.
+    numbers come from `generators`. It always gets the same tensors, which take in what is given. What a call returns
+    holds until the next call, which writes over it.
     """
 
     def __init__(self, function: Callable[..., R], generators: Iterable[torch.Generator]) -> None:
         self._function, self._generators = function, tuple(generators)
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        self._calls: Counter[Shapes] = Counter()
-        self._graphs: dict[Shapes, _Graph[R]] = {}
+        self._calls: dict[Shapes, _Calls[R]] = {}
 
     def __call__(self, *inputs: Any) -> R:
         shapes = tuple((x.shape, x.dtype) for x in tensors(inputs))
-        if shapes not in self._graphs and self._calls[shapes] < WARM_CALLS:
-            self._calls[shapes] += 1
-            return self._aside(inputs)
-        if shapes not in self._graphs:
-            self._graphs[shapes] = self._capture(inputs)
-        graph = self._graphs[shapes]
-        for fixed, given in zip(tensors(graph.inputs), tensors(inputs), strict=True):
+        if shapes not in self._calls:
+            self._calls[shapes] = _Calls(map_tensors(torch.clone, inputs))
+        calls = self._calls[shapes]
+        for fixed, given in zip(tensors(calls.inputs), tensors(inputs), strict=True):
             fixed.copy_(given, non_blocking=True)
-        graph.graph.replay()
-        return graph.outputs
+        if calls.warm < WARM_CALLS:
+            calls.warm += 1
+            return self._aside(calls.inputs)
+        if calls.captured is None:
+            calls.captured = self._capture(calls.inputs)
+        graph, outputs = calls.captured
+        graph.replay()
+        return outputs
 
     def _aside(self, inputs: tuple[Any, ...]) -> R:
         """On the stream that captures, as CUDA asks for."""
@@ -50,22 +53,39 @@ class Captured(Generic[R]):
         torch.cuda.current_stream().wait_stream(self._stream)
         return outputs
 
-    def _capture(self, inputs: tuple[Any, ...]) -> _Graph[R]:
+    def _capture(self, inputs: tuple[Any, ...]) -> tuple[torch.cuda.CUDAGraph, R]:
         """Records the function's kernels without running them."""
-        graph, fixed = torch.cuda.CUDAGraph(), map_tensors(torch.clone, inputs)
+        graph = torch.cuda.CUDAGraph()
         for generator in self._generators:
             graph.register_generator_state(generator)
         with torch.cuda.graph(graph, stream=self._stream):
-            outputs = self._function(*fixed)
-        return _Graph(graph, fixed, outputs)
+            outputs = self._function(*inputs)
+        return graph, outputs
 
 
-class _Graph(NamedTuple, Generic[R]):
-    """A captured call and the memory that it reads and writes."""
+@dataclass
+class _Calls(Generic[R]):
+    """Those of one choice of shapes, and the memory that they read and write."""
 
-    graph: torch.cuda.CUDAGraph
     inputs: tuple[Any, ...]
-    outputs: R
+    warm: int = 0
+    captured: tuple[torch.cuda.CUDAGraph, R] | None = None
+
+
+def on_streams(works: Sequence[Callable[[], R]]) -> list[R]:
+    """Calls the first work as usual, each other one on a stream of its own: the device has them beside each other."""
+    if (warns := getattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch", None)) is not None:
+        warns(False)  # weights that two works train get gradients from two streams, as they may
+    here, made = torch.cuda.current_stream(), []
+    for work in works[1:]:
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side.wait_stream(here)
+        with torch.cuda.stream(side):
+            made.append((side, work()))
+    first = works[0]()
+    for side, _ in made:
+        here.wait_stream(side)
+    return [first, *(other for _, other in made)]
 
 
 def tensors(tree: Any) -> Iterator[Tensor]:

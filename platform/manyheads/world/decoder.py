@@ -14,11 +14,10 @@ from manyheads.world.encoder import VECTOR_LAYERS, smallest_image
 from manyheads.world.networks import (
     MLP,
     BlockLinear,
-    Convolution,
+    DoublingConvolution,
     Layer,
     Linear,
     RMSNorm,
-    upsample,
 )
 from manyheads.world.rssm import Latent
 from manyheads.world.sizes import WorldSettings
@@ -46,11 +45,11 @@ class DecoderStage(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
         super().__init__()
-        self.conv = Convolution(inputs, outputs, kernel)
+        self.conv = DoublingConvolution(inputs, outputs, kernel)
         self.norm = RMSNorm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.silu(self.norm(self.conv(upsample(x)))).to(x.dtype)
+        return F.silu(self.norm(self.conv(x))).to(x.dtype)
 
 
 class ImageDecoder(nn.Module):
@@ -73,7 +72,7 @@ class ImageDecoder(nn.Module):
         depths = [settings.depth * mult for mult in reversed(settings.mults)]
         stages = pairwise(depths)
         self.stages = nn.Sequential(*(DecoderStage(i, o, settings.kernel) for i, o in stages))
-        self.out = Convolution(depths[-1], image[2], settings.kernel)
+        self.out = DoublingConvolution(depths[-1], image[2], settings.kernel)
 
     def forward(self, latent: Latent) -> Tensor:
         height, width, channels = self.shape
@@ -83,7 +82,7 @@ class ImageDecoder(nn.Module):
         deter = deter.permute(0, 2, 3, 1, 4).flatten(-2)
         stoch = self.stoch_to_space(self.stoch_hidden(latent.stoch.flatten(-2).flatten(0, -2)))
         x = F.silu(self.norm(deter + stoch.view(-1, *self.shape)))
-        image: Tensor = self.out(upsample(self.stages(x.to(latent.stoch.dtype))))
+        image: Tensor = self.out(self.stages(x.to(latent.stoch.dtype)))
         return image.reshape(*latent.deter.shape[:-1], *image.shape[1:])
 
 

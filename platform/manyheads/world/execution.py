@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from manyheads.world.captured import Captured
+from manyheads.world.captured import Captured, on_streams
 from manyheads.world.direct import Direct
 
 P = ParamSpec("P")
@@ -25,8 +25,8 @@ M = TypeVar("M", bound=nn.Module)
 class Execution:
     """The plain way: every operation by itself. `Compiled` is the fast one.
 
-    `dtype` is the type of large products; the scan over observed rows, norms, losses, returns and weights stay
-    float32.
+    `dtype` is the type of large products; norms, losses, returns and weights stay float32. So does the scan over
+    observed rows, but for a CUDA device.
     """
 
     compiled = False
@@ -49,6 +49,11 @@ class Execution:
     def short(self, module: M) -> M:
         """What to compute with instead of a module: itself, or a copy of it as it is now, with matrices in the type of
         large products; trains nothing."""
+        return module
+
+    def for_rows(self, module: M) -> M:
+        """What to compute the scan over observed rows with, one small product after the other: a module itself, or as
+        `short` has it."""
         return module
 
     def beside(self, works: Sequence[Callable[[], R]]) -> list[R]:
@@ -125,6 +130,9 @@ class Compiled(Execution):
         torch._foreach_copy_(list(self._short[module].parameters()), list(module.parameters()))
         return self._short[module]  # type: ignore[return-value]
 
+    def for_rows(self, module: M) -> M:
+        return self.short(module) if self._capture else module
+
     def whole(self, function: Callable[P, R], generators: Iterable[torch.Generator]) -> Callable[P, R]:
         if not self._capture:
             return function
@@ -134,9 +142,11 @@ class Compiled(Execution):
 
     def beside(self, works: Sequence[Callable[[], R]]) -> list[R]:
         """In two threads with half of the cores each: small products gain little from more. Regions called here are
-        compiled for so many."""
+        compiled for so many. On a CUDA device in streams."""
         half = torch.get_num_threads() // 2
-        if self._capture or not half or len(works) < 2:
+        if self._capture and len(works) > 1:
+            return on_streams(works)
+        if not half or len(works) < 2:
             return super().beside(works)
         with threads(half):
             if self._compiles:

@@ -23,11 +23,12 @@ def observe(
 ) -> Observed:
     """What `RSSM.observe` gives, with its gradients."""
     with torch.no_grad():
-        rows, weights = prepare(rssm, tokens, action, first, noise)
+        used = execution.for_rows(rssm)
+        rows, weights = prepare(used, tokens, action, first, noise)
         forth = execution.region(steps)
         state, states, products = start, [], []
         for at in groups(first.shape[1], start.deter.numel()):
-            made, state, product = forth(rssm, weights, state, cut(rows, at))
+            made, state, product = forth(used, weights, state, cut(rows, at))
             states.append(made)
             products.append(product)
         deter, stoch = (torch.cat([x[:, None], *later], 1) for x, *later in zip(start, *states, strict=True))
@@ -35,7 +36,7 @@ def observe(
     before, latents = Latent(deter[:, :-1], stoch[:, :-1]), Latent(deter[:, 1:], stoch[:, 1:])
     if torch.is_grad_enabled():
         new = latents.deter.detach()  # what is found leads back here, which must not lead there again
-        back = _Back(execution, rssm, weights, before, new, tokens.detach(), action, rows, products)
+        back = _Back(execution, rssm, used, weights, before, new, tokens.detach(), action, rows, products)
         found = (*latents, posterior)
         *found, posterior = Trained.apply(found, back, tokens, *trained(rssm).values())  # type: ignore[no-untyped-call]
         latents = Latent(*found)
@@ -47,6 +48,8 @@ class _Back(NamedTuple):
 
     execution: Execution
     rssm: RSSM
+    used: RSSM
+    """what the rows were computed with"""
     weights: tuple[Tensor, Tensor]
     before: Latent
     new: Tensor
@@ -62,7 +65,7 @@ class _Back(NamedTuple):
         groups_of_rows = groups(gradients.deter.shape[1], owed.deter.numel())
         for at, products in reversed([*zip(groups_of_rows, self.products, strict=True)]):
             parts = cut(self.before, at), cut(self.rows, at), products, cut(gradients, at)
-            by_products, owed = region(steps_back)(self.rssm, self.weights, *parts, owed)
+            by_products, owed = region(steps_back)(self.used, self.weights, *parts, owed)
             found.append(by_products)
         products = Activated(*(_join(self.products, name) for name in Activated._fields))
         by_products = Products(*(_join(found[::-1], name) for name in Products._fields))

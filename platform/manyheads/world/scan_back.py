@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_map
 
 from manyheads.world.networks import by_block
 from manyheads.world.rssm import RSSM, Latent
-from manyheads.world.scan_forth import Gradients, Products, Row, cut, in_blocks, stacked
+from manyheads.world.scan_forth import Gradients, Products, Row, cut, in_blocks, stacked, times
 
 
 class Activated(NamedTuple):
@@ -57,18 +57,18 @@ def step_back(
     deter = before.deter * row.keep
     (by_raw,) = vjp(lambda raw: rssm.kind.sample(raw, row.noise), products.raw)[1](by_sample)
     by_raw = by_raw + gradient.posterior
-    by_active = by_raw.flatten(-2) @ rssm.posterior_logits.weight
+    by_active = times(by_raw.flatten(-2), rssm.posterior_logits.weight)
     (by_posterior,) = vjp(layer.activate, products.posterior)[1](by_active)
-    by_new = by_new + by_posterior @ layer.linear.weight[:, : deter.shape[-1]]
+    by_new = by_new + times(by_posterior, layer.linear.weight[:, : deter.shape[-1]])
     by_gates, by_deter = vjp(core.gate, products.gates, deter)[1](by_new)
-    by_active = torch.bmm(by_gates.transpose(0, 1), core.block_gates.weight.mT).transpose(0, 1).flatten(-2)
+    by_active = times(by_gates.transpose(0, 1), core.block_gates.weight.mT).transpose(0, 1).flatten(-2)
     (by_hidden,) = vjp(core.activate, products.hidden)[1](by_active)
-    by_own = torch.bmm(in_blocks(by_hidden, for_own), for_own.mT).transpose(0, 1).flatten(-2)
-    by_common = (by_hidden @ for_common.T).chunk(2, -1)
+    by_own = times(in_blocks(by_hidden, for_own), for_own.mT).transpose(0, 1).flatten(-2)
+    by_common = times(by_hidden, for_common.T).chunk(2, -1)
     (by_from_deter,) = vjp(core.from_deter.activate, products.from_deter)[1](by_common[0])
     (by_from_stoch,) = vjp(core.from_stoch.activate, products.from_stoch)[1](by_common[1])
-    by_deter = by_deter + by_own + by_from_deter @ core.from_deter.linear.weight
-    by_stoch = (by_from_stoch @ core.from_stoch.linear.weight).view_as(before.stoch)
+    by_deter = by_deter + by_own + times(by_from_deter, core.from_deter.linear.weight)
+    by_stoch = times(by_from_stoch, core.from_stoch.linear.weight).view_as(before.stoch)
     by_products = Products(by_from_deter, by_from_stoch, by_hidden, by_gates, by_posterior, by_raw)
     return by_products, Latent(by_deter * row.keep, by_stoch * row.keep[..., None])
 

@@ -54,9 +54,9 @@ def prepare(
 ) -> tuple[Row, tuple[Tensor, Tensor]]:
     """All (B, T) rows at once: what they need beside the state; and the two maps of the hidden part."""
     core, dtype = rssm.core, rssm.posterior_logits.weight.dtype
-    keep = 1 - first.to(dtype)[..., None]
+    keep = 1 - first.to(action.dtype)[..., None]
     for_own, for_common = core.hidden_weights(dtype)
-    acted = core.act(action * keep)
+    acted = core.act((action * keep).to(dtype))
     hidden = acted @ for_common[-acted.shape[-1] :] + core.block_hidden.bias
     layer = rssm.posterior_layer.linear
     posterior = tokens.to(dtype) @ layer.weight[:, -tokens.shape[-1] :].T + layer.bias
@@ -89,16 +89,23 @@ def step(rssm: RSSM, weights: tuple[Tensor, Tensor], state: Latent, row: Row) ->
     """`RSSM.observe_step`, given what was prepared."""
     core, layer, (for_own, for_common) = rssm.core, rssm.posterior_layer, weights
     deter, stoch = state.deter * row.keep, (state.stoch * row.keep[..., None]).flatten(-2)
-    from_deter, from_stoch = core.from_deter.linear(deter), core.from_stoch.linear(stoch)
+    from_deter = core.from_deter.linear(deter.to(for_own.dtype))
+    from_stoch = core.from_stoch.linear(stoch.to(for_own.dtype))
     common = torch.cat([core.from_deter.activate(from_deter), core.from_stoch.activate(from_stoch)], -1)
-    own = torch.bmm(in_blocks(deter, for_own), for_own).transpose(0, 1).flatten(-2)
-    hidden = own + common @ for_common + row.hidden
-    gates = core.block_gates(core.activate(hidden).view(len(deter), len(for_own), -1))
+    own = times(in_blocks(deter, for_own), for_own).transpose(0, 1).flatten(-2)
+    hidden = own + times(common, for_common) + row.hidden
+    active = core.activate(hidden).view(len(deter), len(for_own), -1)
+    gates = core.block_gates(active.to(for_own.dtype))
     new = core.gate(gates, deter)
-    posterior = new @ layer.linear.weight[:, : deter.shape[-1]].T + row.posterior
-    raw = rssm.raw(rssm.posterior_logits(layer.activate(posterior)))
+    posterior = times(new, layer.linear.weight[:, : deter.shape[-1]].T) + row.posterior
+    raw = rssm.raw(rssm.posterior_logits(layer.activate(posterior).to(for_own.dtype)))
     sample = rssm.kind.sample(raw, row.noise)
     return Latent(new, sample), Products(from_deter, from_stoch, hidden, gates, posterior, raw)
+
+
+def times(x: Tensor, weight: Tensor) -> Tensor:
+    """Their product, multiplied in the weight's type, of the type of x."""
+    return (x.to(weight.dtype) @ weight).to(x.dtype)
 
 
 def stacked(kind: type[Parts], rows: list[Parts]) -> Parts:

@@ -1,0 +1,162 @@
+"""Where an update's time goes: milliseconds by part, from outside of what is measured."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from abc import abstractmethod
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import ParamSpec, TypeVar
+
+import torch
+from torch import nn
+
+from manyheads.cli.bench.machine import timed
+from manyheads.learning.workload import Bench
+from manyheads.world.captured import Captured
+from manyheads.world.execution import Execution
+
+P = ParamSpec("P")
+R = TypeVar("R")
+M = TypeVar("M", bound=nn.Module)
+
+PARTS = {
+    "forward": "encoder",
+    "steps": "scan, forth",
+    "steps_back": "scan, back",
+    "maps_back": "scan, weights",
+    "_losses": "world losses",
+    "step_into": "imagination",
+    "imagined_step": "imagination",
+    "foresee": "heads, predictions",
+    "policy_with_gradients": "heads, policy",
+    "value_with_gradients": "heads, value",
+    "learn_imagined": "heads, imagined rows",
+    "learn_real": "heads, real rows",
+    "laprop": "optimizer",
+}
+"""which part of an update a region belongs to"""
+
+
+class Watch(Execution):
+    """Runs regions as another execution does, and is told of each."""
+
+    def __init__(self, inner: Execution) -> None:
+        super().__init__(inner.dtype)
+        self.inner, self.compiled = inner, inner.compiled
+
+    @abstractmethod
+    def watched(self, part: str, run: Callable[P, R]) -> Callable[P, R]:
+        """How to call a region of that part."""
+
+    def region(self, function: Callable[P, R]) -> Callable[P, R]:
+        return self.watched(PARTS.get(function.__name__, function.__name__), self.inner.region(function))
+
+    def short(self, module: M) -> M:
+        return self.inner.short(module)
+
+    def steady(self, *kind: object) -> AbstractContextManager[bool]:
+        return self.inner.steady(*kind)
+
+
+class Stopwatch(Watch):
+    """Adds up regions' seconds by part; one part after the other."""
+
+    def __init__(self, inner: Execution) -> None:
+        super().__init__(inner)
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def watched(self, part: str, run: Callable[P, R]) -> Callable[P, R]:
+        def timed(*args: P.args, **kwargs: P.kwargs) -> R:
+            start = time.perf_counter()
+            result = run(*args, **kwargs)
+            self.seconds[part] += time.perf_counter() - start
+            return result
+
+        return timed
+
+
+class GraphWatch(Watch):
+    """Puts events around regions into the captured graph: the device's own clock, nothing else in between."""
+
+    def __init__(self, inner: Execution) -> None:
+        super().__init__(inner)
+        self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
+        self._captured: Captured[object] | None = None
+
+    def watched(self, part: str, run: Callable[P, R]) -> Callable[P, R]:
+        def timed(*args: P.args, **kwargs: P.kwargs) -> R:
+            if not torch.cuda.is_current_stream_capturing():
+                return run(*args, **kwargs)
+            begin, end = _event(), _event()
+            begin.record()
+            result = run(*args, **kwargs)
+            end.record()
+            self._events.append((part, begin, end))
+            return result
+
+        return timed
+
+    def whole(self, function: Callable[P, R], generators: Iterable[torch.Generator]) -> Callable[P, R]:
+        if self._captured is None:
+            self._captured = Captured(self.watched("", function), generators)
+        return self._captured  # type: ignore[return-value]
+
+    def beside(self, works: Sequence[Callable[[], R]]) -> list[R]:
+        return self.inner.beside(works)
+
+    def milliseconds(self) -> dict[str, float]:
+        """By part, of the last update; the whole of it under the empty name."""
+        parts: dict[str, float] = defaultdict(float)
+        for part, begin, end in self._events:
+            parts[part] += begin.elapsed_time(end)
+        return parts
+
+
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True, external=True)  # type: ignore[no-untyped-call]
+
+
+def breakdown(work: Bench, updates: int) -> Mapping[str, float]:
+    """Milliseconds by part, medians; `rest` is what lies in no region.
+
+    On a CPU one part after the other: in an update the heads' policy and value run beside the way back of all else. On
+    a GPU as they run in the captured update, where parts beside each other both count.
+    """
+    before = work.world.execution
+    try:
+        return _of_host(work, updates) if work.world.device.type == "cpu" else _of_device(work, updates)
+    finally:
+        work.world.execution = before
+
+
+def _of_host(work: Bench, updates: int) -> Mapping[str, float]:
+    work.world.execution = watch = Stopwatch(work.world.execution)
+    rows: list[dict[str, float]] = []
+    for _ in range(updates):
+        watch.seconds.clear()
+        started = time.perf_counter()
+        with watch.steady(watch):  # heads one after the other may have to be compiled anew, for all cores
+            total = torch.stack([*work.losses().values()]).sum()
+            forward = time.perf_counter() - started
+            inside = dict(watch.seconds)
+            backward = timed(total.backward)
+        optimizer = timed(lambda: [o.step(o.gradient_norms(), watch.inner) for o in work.learner.optimizers.values()])
+        back = watch.seconds.pop("scan, back", 0.0)
+        rest = forward - sum(inside.values())
+        parts = {"scan, back": back, "backward, rest": backward - back, "optimizer": optimizer, "rest": rest}
+        rows.append({**inside, **parts})
+    return {name: 1000 * statistics.median(row[name] for row in rows) for name in rows[-1]}
+
+
+def _of_device(work: Bench, updates: int) -> Mapping[str, float]:
+    work.world.execution = watch = GraphWatch(work.world.execution)
+    rows: list[dict[str, float]] = []
+    while len(rows) < updates:
+        timed(work.update)
+        if parts := watch.milliseconds():
+            whole = parts.pop("")
+            rows.append({**parts, "rest": whole - sum(parts.values())})
+    return {name: statistics.median(row[name] for row in rows) for name in rows[-1]}
