@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from manyheads.cli import manyheads
-from manyheads.cli.bench.clock import Clock
+from manyheads.cli.bench.clock import Clock, DeviceClock
 from manyheads.cli.bench.training import PARTS
 from manyheads.errors import ManyheadsError
 
@@ -66,6 +66,32 @@ def test_a_part_inside_another_counts_for_itself_alone() -> None:
     assert clock.seconds["outer"] + clock.seconds["inner"] <= sum(clock.seconds.values()) <= whole
     Works().inner()
     assert sum(clock.seconds.values()) <= whole, "nothing is watched any more"
+
+
+def test_a_devices_own_clock_is_read_when_all_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([1.0, 3.0, 10.0, 15.0])
+
+    class Event:
+        def record(self) -> None:
+            self.at = next(times)
+
+        def elapsed_time(self, other: "Event") -> float:
+            return 1000 * (other.at - self.at)
+
+    class Works:
+        def update(self) -> str:
+            return "sent"
+
+    waited: list[bool] = []
+    monkeypatch.setattr("manyheads.cli.bench.clock.device_event", Event)
+    monkeypatch.setattr("torch.cuda.synchronize", lambda: waited.append(True))
+    device = DeviceClock()
+    with device.watching([(Works, "update", "update")]):
+        assert [Works().update(), Works().update()] == ["sent", "sent"]
+    assert not device.seconds
+    device.read()
+    assert waited
+    assert device.seconds["update"] == 2 + 5
 
 
 def test_a_misspelt_setting_of_the_loop_is_said() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fake_experience import INTERFACE, LAYOUT, PICTURED, random_latents, random_rows, recorded
 
 from manyheads.environment.places import Places
@@ -87,6 +88,18 @@ def test_gaussian_latents_are_kept_as_numbers() -> None:
     stoch = np.linspace(-2, 2, 15).reshape(3, 5, 1)
     _, read = layout.decode(layout.encode(np.zeros((3, 2)), stoch))
     assert np.allclose(read, stoch, atol=1e-3)
+
+
+@pytest.mark.parametrize("classes", [1, 4, 300])
+def test_shortened_latents_make_the_same_records(classes: int) -> None:
+    layout, random = LatentLayout(deter=2, groups=5, classes=classes), torch.Generator().manual_seed(0)
+    deter = torch.randn(3, 4, 2, generator=random)
+    stoch = torch.randn(3, 4, 5, classes, generator=random)
+    if classes > 1:
+        stoch = torch.nn.functional.one_hot(stoch.argmax(-1), classes).float()
+    shortened = layout.shorten(deter, stoch)
+    assert [x.shape for x in shortened] == [(3, 4, 2), (3, 4, 5)]
+    assert np.array_equal(layout.encode(*shortened), layout.encode(deter.numpy(), stoch.numpy()))
 
 
 def test_new_rows_are_drawn_once_before_others_are() -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 Records = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
@@ -33,13 +35,20 @@ class LatentLayout:
         stoch = "<f2" if self.continuous else ("<u1" if self.classes <= 256 else "<u2")
         return np.dtype([("deter", "<f2", (self.deter,)), ("stoch", stoch, (self.groups,)), ("valid", "?")])
 
+    def shorten(self, deter: Tensor, stoch: Tensor) -> tuple[Tensor, Tensor]:
+        """What a record keeps of latents (.., D), (.., G, C) one-hot, on their device: half-precision `deter`, and the
+        class of each group (.., G)."""
+        if self.continuous:
+            return deter.half(), stoch[..., 0].half()
+        return deter.half(), stoch.argmax(-1).to(torch.uint8 if self.classes <= 256 else torch.int32)
+
     def encode(self, deter: Any, stoch: Any) -> Records:
-        """Records (..) of latents: deter (.., D), stoch (.., G, C) one-hot; arrays or tensors."""
-        deter, stoch = _array(deter), _array(stoch)
-        records = np.zeros(deter.shape[:-1], self.record)
-        records["deter"] = deter
-        records["stoch"] = stoch[..., 0] if self.continuous else stoch.argmax(-1)
-        records["valid"] = True
+        """Records (..) of latents (.., D), (.., G, C) one-hot, or as `shorten` has them; arrays or tensors."""
+        deter, stoch = (torch.as_tensor(x).detach().cpu() for x in (deter, stoch))
+        if stoch.dim() > deter.dim():
+            deter, stoch = self.shorten(deter, stoch)
+        records = np.empty(deter.shape[:-1], self.record)
+        records["deter"], records["stoch"], records["valid"] = deter.numpy(), stoch.numpy(), True
         return records
 
     def decode(self, records: Records) -> tuple[Floats, Floats]:
@@ -49,7 +58,3 @@ class LatentLayout:
             return deter, records["stoch"].astype(np.float32)[..., None]
         stoch = records["stoch"][..., None] == np.arange(self.classes)
         return deter, (stoch & records["valid"][..., None, None]).astype(np.float32)
-
-
-def _array(value: Any) -> npt.NDArray[Any]:
-    return value.detach().float().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)

@@ -132,7 +132,7 @@ class Replay:
         return gather(chosen, length, self.interface, self.latent, self.instances)
 
     def write_latents(self, where: Where, deter: Any, stoch: Any) -> None:
-        """Stores the latents deter (B, T, D), stoch (B, T, G, C) of the rows of a batch."""
+        """Stores the latents deter (B, T, D), stoch (B, T, G, C) of the rows of a batch, in full or shortened."""
         self._check_writable()
         latents = self.latent.encode(deter, stoch)
         for number, start, own in zip(where.streams.tolist(), where.starts.tolist(), latents, strict=True):

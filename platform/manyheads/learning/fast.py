@@ -6,6 +6,7 @@ import ctypes
 import os
 import shutil
 import sys
+import warnings
 from pathlib import Path
 
 import torch
@@ -26,6 +27,9 @@ OPTIONS = {
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """malloc.h"""
+
+CHATTER = r"\s*(Online softmax is disabled|TensorFloat32 tensor cores)"
+"""what torch's compiler warns of on a GPU, and a user can't mend"""
 
 GRAPHS = 64
 """of a region, at most: one for each shape and kind of head"""
@@ -64,6 +68,7 @@ def accelerate(world: World, settings: TrainingSettings) -> None:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
         torch._dynamo.config.recompile_limit = GRAPHS
         keep_freed_memory()
+        warnings.filterwarnings("ignore", CHATTER)
         world.execution = Compiled(dtype, OPTIONS[world.device.type], capture=world.device.type == "cuda")
 
 

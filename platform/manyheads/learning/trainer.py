@@ -30,7 +30,7 @@ from manyheads.report.progress import Progress
 from manyheads.storage.agent import build_head, load_module
 from manyheads.storage.folder import WorldFolder
 from manyheads.task import Task
-from manyheads.world.model import World
+from manyheads.world.model import Latent, World
 
 METRICS_EVERY = 50
 """updates between two lines of metrics"""
@@ -177,7 +177,8 @@ class Trainer:
     def _learn(self, work: Work) -> Update:
         if work.latents is not None:
             return self.learner.update_heads(work.latents, work.batch.last, work.labels)
-        return self.learner.update(work.batch, work.labels, work.vector_mask, work.image_mask)
+        update = self.learner.update(work.batch, work.labels, work.vector_mask, work.image_mask)
+        return update._replace(latents=Latent(*self.replay.latent.shorten(*update.latents)))
 
     def _update(self, feed: Feed, progress: Progress) -> None:
         with self._patience(progress, "update"):

@@ -13,6 +13,7 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch import nn
 
+from manyheads.cli.bench.clock import device_event
 from manyheads.cli.bench.machine import timed
 from manyheads.learning.workload import Bench
 from manyheads.world.captured import Captured
@@ -57,6 +58,9 @@ class Watch(Execution):
     def short(self, module: M) -> M:
         return self.inner.short(module)
 
+    def for_rows(self, module: M) -> M:
+        return self.inner.for_rows(module)
+
     def steady(self, *kind: object) -> AbstractContextManager[bool]:
         return self.inner.steady(*kind)
 
@@ -90,7 +94,7 @@ class GraphWatch(Watch):
         def timed(*args: P.args, **kwargs: P.kwargs) -> R:
             if not torch.cuda.is_current_stream_capturing():
                 return run(*args, **kwargs)
-            begin, end = _event(), _event()
+            begin, end = device_event(inside_graph=True), device_event(inside_graph=True)
             begin.record()
             result = run(*args, **kwargs)
             end.record()
@@ -113,10 +117,6 @@ class GraphWatch(Watch):
         for part, begin, end in self._events:
             parts[part] += begin.elapsed_time(end)
         return parts
-
-
-def _event() -> torch.cuda.Event:
-    return torch.cuda.Event(enable_timing=True, external=True)  # type: ignore[no-untyped-call]
 
 
 def breakdown(work: Bench, updates: int) -> Mapping[str, float]:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
+
 
 class Clock:
     """Adds up seconds by part.
@@ -53,3 +55,31 @@ class Clock:
                 return function(*args, **kwargs)
 
         return timed
+
+
+class DeviceClock(Clock):
+    """Adds up, by part, the seconds that a CUDA device is at work on what methods leave it to do when they return."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        begin, end = device_event(), device_event()
+        begin.record()
+        yield
+        end.record()
+        self._events.append((name, begin, end))
+
+    def read(self) -> None:
+        """Waits for the device, and takes in what it has done."""
+        torch.cuda.synchronize()
+        for name, begin, end in self._events:
+            self.seconds[name] += begin.elapsed_time(end) / 1000
+        self._events.clear()
+
+
+def device_event(inside_graph: bool = False) -> torch.cuda.Event:
+    """An event that tells the device's time."""
+    return torch.cuda.Event(enable_timing=True, external=inside_graph)  # type: ignore[no-untyped-call]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from manyheads.cli.bench import pictures
-from manyheads.cli.bench.clock import Clock
+from manyheads.cli.bench.clock import Clock, DeviceClock
 from manyheads.cli.bench.machine import device_name, show, timed
 from manyheads.cli.train import records
 from manyheads.experience.replay import Replay
@@ -81,8 +81,8 @@ def loop(workload: str, updates: int, threads: int | None, overrides: tuple[str,
     18 choices) from a made-up environment that costs next to nothing, with the preset `pixels` at world.size=1m.
 
     The learner is `waiting` while no update runs: while the loop acts, steps environments, writes, samples, labels or
-    saves (once, at the end; training saves every five minutes). It is a share of all time that was measured. Replay
-    lies in the system's folder for temporary files (TMPDIR).
+    saves (once, at the end; training saves every five minutes). It is a share of all time that was measured; on a CUDA
+    device by its own clock. Replay lies in the system's folder for temporary files (TMPDIR).
     """
     if threads:
         torch.set_num_threads(threads)
@@ -96,25 +96,28 @@ def loop(workload: str, updates: int, threads: int | None, overrides: tuple[str,
 def measure(task: Task, settings: Settings, updates: int, folder: Path) -> dict[str, Any]:
     """Everything that `bench loop` tells of one workload; steps are rows, `parts_ms` milliseconds for each update.
 
-    A part on a CUDA device ends when what it returns has been read back; what is still running then, as the
-    optimiser's step, counts as the next part's.
+    On a CUDA device `parts_ms` are the host's, whose call of an update returns at once.
     """
     training = settings.training
     trainer = Trainer(WorldFolder.create(folder, settings, records([task])), [task])
     rows_an_update = training.batch * training.length / training.ratio
     begin = training.length * max(training.batch, training.slots) + rows_an_update * WARM_UPDATES
     end = _lock_steps(begin, training.slots) + _lock_steps(updates * rows_an_update, training.slots)
-    clock = Clock()
+    clock, device = Clock(), DeviceClock()
+    on_device = [(Learner, "update", UPDATE)] if training.device == "cuda" else []
     try:
         with Metrics(folder) as metrics, Progress(end, "measuring") as progress:
             trainer.collect_and_learn(_lock_steps(begin, training.slots), progress, metrics)
             steps, before = trainer.steps, trainer.updates
-            with clock.watching(PARTS), clock.part(REST):
+            with clock.watching(PARTS), clock.part(REST), device.watching(on_device):
                 trainer.collect_and_learn(end, progress, metrics)
         acting = {"1 environment": acting_ms(trainer, task, 1), "16 environments": acting_ms(trainer, task, 16)}
     finally:
         trainer.close()
-    seconds = sum(clock.seconds.values())
+    seconds, updating = sum(clock.seconds.values()), clock.seconds[UPDATE]
+    if on_device:
+        device.read()
+        updating = device.seconds[UPDATE]
     done = trainer.updates - before
     parts = sorted(clock.seconds.items(), key=lambda part: -part[1])
     return {
@@ -130,8 +133,8 @@ def measure(task: Task, settings: Settings, updates: int, folder: Path) -> dict[
         "updates": done,
         "steps_per_second": (trainer.steps - steps) / seconds,
         "updates_per_second": done / seconds,
-        "update_ms": 1000 * clock.seconds[UPDATE] / done,
-        "waiting": 1 - clock.seconds[UPDATE] / seconds,
+        "update_ms": 1000 * updating / done,
+        "waiting": 1 - updating / seconds,
         "acting_ms": acting,
         "parts_ms": {name: 1000 * part / done for name, part in parts},
         "shares": {name: part / seconds for name, part in parts},
