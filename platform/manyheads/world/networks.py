@@ -73,8 +73,11 @@ class Convolution(nn.Conv2d):
             nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.conv2d(x.permute(0, 3, 1, 2), self.weight.to(x.dtype), padding=self.padding)
-        return y.permute(0, 2, 3, 1).to(self.bias.dtype) + self.bias
+        return self.product(x).to(self.bias.dtype) + self.bias
+
+    def product(self, x: Tensor) -> Tensor:
+        """Without the bias, of the input's type."""
+        return F.conv2d(x.permute(0, 3, 1, 2), self.weight.to(x.dtype), padding=self.padding).permute(0, 2, 3, 1)
 
 
 class DoublingConvolution(Convolution):
@@ -90,12 +93,12 @@ class DoublingConvolution(Convolution):
         super().__init__(inputs, outputs, kernel)
         self.register_buffer("taps", doubled_taps(kernel), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def product(self, x: Tensor) -> Tensor:
         n, height, width, _ = x.shape
         weight = torch.einsum("asd,bte,oide->aboist", self.taps, self.taps, self.weight).flatten(0, 2)
         y = F.conv2d(x.permute(0, 3, 1, 2), weight.to(x.dtype), padding=self.taps.shape[1] // 2)
         y = y.permute(0, 2, 3, 1).reshape(n, height, width, 2, 2, -1).transpose(2, 3)
-        return y.reshape(n, 2 * height, 2 * width, -1).to(self.bias.dtype) + self.bias
+        return y.reshape(n, 2 * height, 2 * width, -1)
 
 
 def doubled_taps(kernel: int) -> Tensor:
@@ -144,4 +147,7 @@ class MLP(nn.Sequential):
 
 def max_pool(x: Tensor) -> Tensor:
     """Halves (N, H, W, C) images by the maximum of 2 x 2 pixels."""
-    return F.max_pool2d(x.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
+    n, height, width, channels = x.shape
+    x = x.reshape(n, height // 2, 2, width // 2, 2, channels)
+    upper, lower = (torch.maximum(x[:, :, row, :, 0], x[:, :, row, :, 1]) for row in range(2))
+    return torch.maximum(upper, lower)
