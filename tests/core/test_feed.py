@@ -131,6 +131,14 @@ def test_every_batch_is_learned_from_and_kept_once_in_order(ahead):
     assert kinds == ("dldldkldkk" if ahead else "dlk" * 3)
 
 
+def test_what_shares_memory_is_made_whole_before_it_is_pinned(monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda x: x if x.is_contiguous() else pytest.fail("not whole"))
+    work = torch.zeros(3, 1).expand(3, 4)
+    feed = Feed(lambda: (work, None), None, None, torch.device("meta"), ahead=True)
+    moved, _ = feed._fetch()
+    assert (moved.device.type, moved.shape) == ("meta", (3, 4))
+
+
 def test_trees_of_tensors_keep_their_form():
     with deferred_learner() as (_, arguments):
         doubled = map_tensors(lambda x: x + x, arguments)

@@ -74,7 +74,7 @@ def test_written_latents_start_later_windows_and_the_newest_wins() -> None:
     generator = np.random.default_rng(1)
     for _ in range(2):
         deter, stoch = (values.reshape(4, 10, *values.shape[1:]) for values in random_latents(generator, 40))
-        replay.write_latents(where, deter, stoch)
+        replay.write_latents(where, LAYOUT.pack(deter, stoch))
     batch, again = replay.sample(50, 7, online=False)
     for b, start in enumerate(again.starts.tolist()):
         if start:
@@ -86,20 +86,23 @@ def test_written_latents_start_later_windows_and_the_newest_wins() -> None:
 def test_gaussian_latents_are_kept_as_numbers() -> None:
     layout = LatentLayout(deter=2, groups=5, classes=1)
     stoch = np.linspace(-2, 2, 15).reshape(3, 5, 1)
-    _, read = layout.decode(layout.encode(np.zeros((3, 2)), stoch))
+    _, read = layout.decode(layout.encode(layout.pack(np.zeros((3, 2)), stoch)))
     assert np.allclose(read, stoch, atol=1e-3)
 
 
 @pytest.mark.parametrize("classes", [1, 4, 300])
-def test_shortened_latents_make_the_same_records(classes: int) -> None:
+def test_arrays_and_tensors_are_packed_alike(classes: int) -> None:
     layout, random = LatentLayout(deter=2, groups=5, classes=classes), torch.Generator().manual_seed(0)
     deter = torch.randn(3, 4, 2, generator=random)
     stoch = torch.randn(3, 4, 5, classes, generator=random)
     if classes > 1:
         stoch = torch.nn.functional.one_hot(stoch.argmax(-1), classes).float()
-    shortened = layout.shorten(deter, stoch)
-    assert [x.shape for x in shortened] == [(3, 4, 2), (3, 4, 5)]
-    assert np.array_equal(layout.encode(*shortened), layout.encode(deter.numpy(), stoch.numpy()))
+    packed = layout.pack(deter, stoch)
+    assert [x.shape for x in packed] == [(3, 4, 2), (3, 4, 5)]
+    records = layout.encode(packed)
+    assert np.array_equal(records, layout.encode(layout.pack(deter.double().numpy(), stoch.numpy())))
+    for read, made in zip(layout.decode(records), (deter, stoch), strict=True):
+        assert np.allclose(read, made, atol=2e-3)
 
 
 def test_new_rows_are_drawn_once_before_others_are() -> None:
@@ -189,7 +192,7 @@ def test_latents_of_rows_dropped_meanwhile_are_passed_over() -> None:
     kept = 90 - replay.rows
     assert 20 < kept < 40
     deter, stoch = (v.reshape(3, 20, *v.shape[1:]) for v in random_latents(np.random.default_rng(1), 60))
-    replay.write_latents(where, deter, stoch)
+    replay.write_latents(where, LAYOUT.pack(deter, stoch))
     batch, read = replay.sample(100, 5, online=False)
     written = deter.reshape(60, -1)
     for b, start in enumerate(read.starts.tolist()):
@@ -221,7 +224,7 @@ def test_latents_of_an_episode_can_be_recomputed() -> None:
     episode = replay.episodes()[1]
     assert not episode.latents[2].any()
     deter, stoch = random_latents(np.random.default_rng(0), 10)
-    replay.write_latents(episode.where, deter[None], stoch[None])
+    replay.write_latents(episode.where, LAYOUT.pack(deter[None], stoch[None]))
     assert np.array_equal(episode.latents[0], deter)
     assert episode.latents[2].all()
     read = replay.read_latents(episode.where)
@@ -265,11 +268,11 @@ def test_maps_beyond_the_limit_are_opened_again(tmp_path: Path) -> None:
     rows = fill(replay, [replay.open_stream(recorded())], 500)
     for _ in range(5):
         batch, where = replay.sample(8, 10, online=False)
-        replay.write_latents(where, np.ones((8, 10, 3)), np.ones((8, 10, 2, 4)))
+        replay.write_latents(where, LAYOUT.pack(np.ones((8, 10, 3)), np.ones((8, 10, 2, 4))))
         start = int(where.starts[-1])
         assert np.array_equal(batch.vector[-1], np.stack([r.vector[0] for r in rows[start : start + 10]]))
     assert len(replay._pool._maps) == 2
-    replay.write_latents(where, np.full((8, 10, 3), 0.5), np.ones((8, 10, 2, 4)))
+    replay.write_latents(where, LAYOUT.pack(np.full((8, 10, 3), 0.5), np.ones((8, 10, 2, 4))))
     latents = np.concatenate([episode.latents[0] for episode in replay.episodes()])
     assert (latents[where.starts[0] : where.starts[0] + 10] == 0.5).all()
 
@@ -284,7 +287,7 @@ def test_only_one_process_writes_and_readers_change_nothing(tmp_path: Path) -> N
     _, where = reader.sample(4, 10)
     assert reader.rows == 30
     with pytest.raises(ManyheadsError, match="for reading only"):
-        reader.write_latents(where, np.zeros((4, 10, 3)), np.zeros((4, 10, 2, 4)))
+        reader.write_latents(where, LAYOUT.pack(np.zeros((4, 10, 3)), np.zeros((4, 10, 2, 4))))
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 

@@ -155,7 +155,7 @@ def model_writes(replay: Replay, model: Model, where: Any, generator: np.random.
     count = len(where.starts)
     deter, stoch = random_latents(generator, count * where.length)
     deter, stoch = (v.reshape(count, where.length, *v.shape[1:]) for v in (deter, stoch))
-    replay.write_latents(where, deter, stoch)
+    replay.write_latents(where, LAYOUT.pack(deter, stoch))
     for b in range(count):
         for t in range(where.length):
             row = model.rows[int(where.streams[b])][int(where.starts[b]) + t]

@@ -18,7 +18,7 @@ from manyheads.world.execution import Compiled, Execution
 from manyheads.world.harmony import Harmony
 from manyheads.world.latents import Categorical, normal_kl
 from manyheads.world.model import World
-from manyheads.world.networks import Convolution, DoublingConvolution, Layer
+from manyheads.world.networks import Convolution, DoublingConvolution, Layer, max_pool
 from manyheads.world.rssm import Latent
 from manyheads.world.sizes import SIZES, WorldSettings
 
@@ -248,6 +248,14 @@ def test_only_harmonised_worlds_have_weights_to_learn():
     assert harmonised.keys() - fixed.keys() == {f"harmony.s.{name}" for name in ("dyn", "rep", "vector", "image")}
     assert all(torch.equal(tensor, harmonised[name]) for name, tensor in fixed.items())
     assert [*small_world(VECTOR, loss_weights="harmonised").harmony.s] == ["dyn", "rep", "vector"]
+
+
+def test_pooling_shares_the_gradient_of_equal_pixels():
+    x = torch.tensor([[1.0, 5.0, 2.0, 2.0], [4.0, 3.0, 2.0, 2.0]]).view(1, 2, 4, 1).requires_grad_()
+    pooled = max_pool(x)
+    pooled.sum().backward()
+    assert pooled.flatten().tolist() == [5, 2]
+    assert x.grad.view(2, 4).tolist() == [[0, 1, 0.25, 0.25], [0, 0, 0.25, 0.25]]
 
 
 @pytest.mark.parametrize("kernel", [1, 3, 5, 7])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,15 @@ from torch import Tensor
 
 Records = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
+
+
+class Packed(NamedTuple):
+    """Latents as short as replay keeps them."""
+
+    deter: Tensor
+    """(.., D) half precision"""
+    stoch: Tensor
+    """(.., G) the class of each group; gaussian: its number, half precision"""
 
 
 @dataclass(frozen=True)
@@ -35,20 +44,18 @@ class LatentLayout:
         stoch = "<f2" if self.continuous else ("<u1" if self.classes <= 256 else "<u2")
         return np.dtype([("deter", "<f2", (self.deter,)), ("stoch", stoch, (self.groups,)), ("valid", "?")])
 
-    def shorten(self, deter: Tensor, stoch: Tensor) -> tuple[Tensor, Tensor]:
-        """What a record keeps of latents (.., D), (.., G, C) one-hot, on their device: half-precision `deter`, and the
-        class of each group (.., G)."""
+    def pack(self, deter: Any, stoch: Any) -> Packed:
+        """Latents deter (.., D), stoch (.., G, C) one-hot, arrays or tensors, as records keep them; on their device."""
+        deter, stoch = torch.as_tensor(deter).detach(), torch.as_tensor(stoch).detach()
         if self.continuous:
-            return deter.half(), stoch[..., 0].half()
-        return deter.half(), stoch.argmax(-1).to(torch.uint8 if self.classes <= 256 else torch.int32)
+            return Packed(deter.half(), stoch[..., 0].half())
+        return Packed(deter.half(), stoch.argmax(-1).to(torch.uint8 if self.classes <= 256 else torch.int32))
 
-    def encode(self, deter: Any, stoch: Any) -> Records:
-        """Records (..) of latents (.., D), (.., G, C) one-hot, or as `shorten` has them; arrays or tensors."""
-        deter, stoch = (torch.as_tensor(x).detach().cpu() for x in (deter, stoch))
-        if stoch.dim() > deter.dim():
-            deter, stoch = self.shorten(deter, stoch)
-        records = np.empty(deter.shape[:-1], self.record)
-        records["deter"], records["stoch"], records["valid"] = deter.numpy(), stoch.numpy(), True
+    def encode(self, latents: Packed) -> Records:
+        """Records (..) of latents."""
+        records = np.empty(latents.deter.shape[:-1], self.record)
+        records["deter"], records["stoch"] = (part.cpu().numpy() for part in latents)
+        records["valid"] = True
         return records
 
     def decode(self, records: Records) -> tuple[Floats, Floats]:

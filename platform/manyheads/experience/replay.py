@@ -15,7 +15,7 @@ from manyheads.experience.batch import Batch, Where
 from manyheads.experience.chunk import MapPool, Rows
 from manyheads.experience.episode import Episode
 from manyheads.experience.folder import check_head, claim, stream_folders
-from manyheads.experience.latents import Floats, LatentLayout
+from manyheads.experience.latents import Floats, LatentLayout, Packed
 from manyheads.experience.stream import Recorded, Stream, read_sidecar
 from manyheads.experience.windows import Window, draw, gather, shares
 
@@ -91,7 +91,7 @@ class Replay:
         """
         self._check_writable()
         self._check(rows, len(streams))
-        latents = None if deter is None else self.latent.encode(deter, stoch)
+        latents = None if deter is None else self.latent.encode(self.latent.pack(deter, stoch))
         for i, number in enumerate(streams):
             stream = self._streams[number]
             latent = None if latents is None else latents[i]
@@ -131,11 +131,11 @@ class Replay:
             )
         return gather(chosen, length, self.interface, self.latent, self.instances)
 
-    def write_latents(self, where: Where, deter: Any, stoch: Any) -> None:
-        """Stores the latents deter (B, T, D), stoch (B, T, G, C) of the rows of a batch, in full or shortened."""
+    def write_latents(self, where: Where, latents: Packed) -> None:
+        """Stores the latents deter (B, T, D), stoch (B, T, G) of the rows of a batch; `latent.pack` makes them."""
         self._check_writable()
-        latents = self.latent.encode(deter, stoch)
-        for number, start, own in zip(where.streams.tolist(), where.starts.tolist(), latents, strict=True):
+        records = self.latent.encode(latents)
+        for number, start, own in zip(where.streams.tolist(), where.starts.tolist(), records, strict=True):
             if number in self._streams:
                 self._streams[number].write_latents(start, own)
 

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from manyheads.world.model import Latent, World
 
 Loss = Tensor | Callable[[], Tensor]
-"""a scalar, or a function that gives it, which may run in another thread while others are traced back: its graph shares
-nothing with theirs or with the batch, it draws no random numbers, and it writes nothing that they read"""
+"""a scalar, or a function that gives it, which may run in another thread, or stream of a GPU, while others are traced
+back: its graph shares nothing with theirs or with the batch, it draws no random numbers, and it writes nothing that
+they read"""
 
 
 def found_now(loss: Loss) -> Tensor:
@@ -49,7 +50,10 @@ class HeadBatch(NamedTuple):
 
 
 class Head(nn.Module, ABC):
-    """One task's learner on the latent state; see `actor_critic` for the standard one."""
+    """One task's learner on the latent state; see `actor_critic` for the standard one.
+
+    On a GPU whole updates are captured and repeated: what changes is kept in tensors, in place, and none is read.
+    """
 
     @abstractmethod
     def act(self, latent: Latent, generator: torch.Generator | None = None) -> Tensor:
@@ -58,7 +62,7 @@ class Head(nn.Module, ABC):
     @property
     def independent(self) -> bool:
         """Whether `losses` changes nothing but this head, so that other heads' may be found at the same time in another
-        thread."""
+        thread, or stream of a GPU."""
         return False
 
     @abstractmethod

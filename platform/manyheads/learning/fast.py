@@ -28,8 +28,8 @@ OPTIONS = {
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """malloc.h"""
 
-CHATTER = r"\s*(Online softmax is disabled|TensorFloat32 tensor cores)"
-"""what torch's compiler warns of on a GPU, and a user can't mend"""
+CHATTER = r"\s*(Online softmax is disabled|TensorFloat32 tensor cores|The AccumulateGrad node's stream)"
+"""what torch warns of on a GPU and is meant so: float32 is exact, and two streams may train the same weights"""
 
 GRAPHS = 64
 """of a region, at most: one for each shape and kind of head"""

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from manyheads.environment.places import Places
 from manyheads.experience.batch import Batch, Where
+from manyheads.experience.latents import Packed
 from manyheads.experience.replay import Replay
 from manyheads.learning.labels import Labeller
-from manyheads.learning.learner import HeadLabels, Update
+from manyheads.learning.learner import HeadLabels, Numbers
 from manyheads.world.captured import map_tensors
 from manyheads.world.model import Latent
 
@@ -52,6 +53,14 @@ class Draw:
         return Work(batch, labels, vector[batch.instance], image[batch.instance], latents), where
 
 
+class Learned(NamedTuple):
+    """What is kept of an update."""
+
+    numbers: Numbers
+    latents: Packed | None
+    """(B, T) posterior states before it; None on a frozen world"""
+
+
 class At(NamedTuple):
     """When an update was made."""
 
@@ -64,7 +73,7 @@ class Sent(NamedTuple):
 
     at: At
     where: Where
-    update: Update
+    learned: Learned
     arrived: torch.cuda.Event | None
 
 
@@ -78,8 +87,8 @@ class Feed:
     def __init__(
         self,
         draw: Callable[[], tuple[Work, Where]],
-        learn: Callable[[Work], Update],
-        keep: Callable[[At, Where, Update], None],
+        learn: Callable[[Work], Learned],
+        keep: Callable[[At, Where, Learned], None],
         device: torch.device,
         ahead: bool,
     ) -> None:
@@ -108,7 +117,7 @@ class Feed:
         if sent is not None:
             if sent.arrived is not None:
                 sent.arrived.synchronize()
-            self._keep(sent.at, sent.where, sent.update)
+            self._keep(sent.at, sent.where, sent.learned)
 
     def _fetch(self) -> tuple[Work, Where]:
         work, where = self._draw()
@@ -117,10 +126,10 @@ class Feed:
         moved: Work = map_tensors(lambda x: x.contiguous().pin_memory().to(self._device, non_blocking=True), work)
         return moved, where
 
-    def _send(self, at: At, where: Where, update: Update) -> Sent:
+    def _send(self, at: At, where: Where, learned: Learned) -> Sent:
         if self._device.type == "cpu":
-            return Sent(at, where, update, None)
-        held: Update = map_tensors(_to_pinned, update)
+            return Sent(at, where, learned, None)
+        held: Learned = map_tensors(_to_pinned, learned)
         arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
         arrived.record()
         return Sent(at, where, held, arrived)

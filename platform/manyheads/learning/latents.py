@@ -31,7 +31,8 @@ def refresh(world: World, replay: Replay, seed: int) -> int:
         stoch = np.concatenate([part.stoch.cpu().numpy() for part in parts], 1)
         for index, episode in enumerate(group):
             rows = len(episode)
-            replay.write_latents(episode.where, deter[index : index + 1, :rows], stoch[index : index + 1, :rows])
+            own = replay.latent.pack(deter[index : index + 1, :rows], stoch[index : index + 1, :rows])
+            replay.write_latents(episode.where, own)
     return sum(map(len, episodes))
 
 

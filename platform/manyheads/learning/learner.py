@@ -62,8 +62,8 @@ class Update(NamedTuple):
 
     numbers: Numbers
     """`world/dyn`, `TASK/policy`, ...: losses as they were minimised, and each head's own numbers"""
-    latents: Latent
-    """(B, T) posterior states before the update, cut off from the graph"""
+    latents: Latent | None
+    """(B, T) posterior states before the update, cut off from the graph; None on a frozen world"""
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -174,8 +174,7 @@ class Learner:
         return Update(self._descend(losses), latents.detach())
 
     def _update_heads(self, latents: Latent, last: Tensor, labels: Mapping[str, HeadLabels]) -> Update:
-        latents = latents.detach()
-        return Update(self._descend(self._head_losses(latents, last, labels)), latents)
+        return Update(self._descend(self._head_losses(latents.detach(), last, labels)), None)
 
     def _head_losses(self, latents: Latent, last: Tensor, labels: Mapping[str, HeadLabels]) -> dict[str, Loss]:
         def of(name: str) -> dict[str, Loss]:

@@ -19,10 +19,10 @@ from manyheads.experience.collector import Collector, Finished
 from manyheads.experience.replay import Replay
 from manyheads.experience.simulators import Slot
 from manyheads.learning.fast import accelerate, check_device
-from manyheads.learning.feed import At, Draw, Feed, Work
+from manyheads.learning.feed import At, Draw, Feed, Learned, Work
 from manyheads.learning.labels import Labeller
 from manyheads.learning.latents import refresh
-from manyheads.learning.learner import Learner, Update
+from manyheads.learning.learner import Learner
 from manyheads.learning.policies import Policies
 from manyheads.learning.stop import StopRequest
 from manyheads.report.metrics import Metrics
@@ -30,7 +30,7 @@ from manyheads.report.progress import Progress
 from manyheads.storage.agent import build_head, load_module
 from manyheads.storage.folder import WorldFolder
 from manyheads.task import Task
-from manyheads.world.model import Latent, World
+from manyheads.world.model import World
 
 METRICS_EVERY = 50
 """updates between two lines of metrics"""
@@ -163,22 +163,24 @@ class Trainer:
         labellers = {task.name: Labeller(task, self.replay.instances) for task in self.tasks}
         draw = Draw(self.replay, self.folder.interface, labellers, (training.batch, training.length), self.frozen)
 
-        def keep(at: At, where: Where, update: Update) -> None:
+        def keep(at: At, where: Where, learned: Learned) -> None:
             if self.learner.deferred:
-                update.numbers.refuse_what_is_not_finite("the last checkpoint stands, and this run's command goes on")
-            if not self.frozen:
-                self.replay.write_latents(where, update.latents.deter, update.latents.stoch)
+                learned.numbers.refuse_what_is_not_finite("the last checkpoint stands, and this run's command goes on")
+            if learned.latents is not None:
+                self.replay.write_latents(where, learned.latents)
             if at.updates % METRICS_EVERY == 0:
-                metrics.write(at.steps, at.updates, update.metrics)
+                metrics.write(at.steps, at.updates, learned.numbers.read())
 
         self._feed = Feed(draw, self._learn, keep, device, ahead=self.learner.deferred)
         return self._feed
 
-    def _learn(self, work: Work) -> Update:
+    def _learn(self, work: Work) -> Learned:
         if work.latents is not None:
-            return self.learner.update_heads(work.latents, work.batch.last, work.labels)
-        update = self.learner.update(work.batch, work.labels, work.vector_mask, work.image_mask)
-        return update._replace(latents=Latent(*self.replay.latent.shorten(*update.latents)))
+            update = self.learner.update_heads(work.latents, work.batch.last, work.labels)
+        else:
+            update = self.learner.update(work.batch, work.labels, work.vector_mask, work.image_mask)
+        packed = None if update.latents is None else self.replay.latent.pack(*update.latents)
+        return Learned(update.numbers, packed)
 
     def _update(self, feed: Feed, progress: Progress) -> None:
         with self._patience(progress, "update"):

@@ -9,6 +9,8 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
+from manyheads.errors import ManyheadsError
+
 R = TypeVar("R")
 Shapes = tuple[tuple[torch.Size, torch.dtype], ...]
 
@@ -58,8 +60,15 @@ class Captured(Generic[R]):
         graph = torch.cuda.CUDAGraph()
         for generator in self._generators:
             graph.register_generator_state(generator)
-        with torch.cuda.graph(graph, stream=self._stream):
-            outputs = self._function(*inputs)
+        try:
+            with torch.cuda.graph(graph, stream=self._stream):
+                outputs = self._function(*inputs)
+        except RuntimeError as error:
+            raise ManyheadsError(
+                f"An update can't be captured as one graph of the device: {str(error).splitlines()[0]}. Does a head "
+                "read numbers, or make tensors on the CPU, in its losses, metrics or after_update? It must not; "
+                "--set training.compile=false runs without a graph, several times slower."
+            ) from error
         return graph, outputs
 
 
@@ -74,8 +83,6 @@ class _Calls(Generic[R]):
 
 def on_streams(works: Sequence[Callable[[], R]]) -> list[R]:
     """Calls the first work as usual, each other one on a stream of its own: the device has them beside each other."""
-    if (warns := getattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch", None)) is not None:
-        warns(False)  # weights that two works train get gradients from two streams, as they may
     here, made = torch.cuda.current_stream(), []
     for work in works[1:]:
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]

@@ -84,7 +84,7 @@ class DoublingConvolution(Convolution):
     """A convolution over (N, H, W, C) images that are doubled first, by repeating pixels: (N, 2 H, 2 W, C').
 
     It is computed before doubling: rows of the kernel that fall on copies of one row are added up first, some for even
-    and some for odd rows of the result, and columns likewise. So 9 products a pixel and channel do for 25.
+    and some for odd rows of the result, and columns likewise. With a kernel of 5, nine products do for 25.
     """
 
     taps: Tensor
@@ -102,7 +102,7 @@ class DoublingConvolution(Convolution):
 
 
 def doubled_taps(kernel: int) -> Tensor:
-    """(2, reach, kernel): 1 where that row of a kernel falls on that row before doubling, for even and odd results."""
+    """(2, rows, kernel): 1 where that row of a kernel falls on that row before doubling, for even and odd results."""
     reach = (kernel // 2 + 1) // 2
     taps = torch.zeros(2, 2 * reach + 1, kernel)
     for odd in range(2):
@@ -146,7 +146,10 @@ class MLP(nn.Sequential):
 
 
 def max_pool(x: Tensor) -> Tensor:
-    """Halves (N, H, W, C) images by the maximum of 2 x 2 pixels."""
+    """Halves (N, H, W, C) images by the maximum of 2 x 2 pixels; equal ones share its gradient.
+
+    Elementwise, for a compiler makes `max_pool2d`'s way back a search by index.
+    """
     n, height, width, channels = x.shape
     x = x.reshape(n, height // 2, 2, width // 2, 2, channels)
     upper, lower = (torch.maximum(x[:, :, row, :, 0], x[:, :, row, :, 1]) for row in range(2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -41,7 +41,7 @@ PARTS = {
 """which part of an update a region belongs to"""
 
 
-class Watch(Execution):
+class Watch(Execution, ABC):
     """Runs regions as another execution does, and is told of each."""
 
     def __init__(self, inner: Execution) -> None:
@@ -73,13 +73,13 @@ class Stopwatch(Watch):
         self.seconds: dict[str, float] = defaultdict(float)
 
     def watched(self, part: str, run: Callable[P, R]) -> Callable[P, R]:
-        def timed(*args: P.args, **kwargs: P.kwargs) -> R:
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
             start = time.perf_counter()
             result = run(*args, **kwargs)
             self.seconds[part] += time.perf_counter() - start
             return result
 
-        return timed
+        return call
 
 
 class GraphWatch(Watch):
@@ -91,7 +91,7 @@ class GraphWatch(Watch):
         self._captured: Captured[object] | None = None
 
     def watched(self, part: str, run: Callable[P, R]) -> Callable[P, R]:
-        def timed(*args: P.args, **kwargs: P.kwargs) -> R:
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
             if not torch.cuda.is_current_stream_capturing():
                 return run(*args, **kwargs)
             begin, end = device_event(inside_graph=True), device_event(inside_graph=True)
@@ -101,7 +101,7 @@ class GraphWatch(Watch):
             self._events.append((part, begin, end))
             return result
 
-        return timed
+        return call
 
     def whole(self, function: Callable[P, R], generators: Iterable[torch.Generator]) -> Callable[P, R]:
         if self._captured is None:
@@ -123,11 +123,13 @@ def breakdown(work: Bench, updates: int) -> Mapping[str, float]:
     """Milliseconds by part, medians; `rest` is what lies in no region.
 
     On a CPU one part after the other: in an update the heads' policy and value run beside the way back of all else. On
-    a GPU as they run in the captured update, where parts beside each other both count.
+    a GPU as they run in the captured update, where parts beside each other both count; nothing where none is captured.
     """
     before = work.world.execution
     try:
-        return _of_host(work, updates) if work.world.device.type == "cpu" else _of_device(work, updates)
+        if work.world.device.type == "cpu":
+            return _of_host(work, updates)
+        return _of_device(work, updates) if before.compiled else {}
     finally:
         work.world.execution = before
 

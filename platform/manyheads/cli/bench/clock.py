@@ -58,7 +58,10 @@ class Clock:
 
 
 class DeviceClock(Clock):
-    """Adds up, by part, the seconds that a CUDA device is at work on what methods leave it to do when they return."""
+    """Adds up, by part, the seconds in which a CUDA device does what methods ask it for, from their call on.
+
+    Methods return before it has done so. What runs inside another part counts for both.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -47,7 +47,7 @@ def forget_peak_memory(device: str, process: int | Literal["self"] = "self") -> 
 def peak_memory_mb(device: str, process: int | Literal["self"] = "self") -> float | None:
     """The device's, or on a CPU the process's, largest memory; None where the system does not say."""
     if device == "cuda":
-        return torch.cuda.max_memory_allocated() / 1e6
+        return torch.cuda.max_memory_reserved() / 1e6  # with the pools of captured graphs
     status = Path(f"/proc/{process}/status")
     if not status.exists():
         return None
