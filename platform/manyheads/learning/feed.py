@@ -13,7 +13,8 @@ from manyheads.experience.batch import Batch, Where
 from manyheads.experience.latents import Packed
 from manyheads.experience.replay import Replay
 from manyheads.learning.labels import Labeller
-from manyheads.learning.learner import HeadLabels, Numbers
+from manyheads.learning.learner import HeadLabels
+from manyheads.learning.numbers import Numbers
 from manyheads.world.captured import map_tensors
 from manyheads.world.model import Latent
 

@@ -15,6 +15,7 @@ from manyheads.errors import ManyheadsError
 from manyheads.experience.batch import Batch
 from manyheads.heads.contract import Head, HeadBatch, Loss, found_now
 from manyheads.learning.ahead import compiling_ahead
+from manyheads.learning.numbers import Numbers
 from manyheads.learning.optimizer import LaProp, OptimizerSettings
 from manyheads.world.execution import Execution
 from manyheads.world.model import Latent, World
@@ -33,28 +34,6 @@ class HeadLabels(NamedTuple):
     """(B, T) bool: the simulator's terminal or the task's own"""
     owned: Tensor
     """(B, T) bool: rows on which the labels hold"""
-
-
-class Numbers(NamedTuple):
-    """Numbers by name, on the device until they are read."""
-
-    names: tuple[str, ...]
-    refusable: int
-    """how many of the first ones must be finite"""
-    values: Tensor
-
-    def read(self) -> dict[str, float]:
-        """All of them; waits for the device."""
-        return dict(zip(self.names, self.values.tolist(), strict=True))
-
-    def refuse_what_is_not_finite(self, weights: str) -> None:
-        """Raises ManyheadsError that names a loss or gradient which is not finite, and says how the weights are."""
-        for name, number in list(self.read().items())[: self.refusable]:
-            if number - number != 0:
-                raise ManyheadsError(
-                    f"{name} became {number}; {weights}. Look for NaN or huge values in observations or rewards; "
-                    "a lower optimizer.rate may help."
-                )
 
 
 class Update(NamedTuple):
