@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import nn
@@ -16,7 +16,6 @@ from torch import nn
 from manyheads.cli.bench.clock import device_event
 from manyheads.cli.bench.machine import timed
 from manyheads.learning.workload import Bench
-from manyheads.world.captured import Captured
 from manyheads.world.execution import Execution
 
 P = ParamSpec("P")
@@ -88,7 +87,7 @@ class GraphWatch(Watch):
     def __init__(self, inner: Execution) -> None:
         super().__init__(inner)
         self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
-        self._captured: Captured[object] | None = None
+        self._whole: Callable[..., Any] | None = None
 
     def watched(self, part: str, run: Callable[P, R]) -> Callable[P, R]:
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -104,9 +103,8 @@ class GraphWatch(Watch):
         return call
 
     def whole(self, function: Callable[P, R], generators: Iterable[torch.Generator]) -> Callable[P, R]:
-        if self._captured is None:
-            self._captured = Captured(self.watched("", function), generators)
-        return self._captured  # type: ignore[return-value]
+        self._whole = self._whole or self.watched("", function)  # one function, that it be captured once
+        return self.inner.whole(self._whole, generators)
 
     def beside(self, works: Sequence[Callable[[], R]]) -> list[R]:
         return self.inner.beside(works)
