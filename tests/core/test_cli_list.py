@@ -118,7 +118,8 @@ def test_output_into_a_closed_pipe_is_no_traceback() -> None:
 def test_doctor_looks_at_everything() -> None:
     result = CliRunner().invoke(manyheads, ["doctor", "--json"])
     checks = {check["what"]: check for check in json.loads(result.stdout)}
-    assert {"python", "torch", "cores", "memory", "disk", "compiler", "rendering", "video"} <= checks.keys()
+    looked_at = {"python", "torch", "cores", "memory", "disk", "compiler", "precision", "rendering", "video"}
+    assert looked_at <= checks.keys()
     assert result.exit_code == (1 if any(check["state"] == "missing" for check in checks.values()) else 0)
 
 

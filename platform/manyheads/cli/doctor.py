@@ -44,7 +44,8 @@ def doctor(as_json: bool) -> None:
 
     Exit code 1 where something is missing that the platform needs.
     """
-    checks = [*versions(), *machine(), compiler(), accelerator(), rendering(), video(), *extras(), *plugins()]
+    computing = [compiler(), accelerator(), precision()]
+    checks = [*versions(), *machine(), *computing, rendering(), video(), *extras(), *plugins()]
     if as_json:
         click.echo(json.dumps([asdict(check) for check in checks], indent=1))
     else:
@@ -103,6 +104,17 @@ def accelerator() -> Check:
     if torch.cuda.is_available():
         return Check("accelerator", "ok", torch.cuda.get_device_name())
     return Check("accelerator", "optional", "none; everything runs on the CPU")
+
+
+def precision() -> Check:
+    """What large products are computed in where `training.precision` is auto."""
+    import torch
+
+    from manyheads.learning.precision import multiplies_bfloat16
+
+    if multiplies_bfloat16("cuda" if torch.cuda.is_available() else "cpu"):
+        return Check("precision", "ok", "bfloat16 in large products")
+    return Check("precision", "optional", "float32; no instructions for bfloat16, so updates take longer")
 
 
 def rendering() -> Check:

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from manyheads.errors import ManyheadsError
+from manyheads.learning.precision import multiplies_bfloat16, product_type
 from manyheads.learning.settings import TrainingSettings
 from manyheads.world.execution import Compiled, Execution
 from manyheads.world.model import World
@@ -31,10 +32,14 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 CHATTER = r"\s*(Online softmax is disabled|TensorFloat32 tensor cores|The AccumulateGrad node's stream)"
 """what torch warns of on a GPU and is meant so: float32 is exact, and two streams may train the same weights"""
 
+SLOW = (
+    "training.precision is bfloat16, but this machine has no instructions for products in bfloat16: they take hundreds "
+    "of times as long as float32's. Set it to auto (`--set training.precision=auto`, or in an existing world's "
+    "world.yaml)."
+)
+
 GRAPHS = 64
 """of a region, at most: one for each shape and kind of head"""
-
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def check_device(settings: TrainingSettings) -> None:
@@ -48,7 +53,9 @@ def check_device(settings: TrainingSettings) -> None:
 
 def accelerate(world: World, settings: TrainingSettings) -> None:
     """Lets a world, and the heads trained on it, run as the settings say; the plain path is the definition."""
-    dtype = PRECISIONS[settings.precision]
+    dtype = product_type(settings.precision, world.device.type)
+    if dtype is torch.bfloat16 and not multiplies_bfloat16(world.device.type):
+        print(SLOW, file=sys.stderr)
     if not settings.compile:
         world.execution = Execution(dtype)
     elif world.device.type == "cpu" and not compiler():

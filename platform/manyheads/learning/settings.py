@@ -15,6 +15,8 @@ from manyheads.learning.optimizer import OptimizerSettings
 from manyheads.registry import registry
 from manyheads.world.sizes import WorldSettings
 
+Precision = Literal["auto", "float32", "bfloat16"]
+
 
 class TrainingSettings(BaseModel):
     """The loop: how much is collected, replayed and kept."""
@@ -30,7 +32,9 @@ class TrainingSettings(BaseModel):
     capacity_bytes: int | None = Field(None, ge=1_000_000, description="bytes kept in replay")
     checkpoint_minutes: float = Field(5.0, gt=0)
     device: Literal["cpu", "cuda"] = "cpu"
-    precision: Literal["float32", "bfloat16"] = Field("bfloat16", description="of large products; weights are float32")
+    precision: Precision = Field(
+        "auto", description="of large products; auto: bfloat16 where the device has instructions for it, else float32"
+    )
     compile: bool = Field(True, description="the parts of an update, which takes a minute once")
 
 

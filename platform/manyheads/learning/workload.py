@@ -15,7 +15,7 @@ from manyheads.heads.actor_critic import ActorCritic, HeadSettings
 from manyheads.learning.fast import accelerate
 from manyheads.learning.learner import HeadLabels, Learner
 from manyheads.learning.optimizer import OptimizerSettings
-from manyheads.learning.settings import TrainingSettings
+from manyheads.learning.settings import Precision, TrainingSettings
 from manyheads.world.model import World
 from manyheads.world.sizes import Size, WorldSettings
 
@@ -57,7 +57,7 @@ class Bench:
         self,
         workload: Workload,
         device: Literal["cpu", "cuda"] = "cpu",
-        precision: Literal["float32", "bfloat16"] = "bfloat16",
+        precision: Precision = "auto",
         fast: bool = True,
         seed: int = 0,
     ) -> None:

@@ -29,9 +29,9 @@ def device_name(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
 
 
-def gemm_gflops(device: str, size: int = 2048) -> float:
-    """What this machine reaches in bfloat16 matrix products, in 1e9 operations a second."""
-    a = torch.randn(size, size, dtype=torch.bfloat16, device=device)
+def gemm_gflops(device: str, dtype: torch.dtype, size: int = 2048) -> float:
+    """What this machine reaches in matrix products of a type, in 1e9 operations a second."""
+    a = torch.randn(size, size, dtype=dtype, device=device)
     best = min(timed(lambda: (a @ a).sum().item()) for _ in range(12))
     return 2 * size**3 / best / 1e9
 

@@ -64,11 +64,13 @@ def measure(workload: Workload, device: Literal["cpu", "cuda"], fast: bool, roun
     times = [timed(work.update) for _ in range(rounds)]
     peak = peak_memory_mb(device)
     median = statistics.median(times)
-    rate, gflop = gemm_gflops(device), count_gflop(workload, device)
+    dtype = work.world.execution.dtype
+    rate, gflop = gemm_gflops(device, dtype), count_gflop(workload, device)
     return {
         "device": device_name(device),
         "threads": torch.get_num_threads(),
         "compiled": work.world.execution.compiled,
+        "precision": str(dtype).removeprefix("torch."),
         "median_ms": 1000 * median,
         "fastest_ms": 1000 * min(times),
         "slowest_ms": 1000 * max(times),
