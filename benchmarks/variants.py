@@ -34,6 +34,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "dreamerv3": (),
     "gaussian": ("world.latent=gaussian",),
     "absolute": ("world.reconstruction=absolute",),
+    "standardised": ("world.vectors=standardised",),
     "dynamics": ("heads.actor_critic.policy_gradient=dynamics",),
     "harmonised": ("world.loss_weights=harmonised",),
     "separate": ("heads.actor_critic.gradients_into_world=false",),

@@ -150,7 +150,10 @@ class Learner:
         self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor
     ) -> Update:
         losses, latents = self._losses(batch, labels, vector_mask, image_mask)
-        return Update(self._descend(losses), latents.detach())
+        numbers = self._descend(losses)
+        if self.train_world:
+            self.world.take_in(batch.vector, vector_mask)
+        return Update(numbers, latents.detach())
 
     def _update_heads(self, latents: Latent, last: Tensor, labels: Mapping[str, HeadLabels]) -> Update:
         return Update(self._descend(self._head_losses(latents.detach(), last, labels)), None)

@@ -49,7 +49,7 @@ class Encoder(nn.Module):
             self.size += height * width * channels
 
     def forward(self, image: Tensor | None, vector: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """image (..., H, W, C) uint8, vector (..., V) in natural units; computed in `dtype`."""
+        """image (..., H, W, C) uint8, vector (..., V) before symlog; computed in `dtype`."""
         tokens = []
         if self.vector is not None:
             tokens.append(self.vector(symlog(vector).to(dtype)))

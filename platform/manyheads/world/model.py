@@ -15,6 +15,7 @@ from manyheads.world.execution import Execution
 from manyheads.world.harmony import Harmony
 from manyheads.world.rssm import RSSM, Latent, Observed
 from manyheads.world.sizes import WorldSettings
+from manyheads.world.standard import Standard
 
 __all__ = ["Latent", "Observed", "World"]
 
@@ -35,6 +36,7 @@ class World(nn.Module):
         self.rssm = RSSM(settings, interface.action_size, self.encoder.size)
         self.decoder = Decoder(interface, settings)
         self.harmony = Harmony(self.terms) if settings.loss_weights == "harmonised" else None
+        self.standard = Standard(len(interface.vector)) if settings.vectors == "standardised" else None
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -67,7 +69,8 @@ class World(nn.Module):
         noise: Tensor,
     ) -> Observed:
         """Posterior states of (B, T) rows; `start` is the state before row 0, noise is (B, T, G)."""
-        tokens = self.execution.region(Encoder.forward)(self.encoder, image, vector, self.execution.dtype)
+        seen = self._seen(vector)
+        tokens = self.execution.region(Encoder.forward)(self.encoder, image, seen, self.execution.dtype)
         if self.execution.compiled:
             return scan.observe(self.rssm, self.execution, start, tokens, previous_action, first, noise)
         return self.rssm.observe(start, tokens.to(start.deter.dtype), previous_action, first, noise)
@@ -85,7 +88,7 @@ class World(nn.Module):
         Sequence b is reconstructed only in the places that its instance has: vector_mask (B, V), image_mask
         (B,).
         """
-        arguments = (observed, image, vector, vector_mask, image_mask)
+        arguments = (observed, image, self._seen(vector), vector_mask, image_mask)
         return self.execution.region(World._losses)(self, *arguments)
 
     def _losses(
@@ -105,6 +108,14 @@ class World(nn.Module):
             losses["image"] = self._magnitude(error).sum((-3, -2, -1)) * image_mask[:, None]
         return losses
 
+    def take_in(self, vector: Tensor, vector_mask: Tensor) -> None:
+        """Learns, where `vectors` is standardised, what is usual in rows (B, T, V) that it has been trained on."""
+        if self.standard is not None:
+            self.standard.take_in(vector, vector_mask)
+
+    def _seen(self, vector: Tensor) -> Tensor:
+        return vector if self.standard is None else self.standard(vector)
+
     def _magnitude(self, error: Tensor) -> Tensor:
         return error.abs() if self.settings.reconstruction == "absolute" else error.square()
 
@@ -119,7 +130,7 @@ class World(nn.Module):
         noise: Tensor,
     ) -> Latent:
         """The posterior state of one row each of N environments, for acting; noise is (N, G)."""
-        tokens = self.encoder(image, vector)
+        tokens = self.encoder(image, self._seen(vector))
         return self.rssm.observe_step(previous, tokens, previous_action, first, noise)[0]
 
     def imagine_step(self, latent: Latent, action: Tensor, noise: Tensor) -> Latent:
@@ -134,4 +145,5 @@ class World(nn.Module):
             image = (self.decoder.image(latent).sigmoid() * 255).round().to(torch.uint8)
         if self.decoder.vector is None:
             return image, latent.deter.new_zeros(*latent.deter.shape[:-1], 0)
-        return image, symexp(self.decoder.vector(latent))
+        vector = symexp(self.decoder.vector(latent))
+        return image, vector if self.standard is None else self.standard.natural(vector)

@@ -57,6 +57,10 @@ class WorldSettings(BaseModel):
     latent_prior: Literal["learned", "standard"] = Field(
         default="learned", description="what a gaussian posterior is held to"
     )
+    vectors: Literal["natural", "standardised"] = Field(
+        default="natural",
+        description="what symlog takes: places in their units, or less their mean, over their deviation",
+    )
     reconstruction: Literal["squared", "absolute"] = Field(default="squared", description="error")
     scales: LossScales = Field(default_factory=LossScales)
     loss_weights: Literal["fixed", "harmonised"] = Field(
