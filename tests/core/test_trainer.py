@@ -110,6 +110,17 @@ def test_ctrl_c_that_ends_the_compiler_too_is_no_traceback(world: Path, monkeypa
         run("train", world, "--steps", 160)
 
 
+def test_a_gpu_without_memory_is_no_traceback(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has ...")
+    before = weights(world)
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "update", Mock(side_effect=full))
+        with pytest.raises(ManyheadsError, match=r"CUDA out of memory\. The last checkpoint stands"):
+            run("train", world, "--steps", 140)
+    assert same(before, weights(world))
+    run("train", world, "--steps", 140)
+
+
 def test_learned_loss_weights_are_saved_and_go_on(tmp_path: Path) -> None:
     folder = tmp_path / "world"
     learned = []

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from manyheads.errors import ManyheadsError
 from manyheads.experience.batch import Where
 from manyheads.experience.collector import Collector, Finished
 from manyheads.experience.replay import Replay
@@ -34,6 +35,10 @@ from manyheads.world.model import World
 
 METRICS_EVERY = 50
 """updates between two lines of metrics"""
+FULL = (
+    "The GPU has too little memory: {error}. The last checkpoint stands. Close other programs on it and run the "
+    "command again, or begin a world with a smaller world.size or training.batch."
+)
 COMPILING = "Still getting ready: what is computed is compiled first, a minute or more where its shapes are new here."
 
 
@@ -211,6 +216,8 @@ class Trainer:
         with stop:
             try:
                 yield stopping
+            except torch.OutOfMemoryError as error:
+                raise ManyheadsError(FULL.format(error=str(error).split(". ")[0])) from error
             except Exception as error:
                 if not stop.requested or not _by_compiler(error):
                     raise

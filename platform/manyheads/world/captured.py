@@ -63,6 +63,8 @@ class Captured(Generic[R]):
         try:
             with torch.cuda.graph(graph, stream=self._stream):
                 outputs = self._function(*inputs)
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             raise ManyheadsError(
                 f"An update can't be captured as one graph of the device: {str(error).splitlines()[0]}. Does a head "
