@@ -1,8 +1,9 @@
-"""A tiny whole agent against the official code: every loss, every gradient, three training steps."""
+"""A tiny whole agent against the official code, plain and fast: every loss, every gradient, three training steps."""
 
 import pytest
 import torch
 from golden_format import close, golden, our_state
+from small_agent import Uncompiled
 from torch.nn import functional as F
 
 from manyheads.environment.places import Places
@@ -12,6 +13,7 @@ from manyheads.heads.imagination import ImaginationNoise
 from manyheads.learning.learner import HeadLabels, Learner
 from manyheads.learning.optimizer import OptimizerSettings
 from manyheads.world.distributions import mixed_probs
+from manyheads.world.execution import Execution
 from manyheads.world.model import Latent, World
 from manyheads.world.sizes import WorldSettings
 
@@ -32,7 +34,7 @@ TERMS = {
 class Agent:
     """World, head and learner with the weights of a golden file, fed with its recorded samples."""
 
-    def __init__(self, file, parameters, **optimizer):
+    def __init__(self, file, parameters, execution, **optimizer):
         self.hyper = hyper = file.metadata["hyper"]
         kind, count = hyper["act"]
         self.discrete = count if kind == "disc" else None
@@ -40,6 +42,7 @@ class Agent:
         places = Places(image=tuple(hyper["img"]), vector=tuple("vwxyz"), **actions)
         sizes = {name: hyper[name] for name in ("deter", "hidden", "classes", "depth", "units", "mults")}
         self.world = World(places, WorldSettings(groups=hyper["stoch"], **sizes))
+        self.world.execution = execution
         self.head = ActorCritic(places, places.mask(places), self.world, HeadSettings(horizon=hyper["H"]))
         state = our_state(parameters)
         in_world = ("encoder.", "rssm.", "decoder.")
@@ -93,11 +96,16 @@ class Agent:
         return uniform
 
 
+@pytest.fixture(params=[Execution, Uncompiled], ids=["plain", "fast"])
+def execution(request):
+    return request.param()
+
+
 @pytest.fixture(params=KINDS)
-def recorded(request):
+def recorded(request, execution):
     """A fresh agent, its golden file and the arguments of its update."""
     file = golden(f"agent_{request.param}")
-    agent = Agent(file, file.under("params."))
+    agent = Agent(file, file.under("params."), execution)
     batch = file.under("batch.")
     start = Latent(batch["init_deter"], batch["init_stoch"])
     return agent, file, agent.feed(batch, file.under("sample."), batch["prev_action"], start)
@@ -189,10 +197,10 @@ def test_losses_gradients_and_norms(recorded):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_three_training_steps(kind):
+def test_three_training_steps(kind, execution):
     file = golden(f"train_{kind}")
     m = {name: float(file.metadata[name]) for name in ("lr", "eps", "warmup")}
-    agent = Agent(file, file.under("start."), rate=m["lr"], epsilon=m["eps"], warmup=int(m["warmup"]))
+    agent = Agent(file, file.under("start."), execution, rate=m["lr"], epsilon=m["eps"], warmup=int(m["warmup"]))
     for step in (1, 2, 3):
         g = file.under(f"step{step}.")
         g = {name: torch.as_tensor(value) for name, value in g.items()}

@@ -4,7 +4,7 @@ import pytest
 
 from manyheads.errors import ManyheadsError
 from manyheads.report.metrics import Series
-from manyheads.report.published import Band, bands, compare, draw
+from manyheads.report.published import Band, bands, compare, draw, stuck
 
 TASK = "dmc/walker-stand"
 
@@ -25,6 +25,31 @@ def test_a_mark_is_reached_by_rows_and_not_by_the_last_episode() -> None:
     returns = Series(step=[16_000, 24_000], value=[200.0, 300.0], time=[0.0] * 2)
     assert compare(returns, 24_999, 2, TASK, "dmc_proprio") == []
     assert len(compare(returns, 25_000, 2, TASK, "dmc_proprio")) == 1
+
+
+@pytest.mark.parametrize(
+    ("later", "rows", "warned"),
+    [
+        (130.0, 20_000, True),  # 0.8 of the way to 50,000, where the band's low end is 0.8 x 269
+        (140.0, 20_000, False),  # better than the first episodes
+        (130.0, 25_000, False),  # at the mark a comparison says more
+        (130.0, 9_000, False),  # no later episode has ended
+    ],
+)
+def test_a_run_that_gets_nowhere_is_warned_of_early(later: float, rows: int, warned: bool) -> None:
+    returns = Series(step=[8_000, 16_000], value=[135.0, later], updates=[0] * 2, time=[0.0] * 2)
+    if rows < 16_000:
+        returns.rewind(rows, 0)
+    found = stuck(returns, rows, 2, TASK, "dmc_proprio")
+    assert (found is not None) is warned
+    if found is not None:
+        assert (found.score, found.band.mark) == (130.0, 40_000)
+        assert found.band.low == pytest.approx(0.8 * 269)
+
+
+def test_a_run_that_starts_high_is_not_warned_of() -> None:
+    returns = Series(step=[8_000, 16_000], value=[250.0, 240.0], time=[0.0] * 2)
+    assert stuck(returns, 20_000, 2, TASK, "dmc_proprio") is None
 
 
 def test_a_run_without_an_episode_is_not_compared_but_drawn() -> None:

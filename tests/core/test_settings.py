@@ -8,6 +8,9 @@ import torch
 from manyheads.cli.train import open_or_create
 from manyheads.errors import ManyheadsError
 from manyheads.learning.settings import head_settings, load_settings
+from manyheads.task import load_task
+
+TASK = "dmc/cartpole-swingup"
 
 
 @pytest.mark.parametrize(
@@ -47,7 +50,7 @@ def test_settings_of_a_head() -> None:
 def test_a_preset_that_changed_since_leaves_a_worlds_own_settings(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    world, tasks = tmp_path / "world", ["dmc/cartpole-swingup"]
+    world, tasks = tmp_path / "world", [load_task(TASK)]
     asked = ["training.batch=4", "heads.actor_critic.horizon=3"]
     made, _ = open_or_create(world, tasks, "demo", [*asked, "world.free_nats=0.7", "optimizer.rate=1e-3"])
     again, _ = open_or_create(world, tasks, "demo", asked)  # as if the preset had said 0.7 and 1e-3 then
@@ -73,7 +76,7 @@ def test_a_user_who_asks_for_other_settings_is_refused(
     text: str, overrides: list[str], wrong: str, tmp_path: Path
 ) -> None:
     world, file = tmp_path / "world", tmp_path / "mine.yaml"
-    open_or_create(world, ["dmc/cartpole-swingup"], "demo", ["training.batch=4"])
+    open_or_create(world, [load_task(TASK)], "demo", ["training.batch=4"])
     file.write_text(text)
     with pytest.raises(ManyheadsError, match=f"was made with other settings: {wrong}"):
         open_or_create(world, [], str(file) if text else "demo", overrides)
@@ -84,5 +87,5 @@ def test_a_user_who_asks_for_other_settings_is_refused(
 def test_device_that_this_machine_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ManyheadsError, match="torch finds no CUDA device here"):
-        open_or_create(tmp_path / "world", ["dmc/cartpole-swingup"], "demo", ["training.device=cuda"])
+        open_or_create(tmp_path / "world", [load_task(TASK)], "demo", ["training.device=cuda"])
     assert not (tmp_path / "world").exists()

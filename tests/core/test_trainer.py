@@ -77,16 +77,33 @@ def world(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "world"))
 
 
-def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("ratio", "call"), [(4, 70), (4, 71), (32, 25), (32, 30)])
+def test_a_stopped_run_goes_on_bit_for_bit(
+    ratio: int, call: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped between updates, before one, before several, and in the last rows."""
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
-    run("train", straight, *TASKS, "--steps", 200, *TINY)
+    new = [*TASKS, *TINY, f"--set=training.ratio={ratio}"]
+    steps = 200 if ratio == 4 else 60
+    run("train", straight, *new, "--steps", steps)
     with monkeypatch.context() as patch:
-        interrupt_at(patch, 70)
-        assert CliRunner().invoke(manyheads, ["train", str(stopped), *TASKS, "--steps", "200", *TINY]).exit_code == 1
-    reached = WorldFolder.open(stopped).checkpoint.state["steps"]
-    assert 0 < reached < 200
-    run("train", stopped, "--steps", 200)
+        interrupt_at(patch, call)
+        run("train", stopped, *new, "--steps", steps, code=1)
+    assert 0 < WorldFolder.open(stopped).checkpoint.state["steps"] == 2 * call
+    run("train", stopped, "--steps", steps)
     assert same(weights(straight), weights(stopped))
+
+
+def test_a_stopped_online_finetune_goes_on_bit_for_bit(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped = world.with_name("stopped")
+    shutil.copytree(world, stopped)
+    arguments = [TASKS[1], "--updates", 2, "--steps", 80]
+    run("finetune", world, *arguments)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 21)
+        run("finetune", stopped, *arguments, code=1)
+    run("finetune", stopped, *arguments)
+    assert same(weights(world), weights(stopped))
 
 
 def test_ctrl_c_that_ends_the_compiler_too_is_no_traceback(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:

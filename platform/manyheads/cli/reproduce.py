@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -14,10 +16,13 @@ from manyheads.cli.train import open_or_create
 from manyheads.learning.trainer import Trainer
 from manyheads.report.metrics import Metrics, Series, read
 from manyheads.report.progress import Progress
-from manyheads.report.published import Comparison, Suite, bands, compare, draw
-from manyheads.task import Task
+from manyheads.report.published import Comparison, Protocol, Suite, bands, compare, draw, protocol, stuck
+from manyheads.task import Task, load_task
 
-PRESETS = {"dmc_proprio": "proprio", "dmc_vision": "pixels", "atari100k": "atari100k"}
+EARLY = (
+    "{task} at {at:,} steps: {score:.0f}, no better than its first episodes and below the way to the published band "
+    "({low:.0f} here). Perhaps something is wrong: compare settings and losses."
+)
 
 
 @click.command()
@@ -31,40 +36,57 @@ PRESETS = {"dmc_proprio": "proprio", "dmc_vision": "pixels", "atari100k": "atari
     help="environment steps, repeated actions counted",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="one setting; only for a new run")
-@click.option("--world", type=click.Path(path_type=Path), help="where; default reproduce/SUITE/TASK-SEED")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="one setting, beside the protocol's")
+@click.option("--world", type=click.Path(path_type=Path), help="where; default reproduce/SUITE/TASK-SEED-SETTINGS")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
 def reproduce(
     task: str, suite: Suite, steps: int, seed: int, overrides: tuple[str, ...], world: Path | None, as_json: bool
 ) -> None:
     """Train on TASK by the published protocol and say whether the run is above, inside or below the published band.
 
-    Writes `curve.svg` and `curve.png` into the world's folder. Ctrl-C saves; the same command goes on.
+    Warns early of a run that gets nowhere. Writes `curve.svg` and `curve.png` into the world's folder. Ctrl-C saves;
+    the same command goes on.
     """
-    bands(task, suite)
-    world = world or Path("reproduce") / suite / f"{task.replace('/', '__')}-{seed}"
-    fresh = not (world / "world.yaml").exists()
+    marks, window = bands(task, suite)
+    published = protocol(task, suite)
+    world = world or Path("reproduce") / suite / _folder(task, seed, overrides)
     asked = (f"seed={seed}", *overrides)
-    folder, chosen = open_or_create(world, [task], PRESETS[suite] if fresh else None, asked if fresh else ())
-    folder.save_task(chosen[0])
-    repeat = int(chosen[0].options.get("action_repeat", 1))
-    trainer = Trainer(folder, chosen)
-    rows = steps // repeat
+    folder, (chosen,) = open_or_create(world, [_as_published(task, published)], published.preset, asked)
+    folder.save_task(chosen)
+    repeat = int(chosen.options.get("action_repeat", 1))
+    trainer = Trainer(folder, [chosen])
+    stops = sorted({*range(window, steps, window), *(band.mark for band in marks if band.mark < steps), steps})
     told = 0
-    with Metrics(world) as metrics, Progress(rows, f"reproducing {task}", start=trainer.steps) as progress:
+    with Metrics(world) as metrics, Progress(steps // repeat, f"reproducing {task}", start=trainer.steps) as progress:
         try:
-            for mark in [*(band.mark for band in bands(task, suite)[0] if band.mark < steps), steps]:
-                trainer.collect_and_learn(mark // repeat, progress, metrics)
-                for comparison in compare(_returns(world, chosen[0]), trainer.steps, repeat, task, suite)[told:]:
+            for stop in stops:
+                trainer.collect_and_learn(stop // repeat, progress, metrics)
+                returns = _returns(world, chosen)
+                found = compare(returns, trainer.steps, repeat, task, suite)
+                for comparison in found[told:]:
                     progress.say(_sentence(task, comparison))
-                    told += 1
+                told = len(found)
+                if early := stuck(returns, trainer.steps, repeat, task, suite):
+                    progress.say(EARLY.format(task=task, at=early.band.mark, score=early.score, low=early.band.low))
         finally:
             trainer.close()
-    returns = _returns(world, chosen[0])
+    returns = _returns(world, chosen)
     figure = draw(returns, repeat, task, suite)
     figure.savefig(world / "curve.svg")
     figure.savefig(world / "curve.png", dpi=120)
     _print(task, compare(returns, trainer.steps, repeat, task, suite), as_json)
+
+
+def _folder(task: str, seed: int, overrides: Sequence[str]) -> str:
+    """Each way of running a task has a folder of its own."""
+    settings = sorted({override.partition("=")[0]: override for override in overrides}.values())
+    return "-".join([task.replace("/", "__"), str(seed), *(re.sub(r"[^\w.=+-]", "_", each) for each in settings)])
+
+
+def _as_published(name: str, published: Protocol) -> Task:
+    """A packaged task, observed as the protocol has it."""
+    task = load_task(name).content
+    return task.model_copy(update={"options": {**task.options, **published.options}}).resolve(name).built()
 
 
 def _returns(world: Path, task: Task) -> Series:

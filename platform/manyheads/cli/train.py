@@ -29,7 +29,7 @@ def train(world: Path, tasks: tuple[str, ...], steps: int, source: str | None, o
 
     Without TASKS an existing world goes on with those it had. Ctrl-C saves; the same command goes on.
     """
-    folder, chosen = open_or_create(world, tasks, source, overrides)
+    folder, chosen = open_or_create(world, [load_task(name).built() for name in tasks], source, overrides)
     for task in chosen:
         folder.save_task(task)
     trainer = Trainer(folder, chosen)
@@ -43,10 +43,10 @@ def train(world: Path, tasks: tuple[str, ...], steps: int, source: str | None, o
 
 
 def open_or_create(
-    world: Path, names: Sequence[str], source: str | None, overrides: Sequence[str]
+    world: Path, tasks: Sequence[Task], source: str | None, overrides: Sequence[str]
 ) -> tuple[WorldFolder, list[Task]]:
     """The world folder, made for the tasks if it is new, and its tasks."""
-    chosen = [load_task(name).built() for name in names]
+    chosen = list(tasks)
     if (world / WORLD).exists():
         folder = WorldFolder.open(world)
         if source is not None or overrides:

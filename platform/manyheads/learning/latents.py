@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from manyheads.experience.episode import Episode
 from manyheads.experience.replay import Replay
 from manyheads.world.model import Latent, World
 
 TOGETHER = 64
-"""episodes observed side by side"""
+"""episodes observed side by side, at most"""
 WINDOW = 64
 """rows observed at a time"""
 
@@ -37,28 +38,34 @@ def refresh(world: World, replay: Replay, seed: int) -> int:
 
 
 def _observe(world: World, episodes: Sequence[Episode], generator: torch.Generator) -> Iterator[Latent]:
-    """Posterior states (B, WINDOW, ...) of episodes padded to one length, window after window."""
+    """Posterior states (B, WINDOW, ...) of episodes padded to one length, window after window.
+
+    B is the next power of two: few shapes, for each is compiled.
+    """
     rows = -(-max(map(len, episodes)) // WINDOW) * WINDOW
-    vector = torch.from_numpy(np.stack([_pad(episode.vector, rows) for episode in episodes]))
-    action = torch.from_numpy(np.stack([_pad(episode.action[:-1], rows, before=1) for episode in episodes]))
+    number = 1 << (len(episodes) - 1).bit_length()
+
+    def stacked(each: Iterable[npt.NDArray[Any]]) -> Tensor:
+        return torch.from_numpy(_pad(np.stack([*each]), number))
+
+    vector = stacked(_pad(episode.vector, rows) for episode in episodes)
+    action = stacked(_pad(episode.action[:-1], rows, before=1) for episode in episodes)
     images = [episode.image for episode in episodes] if world.interface.image is not None else []
-    first = torch.zeros(len(episodes), rows, dtype=torch.bool)
+    first = torch.zeros(number, rows, dtype=torch.bool)
     first[:, 0] = True
-    latent = world.initial(len(episodes))
+    latent = world.initial(number)
     for start in range(0, rows, WINDOW):
         window = slice(start, start + WINDOW)
         image = None
         if images:
-            image = torch.from_numpy(
-                np.stack([_pad(pixels[window], WINDOW) for pixels in images if pixels is not None])
-            )
+            image = stacked(_pad(pixels[window], WINDOW) for pixels in images if pixels is not None)
         observed = world.observe(
             None if image is None else image.to(world.device),
             vector[:, window].to(world.device),
             action[:, window].to(world.device),
             first[:, window].to(world.device),
             latent,
-            world.draw_noise(len(episodes), WINDOW, generator=generator),
+            world.draw_noise(number, WINDOW, generator=generator),
         )
         latent = Latent(observed.latents.deter[:, -1], observed.latents.stoch[:, -1])
         yield observed.latents

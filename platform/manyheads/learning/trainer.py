@@ -81,21 +81,25 @@ class Trainer:
         rows_an_update = training.batch * training.length
         before_learning = max(rows_an_update, training.slots * training.length)
         with self._safely(progress) as stopping:
-            while self.steps < steps and not stopping():
-                result = collector.collect(policies.act)
-                self.steps += result.rows
-                progress.advance(result.rows)
-                for episode in result.finished:
-                    self._report(episode, metrics, progress)
-                if self.steps < before_learning:
-                    continue
-                self.owed += result.rows * training.ratio / rows_an_update
-                while self.owed >= 1 and not stopping():
+            while not stopping():
+                if self.owed >= 1:
                     self.owed -= 1
                     self._update(feed, progress)
+                elif self.steps < steps:
+                    result = collector.collect(policies.act)
+                    self.steps += result.rows
+                    progress.advance(result.rows)
+                    for episode in result.finished:
+                        self._report(episode, metrics, progress)
+                    if self.steps >= before_learning:
+                        self.owed += result.rows * training.ratio / rows_an_update
+                else:
+                    break
 
     def imagine(self, updates: int, progress: Progress, metrics: Metrics) -> None:
         """Trains the heads on what replay holds, until `updates` have been made in this run; no environment."""
+        if self.updates >= updates:
+            return
         with self._patience(progress, "refresh"):
             refresh(self.world, self.replay, self.folder.settings.seed)
         feed = self._open_feed(metrics)

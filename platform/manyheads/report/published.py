@@ -1,4 +1,4 @@
-"""Published scores of DreamerV3, and a run of ours drawn over their band.
+"""Published scores of DreamerV3, how they were trained for, and a run of ours drawn over their band.
 
 A score is the mean return of training episodes in the last `window` environment steps before a mark; the band is the
 lowest and highest of the published seeds.
@@ -20,6 +20,16 @@ from manyheads.errors import unknown
 from manyheads.report.metrics import Series
 
 Suite = Literal["dmc_proprio", "dmc_vision", "atari100k"]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How the runs of a suite were made."""
+
+    preset: str
+    """of settings"""
+    options: Mapping[str, Any]
+    """of the task's environment, beside those in its task file"""
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,12 @@ class Comparison:
         return self.band.place(self.score)
 
 
+def protocol(task: str, suite: Suite) -> Protocol:
+    """How a task of the suite was trained."""
+    table = _table(suite)
+    return Protocol(table["preset"], {**table["options"], **table["options_of"].get(task, {})})
+
+
 def bands(task: str, suite: Suite) -> tuple[list[Band], int]:
     """The published marks of a task and the window of the score; raises ManyheadsError for an unknown task."""
     table = _table(suite)
@@ -70,6 +86,20 @@ def compare(returns: Series, rows: int, repeat: int, task: str, suite: Suite) ->
         if rows * repeat >= band.mark and inside.any():
             comparisons.append(Comparison(band, float(values[inside].mean()), int(inside.sum())))
     return comparisons
+
+
+def stuck(returns: Series, rows: int, repeat: int, task: str, suite: Suite) -> Comparison | None:
+    """The score so far of a run on its way to the first mark, if it is no better than that of its first episodes and
+    below a straight line to the band's low end; the band in it is where the line is."""
+    found, window = bands(task, suite)
+    first, at = found[0], rows * repeat
+    steps, values = np.array(returns.step) * repeat, np.array(returns.value)
+    begun, now = values[steps <= window], values[(steps > max(window, at - window)) & (steps <= at)]
+    if at >= first.mark or not (begun.size and now.size) or now.mean() > begun.mean():
+        return None
+    share = at / first.mark
+    line = Band(at, share * first.mean, share * first.low, share * first.high, first.seeds)
+    return Comparison(line, float(now.mean()), int(now.size)) if now.mean() < line.low else None
 
 
 def draw(returns: Series, repeat: int, task: str, suite: Suite) -> Figure:
