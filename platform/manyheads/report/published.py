@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from manyheads.errors import unknown
 from manyheads.report.metrics import Series
 
-Suite = Literal["dmc_proprio", "dmc_vision", "atari100k"]
+Suite = Literal["dmc_proprio", "dmc_vision"]
 
 
 @dataclass(frozen=True)
