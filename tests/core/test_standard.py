@@ -89,6 +89,16 @@ def test_updates_of_the_world_learn_what_is_usual_and_its_weights_carry_it(train
     assert torch.equal(saved["standard.mean"] == 0, torch.full((2,), not train_world))
 
 
+def test_a_learner_takes_in_what_sequences_have():
+    world, own = small_world(VECTOR, vectors="standardised"), Standard(2)
+    batch, labels, vector_mask, image_mask = random_batch(world)
+    vector_mask[2:, 0] = 0
+    small_learner(world, {"left": small_head(world)}).update(batch, {"left": labels}, vector_mask, image_mask)
+    own.take_in(batch.vector, vector_mask)
+    torch.testing.assert_close(world.standard.mean, own.mean)
+    torch.testing.assert_close(world.standard.variance, own.variance)
+
+
 def test_only_standardised_worlds_have_anything_to_learn():
     plain, standardised = small_world(BOTH), small_world(BOTH, vectors="standardised")
     assert standardised.state_dict().keys() - plain.state_dict().keys() == {
