@@ -232,6 +232,18 @@ def test_latents_of_an_episode_can_be_recomputed() -> None:
     assert np.array_equal(read[1][0], stoch)
 
 
+def test_images_are_left_out_where_nobody_looks() -> None:
+    batches = []
+    for images in (True, False):
+        replay = Replay(None, PICTURED, LAYOUT, seed=1)
+        fill(replay, [replay.open_stream(recorded())], 30)
+        batches.append(replay.sample(3, 10, images=images)[0])
+    seen, unseen = batches
+    assert seen.image is not None
+    assert unseen.image is None
+    assert all(torch.equal(a, b) for a, b in zip(seen[1:], unseen[1:], strict=True))
+
+
 def test_rows_are_read_under_an_interface_that_has_grown(tmp_path: Path) -> None:
     replay = Replay(tmp_path, PICTURED, LAYOUT)
     rows = fill(replay, [replay.open_stream(recorded())], 30)

@@ -18,7 +18,7 @@ class Batch(NamedTuple):
     """
 
     image: Tensor | None
-    """(B, T, H, W, C) uint8, or None where the interface has no image"""
+    """(B, T, H, W, C) uint8, or None where the interface has no image, or none was asked for"""
     vector: Tensor
     """(B, T, V) float32; V may be 0"""
     previous_action: Tensor

@@ -114,11 +114,13 @@ class Replay:
         groups: Mapping[str, float] | None = None,
         streams: Collection[int] | None = None,
         online: bool = True,
+        images: bool = True,
     ) -> tuple[Batch, Where]:
         """Draws `batch` windows of `length` rows; each starts from the latent and action of the row before.
 
         `groups` gives experience keys a share of the batch each; `streams` leaves out all others; without
-        `online` the windows are drawn uniformly and the online queue stays as it is.
+        `online` the windows are drawn uniformly and the online queue stays as it is; without `images`, which are most
+        of what is copied, the batch has none.
         """
         able = [s for s in self._chosen(streams) if s.windows(length)]
         chosen: list[Window] = []
@@ -129,7 +131,7 @@ class Replay:
                 f"Replay holds no {length} successive rows to draw from ({self.rows} rows in all). "
                 "Collect more first, or draw shorter sequences."
             )
-        return gather(chosen, length, self.interface, self.latent, self.instances)
+        return gather(chosen, length, self.interface, self.latent, self.instances, images)
 
     def write_latents(self, where: Where, latents: Packed) -> None:
         """Stores the latents deter (B, T, D), stoch (B, T, G) of the rows of a batch; `latent.pack` makes them."""

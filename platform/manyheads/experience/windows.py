@@ -63,13 +63,14 @@ def gather(
     interface: Places,
     latent: LatentLayout,
     instances: Sequence[Recorded],
+    images: bool,
 ) -> tuple[Batch, Where]:
     """Copies the rows of windows into a batch; each starts from the latent and action of the row before."""
     shape = (len(chosen), length)
     vector = np.zeros((*shape, len(interface.vector)), np.float32)
     action = np.zeros((*shape, interface.action_size), np.float32)
     signals = np.zeros((*shape, max(len(known.signals) for known in instances)), np.float32)
-    image = None if interface.image is None else np.zeros((*shape, *interface.image), np.uint8)
+    image = np.zeros((*shape, *interface.image), np.uint8) if images and interface.image is not None else None
     flags = {name: np.zeros(shape, np.bool_) for name in ("first", "last", "terminal")}
     before = np.zeros(len(chosen), latent.record)
     for b, (stream, start) in enumerate(chosen):

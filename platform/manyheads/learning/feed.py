@@ -43,7 +43,7 @@ class Draw:
 
     def __call__(self) -> tuple[Work, Where]:
         """The next batch and where its windows lie."""
-        batch, where = self.replay.sample(*self.size, online=not self.frozen)
+        batch, where = self.replay.sample(*self.size, online=not self.frozen, images=not self.frozen)
         labels = {name: labeller(batch) for name, labeller in self.labellers.items()}
         masks = [self.interface.mask(known.places) for known in self.replay.instances]
         vector = torch.stack([torch.from_numpy(mask.vector) for mask in masks]).float()
