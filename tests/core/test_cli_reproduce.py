@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from manyheads.cli import manyheads
+from manyheads.cli.reproduce import _folder
 from manyheads.learning.settings import load_settings
 from manyheads.storage.folder import WorldFolder
 
@@ -77,3 +78,59 @@ def test_what_a_run_does_not_have_is_refused(here: Path) -> None:
         (["--suite", "dmc_vision"], "image_size"),
     ):
         assert message in str(reproduce(TASK, *FEW, "--world", "mine", *other, code=1).exception)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        ([], "dmc__cartpole-balance-3"),
+        (["b=2", "a=1"], "dmc__cartpole-balance-3-a=1-b=2"),
+        (["a=1", "b=2", "a=0"], "dmc__cartpole-balance-3-a=0-b=2"),
+        (["a=../x y"], "dmc__cartpole-balance-3-a=.._x_y"),
+    ],
+)
+def test_each_way_of_running_a_task_has_a_folder(overrides: list[str], name: str) -> None:
+    assert _folder(TASK, 3, overrides) == name
+
+
+class Recorded:
+    """In place of a trainer: one that has collected `begun` rows, and whose episodes end and score as recorded."""
+
+    begun = 0
+    stops: list[int]
+
+    def __init__(self, _: Any, tasks: Any) -> None:
+        self.task, self.steps = tasks[0].name, self.begun
+
+    def collect_and_learn(self, steps: int, _: Any, metrics: Any) -> None:
+        self.stops.append(steps)
+        for end, score in ((8_000, 135.0), (16_000, 130.0), (24_000, 420.0)):
+            if self.steps < end <= steps:
+                metrics.write(end, 0, {f"{self.task}/simulator": score})
+        self.steps = steps
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_run_is_followed_to_its_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand = "dmc/walker-stand"
+    monkeypatch.setattr("manyheads.cli.reproduce.Trainer", Recorded)
+    Recorded.stops = []
+    said = " ".join(reproduce(stand, "--world", "run").output.split())
+    assert Recorded.stops == [10_000, 20_000, 25_000]
+    early = f"{stand} at 40,000 steps: 130, no better than its first episodes and below the way to the published band"
+    mark = f"{stand} at 50,000 steps: 275, inside the published band 269 to 427"
+    assert [said.count(early), said.count(mark), said.count("275.0")] == [1, 1, 1]
+    assert "(215 here)" in said
+
+    monkeypatch.setattr(Recorded, "begun", 20_000)
+    Recorded.stops = []
+    again = " ".join(reproduce(stand, "--world", "taken-up").output.split())
+    assert Recorded.stops == [25_000]
+    assert ("no better" in again, again.count("at 50,000 steps: 420, inside")) == (False, 1)
+
+    few = reproduce(stand, "--world", "few", "--suite", "dmc_vision", "--steps", "30000").output
+    assert "the first published mark is at 100,000 steps" in few
+    reproduce(stand, "--suite", "dmc_vision")
+    assert Recorded.stops[-1] == 50_000, "to the first mark, at 100,000 steps"

@@ -106,6 +106,18 @@ def test_a_stopped_online_finetune_goes_on_bit_for_bit(world: Path, monkeypatch:
     assert same(weights(world), weights(stopped))
 
 
+def test_latents_are_refreshed_once_for_each_state_of_the_world(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr("manyheads.learning.trainer.refresh", lambda *_: calls.append(1))
+    run("finetune", world, TASKS[1], "--updates", 0, "--steps", 10)
+    assert len(calls) == 1
+    run("finetune", world, TASKS[1], "--updates", 2, "--steps", 20)
+    assert len(calls) == 1
+    run("train", world, "--steps", 120)
+    run("finetune", world, TASKS[1], "--updates", 2, "--steps", 30)
+    assert len(calls) == 2
+
+
 def test_ctrl_c_that_ends_the_compiler_too_is_no_traceback(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(self: Learner, *_: Any) -> Any:
         signal.raise_signal(signal.SIGINT)

@@ -17,6 +17,7 @@ from manyheads.learning.trainer import Trainer
 from manyheads.report.metrics import Metrics, Series, read
 from manyheads.report.progress import Progress
 from manyheads.report.published import Comparison, Protocol, Suite, bands, compare, draw, protocol, stuck
+from manyheads.storage.folder import WORLD
 from manyheads.task import Task, load_task
 
 EARLY = (
@@ -30,17 +31,21 @@ EARLY = (
 @click.option("--suite", type=click.Choice(get_args(Suite)), default="dmc_proprio", show_default=True)
 @click.option(
     "--steps",
-    default=50_000,
-    show_default=True,
     type=click.IntRange(min=1),
-    help="environment steps, repeated actions counted",
+    help="environment steps, repeated actions counted; default: to the first published mark",
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--seed", type=click.IntRange(min=0), help="default: 0")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="one setting, beside the protocol's")
 @click.option("--world", type=click.Path(path_type=Path), help="where; default reproduce/SUITE/TASK-SEED-SETTINGS")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
 def reproduce(
-    task: str, suite: Suite, steps: int, seed: int, overrides: tuple[str, ...], world: Path | None, as_json: bool
+    task: str,
+    suite: Suite,
+    steps: int | None,
+    seed: int | None,
+    overrides: tuple[str, ...],
+    world: Path | None,
+    as_json: bool,
 ) -> None:
     """Train on TASK by the published protocol and say whether the run is above, inside or below the published band.
 
@@ -48,10 +53,12 @@ def reproduce(
     the same command goes on.
     """
     marks, window = bands(task, suite)
+    steps = steps or marks[0].mark
     published = protocol(task, suite)
-    world = world or Path("reproduce") / suite / _folder(task, seed, overrides)
-    asked = (f"seed={seed}", *overrides)
-    folder, (chosen,) = open_or_create(world, [_as_published(task, published)], published.preset, asked)
+    world = world or Path("reproduce") / suite / _folder(task, seed or 0, overrides)
+    asked = (*([] if seed is None else [f"seed={seed}"]), *overrides)
+    preset = None if (world / WORLD).exists() else published.preset
+    folder, (chosen,) = open_or_create(world, [_as_published(task, published)], preset, asked)
     folder.save_task(chosen)
     repeat = int(chosen.options.get("action_repeat", 1))
     trainer = Trainer(folder, [chosen])
@@ -59,7 +66,7 @@ def reproduce(
     told = 0
     with Metrics(world) as metrics, Progress(steps // repeat, f"reproducing {task}", start=trainer.steps) as progress:
         try:
-            for stop in stops:
+            for stop in [stop for stop in stops if stop // repeat > trainer.steps] or [steps]:
                 trainer.collect_and_learn(stop // repeat, progress, metrics)
                 returns = _returns(world, chosen)
                 found = compare(returns, trainer.steps, repeat, task, suite)
@@ -70,11 +77,12 @@ def reproduce(
                     progress.say(EARLY.format(task=task, at=early.band.mark, score=early.score, low=early.band.low))
         finally:
             trainer.close()
-    returns = _returns(world, chosen)
     figure = draw(returns, repeat, task, suite)
     figure.savefig(world / "curve.svg")
     figure.savefig(world / "curve.png", dpi=120)
-    _print(task, compare(returns, trainer.steps, repeat, task, suite), as_json)
+    if not found:
+        click.echo(f"Nothing to compare yet: the first published mark is at {marks[0].mark:,} steps.", err=True)
+    _print(task, found, as_json)
 
 
 def _folder(task: str, seed: int, overrides: Sequence[str]) -> str:
@@ -110,6 +118,8 @@ def _print(task: str, found: list[Comparison], as_json: bool) -> None:
             for c in found
         ]  # fmt: skip
         click.echo(json.dumps(rows, indent=1))
+        return
+    if not found:
         return
     view = Table(title=f"{task}: mean return of training episodes before each mark")
     for heading in ("steps", "this run", "published mean", "published band", "place"):

@@ -75,7 +75,7 @@ def _require_own(folder: WorldFolder, source: str | None, overrides: Sequence[st
     if wrong:
         raise ManyheadsError(
             f"{folder.path} was made with other settings: {', '.join(wrong)}. They are in {folder.path / WORLD}. "
-            "Leave out --settings and --set to go on with them, or start another world."
+            "Leave out what differs to go on with them, or start another world."
         )
     if changed and source is not None:
         click.echo(f"{folder.path} goes on with its own settings; {source} differs in {', '.join(changed)}.", err=True)

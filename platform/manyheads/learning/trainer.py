@@ -98,10 +98,9 @@ class Trainer:
 
     def imagine(self, updates: int, progress: Progress, metrics: Metrics) -> None:
         """Trains the heads on what replay holds, until `updates` have been made in this run; no environment."""
-        if self.updates >= updates:
-            return
-        with self._patience(progress, "refresh"):
-            refresh(self.world, self.replay, self.folder.settings.seed)
+        if not self._refreshed():
+            with self._patience(progress, "refresh"):
+                refresh(self.world, self.replay, self.folder.settings.seed)
         feed = self._open_feed(metrics)
         with self._safely(progress) as stopping:
             while self.updates < updates and not stopping():
@@ -131,7 +130,7 @@ class Trainer:
         if not self.frozen:
             state["steps"], state["updates"] = self.steps, self.updates
         for task in self.tasks:
-            state["heads"][task.name] = {"world_updates": state.get("updates", 0), "run": self.run_name}
+            state["heads"][task.name] = self._head_record(state)
         checkpoint.write(sets, state)
 
     def close(self) -> None:
@@ -139,6 +138,14 @@ class Trainer:
         if self._collector is not None:
             self._collector.close()
         self.replay.close()
+
+    def _refreshed(self) -> bool:
+        """Whether stored latents are this world's: this run was saved after it had brought them up to date."""
+        state = self.folder.checkpoint.state
+        return bool(state.get("heads", {}).get(self.tasks[0].name) == self._head_record(state))
+
+    def _head_record(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        return {"world_updates": state.get("updates", 0), "run": self.run_name}
 
     def _restore(self) -> None:
         checkpoint = self.folder.checkpoint
