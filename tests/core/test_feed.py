@@ -2,14 +2,17 @@
 
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 import torch
+from fake_experience import LAYOUT, PICTURED, random_latents, random_rows, recorded
 from small_agent import BOTH, random_batch, small_head, small_learner, small_world
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from manyheads.errors import ManyheadsError
-from manyheads.learning.feed import At, Feed
+from manyheads.experience.replay import Replay
+from manyheads.learning.feed import At, Draw, Feed
 from manyheads.world.captured import map_tensors, tensors
 from manyheads.world.execution import Compiled
 
@@ -147,3 +150,16 @@ def test_trees_of_tensors_keep_their_form():
     for one, two in zip(tensors(arguments), tensors(doubled), strict=True):
         assert torch.equal(one + one, two)
     assert map_tensors(torch.clone, (None, "name", [3])) == (None, "name", [3])
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_images_are_drawn_for_worlds_that_learn(frozen):
+    replay, generator = Replay(None, PICTURED, LAYOUT), np.random.default_rng(0)
+    stream = replay.open_stream(recorded())
+    for t in range(20):
+        rows = random_rows(generator, PICTURED, [t == 0], [False], [0], [t], signals=2)
+        deter, stoch = random_latents(generator, 1)
+        replay.add([stream], rows, deter, stoch)
+    work, _ = Draw(replay, PICTURED, {}, (3, 5), frozen)()
+    assert (work.batch.image is None) is frozen
+    assert (work.latents is not None) is frozen
