@@ -87,12 +87,16 @@ def compiler() -> str | None:
 
 
 def precompile_headers() -> None:
-    """Has torch precompile all that a region's C++ includes: a second less for each region, one more once."""
+    """Has torch precompile all that a region's C++ includes: a second less for each region, one more once.
+
+    torch has no setting for it, so its class is told another header; where a version asks elsewhere, nothing changes.
+    """
     from torch._inductor.codecache import CppWrapperCodeCache  # takes a second, which acting need not wait for
 
     def header(_: type, device: str) -> str:
         return str(Path(__file__).with_name("region.h"))
 
+    # mypy: a method is replaced on purpose
     CppWrapperCodeCache._get_uncompiled_header = classmethod(header)  # type: ignore[method-assign, assignment]
 
 
