@@ -33,6 +33,7 @@ TASK, PRESET = "dmc/cartpole-upright", "demo"
 VARIANTS: dict[str, tuple[str, ...]] = {
     "dreamerv3": (),
     "gaussian": ("world.latent=gaussian",),
+    "normal": ("world.latent=gaussian", "world.latent_prior=standard"),
     "absolute": ("world.reconstruction=absolute",),
     "standardised": ("world.vectors=standardised",),
     "dynamics": ("heads.actor_critic.policy_gradient=dynamics",),

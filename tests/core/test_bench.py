@@ -4,6 +4,7 @@ import json
 import time
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from manyheads.cli import manyheads
@@ -98,3 +99,10 @@ def test_a_misspelt_setting_of_the_loop_is_said() -> None:
     result = CliRunner().invoke(manyheads, ["bench", "loop", "--set", "world.sise=1m"])
     assert isinstance(result.exception, ManyheadsError)
     assert "world.size" in str(result.exception)
+
+
+def test_a_device_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    result = CliRunner().invoke(manyheads, ["bench", "learner", "--device", "cuda"])
+    assert isinstance(result.exception, ManyheadsError)
+    assert "--device is cuda, but torch finds no CUDA device here. Leave it out" in str(result.exception)

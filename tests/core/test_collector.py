@@ -14,6 +14,7 @@ from manyheads.errors import ManyheadsError
 from manyheads.experience.collector import TRAINING_SEEDS, Collector, StepResult, episode_seed
 from manyheads.experience.replay import Replay
 from manyheads.experience.simulators import Slot
+from manyheads.experience.workers import Workers
 
 PLAIN = walk(signals=1)
 RICH = walk(signals=3, pictures=True)
@@ -164,6 +165,15 @@ def test_a_worker_that_dies_is_a_clear_error() -> None:
     with pytest.raises(ManyheadsError, match="The worker process for slots 0 to 1 is gone"):
         run(own, Policy(), 3)
     own.close()
+
+
+def test_workers_end_quietly_with_an_answer_unread(capfd: pytest.CaptureFixture[str]) -> None:
+    workers = Workers([Slot(PLAIN)], INTERFACE, 1)
+    workers.start([0], np.zeros((1, INTERFACE.action_size), np.float32))
+    assert workers._pipes[0].poll(timeout=60)
+    workers.close()
+    assert workers._processes[0].exitcode == 0
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("steps", [1, 5, 11, 37])

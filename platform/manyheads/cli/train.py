@@ -65,7 +65,7 @@ def open_or_create(
     if not chosen:
         raise ManyheadsError(f"{world} is new: name at least one task. `manyheads list tasks` shows what there is.")
     settings = load_settings(source, overrides)
-    check_device(settings.training)
+    check_device(settings.training.device)
     return WorldFolder.create(world, settings, records(chosen)), chosen
 
 

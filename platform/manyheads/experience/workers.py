@@ -102,7 +102,7 @@ def _serve(pipe: Connection, work: CloudpickleWrapper[Any]) -> None:
                 pipe.send((True, local.wait()))
     except ManyheadsError as error:
         pipe.send((False, str(error)))
-    except (EOFError, BrokenPipeError):
+    except (EOFError, ConnectionError):
         return
 
 

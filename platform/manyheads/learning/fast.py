@@ -38,16 +38,18 @@ SLOW = (
     "world.yaml)."
 )
 
+TRAIN_ON_CPU = "Set it to cpu (`--set training.device=cpu`, or in an existing world's world.yaml)"
+
 GRAPHS = 64
 """of a region, at most: one for each shape and kind of head"""
 
 
-def check_device(settings: TrainingSettings) -> None:
-    """Raises ManyheadsError where this machine lacks the device to train on."""
-    if settings.device == "cuda" and not torch.cuda.is_available():
+def check_device(device: str, name: str = "training.device", instead: str = TRAIN_ON_CPU) -> None:
+    """Raises ManyheadsError where this machine lacks the device that `name` asks for; `instead`: what to do then."""
+    if device == "cuda" and not torch.cuda.is_available():
         raise ManyheadsError(
-            "training.device is cuda, but torch finds no CUDA device here. Set it to cpu (`--set training.device=cpu`, "
-            "or in an existing world's world.yaml); `manyheads doctor` says what this machine has."
+            f"{name} is cuda, but torch finds no CUDA device here. {instead}; `manyheads doctor` says what this "
+            "machine has."
         )
 
 

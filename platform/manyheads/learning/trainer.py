@@ -51,7 +51,7 @@ class Trainer:
     def __init__(self, folder: WorldFolder, tasks: Sequence[Task], frozen: bool = False) -> None:
         self.folder, self.tasks, self.frozen = folder, list(tasks), frozen
         settings = folder.settings
-        check_device(settings.training)
+        check_device(settings.training.device)
         torch.manual_seed(settings.seed)
         self.world = World(folder.interface, settings.world).to(settings.training.device)
         accelerate(self.world, settings.training)

@@ -19,6 +19,7 @@ from manyheads.cli.bench.machine import (
     show,
     timed,
 )
+from manyheads.learning.fast import check_device
 from manyheads.learning.workload import WORKLOADS, Bench, Workload
 from manyheads.world.captured import WARM_CALLS
 
@@ -48,6 +49,7 @@ def learner(
     workload: str, device: Literal["cpu", "cuda"], plain: bool, threads: int | None, rounds: int, as_json: bool
 ) -> None:
     """Time full updates (world model, heads, optimiser) on synthetic batches."""
+    check_device(device, "--device", "Leave it out to time the CPU")
     if threads:
         torch.set_num_threads(threads)
     result = {"workload": workload, **measure(WORKLOADS[workload], device, not plain, rounds)}
