@@ -14,6 +14,7 @@ import yaml
 
 Key = str | int
 MAX_DEPTH = 24
+TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 
 NUMBER = re.compile(r"[-+]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 NOT_FINITE = re.compile(r"[-+]?\.?(inf|nan|infinity)", re.IGNORECASE)
@@ -50,6 +51,8 @@ def parse(text: str) -> Parsed:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
+        if "nesting depth" in str(error.problem):  # the limit of PyYAML's own scanner, which reads ahead of events
+            raise YamlProblem("depth", line, TOO_DEEP) from None
         raise YamlProblem("syntax", line, f"no valid YAML: {error.problem}") from None
     except (yaml.YAMLError, UnicodeEncodeError) as error:
         raise YamlProblem("syntax", 1, f"no valid YAML: {error}") from None
@@ -64,7 +67,7 @@ def _refuse_tricks(text: str) -> None:
             raise YamlProblem("syntax", line, "anchors, aliases and tags are not allowed; write values out")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            raise YamlProblem("depth", line, f"nested deeper than {MAX_DEPTH} levels")
+            raise YamlProblem("depth", line, TOO_DEEP)
 
 
 def _plain(node: yaml.Node, at: tuple[Key, ...], lines: dict[tuple[Key, ...], int]) -> Any:

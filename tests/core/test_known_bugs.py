@@ -11,6 +11,7 @@ from manyheads.environment.places import Places
 from manyheads.experience.batch import Batch
 from manyheads.heads.actor_critic import ActorCritic, HeadSettings
 from manyheads.heads.imagination import Imagined, draw_noise
+from manyheads.heads.returns import quantiles
 from manyheads.learning.learner import HeadLabels, Learner
 from manyheads.learning.optimizer import OptimizerSettings
 from manyheads.world.distributions import two_bins, two_hot_bins, two_hot_loss, two_hot_mean
@@ -166,6 +167,15 @@ def test_the_scale_of_returns_is_really_active():
     action = torch.randn(50, 3, 2, generator=torch.Generator().manual_seed(1))
     gain = policy.log_prob(action) * dream.returns / (0.5 * spread) + 3e-4 * policy.entropy()
     torch.testing.assert_close(dream.policy, -gain)
+
+
+@pytest.mark.parametrize("shape", [(1,), (3,), (40, 15)])
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_quantiles_are_those_of_what_is_valid(shape, share):
+    torch.manual_seed(0)
+    values, valid, levels = torch.randn(shape), torch.rand(shape) < share, torch.tensor([0.0, 0.05, 0.5, 0.95, 1.0])
+    expected = torch.nanquantile(values.masked_fill(~valid, torch.nan), levels)
+    torch.testing.assert_close(quantiles(values, valid, levels), expected, rtol=0, atol=0, equal_nan=True)
 
 
 def test_small_returns_are_not_blown_up():

@@ -27,6 +27,16 @@ def lambda_return(
     return own[:, :-1]
 
 
+def quantiles(values: Tensor, valid: Tensor, levels: Tensor) -> Tensor:
+    """Quantiles (L,) of what is `valid` in values (any shape), between two of them in proportion; NaN of nothing.
+
+    `torch.nanquantile`, but on a CPU that one looks at its levels before torch 2.13, which no compiled graph may.
+    """
+    ordered = values.masked_fill(~valid, torch.nan).flatten().sort().values  # NaN comes last
+    rank = levels * (valid.sum() - 1).clamp(min=0)
+    return torch.lerp(ordered[rank.floor().long()], ordered[rank.ceil().long()], rank.frac())
+
+
 class ReturnScale(nn.Module):
     """Running 5th and 95th percentile of imagined returns; their distance, at least 1, is the scale.
 
@@ -47,7 +57,7 @@ class ReturnScale(nn.Module):
 
     def measure(self, returns: Tensor, valid: Tensor) -> Tensor:
         """The scale with these returns (any shape) taken in where `valid`; `commit` keeps them."""
-        low, high = torch.nanquantile(returns.masked_fill(~valid, torch.nan), self.levels)
+        low, high = quantiles(returns, valid, self.levels)
         self._next = (self._follow(self.low, low), self._follow(self.high, high))
         return (self._next[1] - self._next[0]).clamp(min=1)
 
