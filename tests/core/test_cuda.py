@@ -2,12 +2,14 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from small_agent import BOTH, random_batch, small_head, small_learner, small_world
 
 from manyheads.learning.fast import accelerate
 from manyheads.learning.optimizer import OptimizerSettings
+from manyheads.learning.policies import Policies
 from manyheads.learning.settings import TrainingSettings
 from manyheads.world.captured import WARM_CALLS, map_tensors
 
@@ -55,6 +57,23 @@ def test_captured_updates_of_heads_alone_are_the_plain_ones():
         found.append([learner.update_heads(latents, batch.last, labels).metrics for _ in range(UPDATES)])
     for expected, captured in zip(*found, strict=True):
         assert captured == pytest.approx(expected, rel=2e-3, abs=2e-4)
+
+
+def test_captured_acting_is_the_plain_one():
+    found = []
+    for compile in (False, True):
+        learner, _ = learner_with_work("cuda", compile)
+        policies = Policies(learner.world, learner.heads, ["left", None, "right", "left"], seed=0)
+        random, acted = np.random.default_rng(0), []
+        for step in range(UPDATES):
+            image = random.integers(0, 256, (4, *BOTH.image), np.uint8)
+            vector = random.standard_normal((4, len(BOTH.vector))).astype(np.float32)
+            acted.append(policies.act(image, vector, np.array([step in (0, 4)] * 4)))
+        found.append((acted, policies.state()))
+    for plain, captured in zip(found[0][0], found[1][0], strict=True):
+        for one, other in zip(plain, captured, strict=True):
+            np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-5)
+    assert torch.equal(found[0][1]["generator"], found[1][1]["generator"])
 
 
 def test_the_device_computes_what_the_processor_does():

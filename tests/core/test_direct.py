@@ -5,8 +5,10 @@ from typing import NamedTuple
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.utils import counters
 
 from manyheads.world.direct import Direct
+from manyheads.world.execution import Compiled
 
 
 class Pair(NamedTuple):
@@ -95,3 +97,16 @@ def test_it_writes_to_its_arguments():
         torch.testing.assert_close(call(out[1:4], x), x - 1)
         torch.testing.assert_close(out[1:4], x + 1)
         assert out[0] == out[4] == 0
+
+
+@pytest.mark.parametrize("wrapper", [True, False], ids=["as on a CPU", "as on a GPU"])
+def test_what_was_compiled_is_found_in_the_cache(wrapper, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    counters["inductor"].clear()
+    for _ in range(2):  # each with graphs of its own, as another run would have
+        call = Compiled(options={"cpp_wrapper": wrapper}).region(mixed)
+        with torch.no_grad():
+            args = arguments(Scale(2.0))
+            torch.testing.assert_close(call(*args), mixed(*args))
+    assert counters["inductor"]["fxgraph_cache_miss"] == counters["inductor"]["fxgraph_cache_hit"] == 1
+    assert counters["inductor"]["fxgraph_cache_bypass"] == 0

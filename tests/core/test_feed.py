@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from manyheads.errors import ManyheadsError
 from manyheads.experience.replay import Replay
 from manyheads.learning.feed import At, Draw, Feed
+from manyheads.learning.policies import Policies
 from manyheads.world.captured import map_tensors, tensors
 from manyheads.world.execution import Compiled
 
@@ -85,6 +86,14 @@ def test_an_update_never_waits_for_the_device():
         heads = learner.update_heads(update.latents, arguments[0].last, arguments[1])
     assert update.metrics["world/dyn"] > 0
     assert "left/policy" in heads.metrics
+
+
+def test_a_step_of_acting_never_waits_for_the_device():
+    with deferred_learner() as (learner, (batch, *_)):
+        policies = Policies(learner.world, learner.heads, ["left", None, "right", "left"], seed=0)
+        with torch.no_grad(), never_waiting():
+            action, _ = policies._step(batch.image[:, 0], batch.vector[:, 0], batch.first[:, 0])
+    assert action.shape == (4, BOTH.action_size)
 
 
 def test_what_waits_is_seen():

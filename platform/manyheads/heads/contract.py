@@ -52,7 +52,8 @@ class HeadBatch(NamedTuple):
 class Head(nn.Module, ABC):
     """One task's learner on the latent state; see `actor_critic` for the standard one.
 
-    On a GPU whole updates are captured and repeated: what changes is kept in tensors, in place, and none is read.
+    On a GPU acting and whole updates are captured and repeated: what changes is kept in tensors, in place, and none is
+    read.
     """
 
     @abstractmethod

@@ -30,10 +30,14 @@ class Policies:
         self.world, self.heads, self.policies = world, heads, tuple(policies)
         self.device = world.device
         self._generator = torch.Generator(self.device).manual_seed(seed)
-        self._slots = {name: [i for i, own in enumerate(policies) if own == name] for name in set(policies)}
+        self._slots = {
+            name: torch.tensor([i for i, own in enumerate(policies) if own == name], device=self.device)
+            for name in dict.fromkeys(policies)
+        }
         size = len(self.policies)
         self._latent = world.initial(size)
         self._action = torch.zeros(size, world.interface.action_size, device=self.device)
+        self._follow = world.execution.whole(self._step, [self._generator])
 
     @torch.no_grad()
     def act(
@@ -44,24 +48,29 @@ class Policies:
     ) -> Acted:
         """Advances all latents by one observation each and samples an action for each slot."""
         pixels = None if image is None else torch.from_numpy(image).to(self.device)
-        noise = self.world.draw_noise(len(self.policies), generator=self._generator)
-        self._latent = self.world.step(
-            pixels,
-            torch.from_numpy(vector).to(self.device),
-            self._action,
-            torch.from_numpy(first).to(self.device),
-            self._latent,
-            noise,
+        action, latent = self._follow(
+            pixels, torch.from_numpy(vector).to(self.device), torch.from_numpy(first).to(self.device)
         )
+        return Acted(action.cpu().numpy(), latent.deter.cpu().numpy(), latent.stoch.cpu().numpy())
+
+    def _step(self, pixels: Tensor | None, vector: Tensor, first: Tensor) -> tuple[Tensor, Latent]:
+        noise = self.world.draw_noise(len(self.policies), generator=self._generator)
+        latent = self.world.step(pixels, vector, self._action, first, self._latent, noise)
         action = torch.zeros_like(self._action)
         for name, slots in self._slots.items():
             if name is None:
                 action[slots] = random_action(self.world.interface, len(slots), self._generator)
             else:
-                chosen = Latent(self._latent.deter[slots], self._latent.stoch[slots])
+                chosen = Latent(latent.deter[slots], latent.stoch[slots])
                 action[slots] = self.heads[name].act(chosen, self._generator)
-        self._action = action
-        return Acted(action.cpu().numpy(), self._latent.deter.cpu().numpy(), self._latent.stoch.cpu().numpy())
+        self._remember(action, latent)
+        return action, latent
+
+    def _remember(self, action: Tensor, latent: Latent) -> None:
+        """In place: on a GPU a captured step reads and writes these tensors."""
+        self._action.copy_(action)
+        self._latent.deter.copy_(latent.deter)
+        self._latent.stoch.copy_(latent.stoch)
 
     def state(self) -> dict[str, Tensor]:
         """What a bit-exact continuation needs."""
@@ -73,8 +82,7 @@ class Policies:
         }
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        self._latent = Latent(state["deter"].to(self.device), state["stoch"].to(self.device))
-        self._action = state["action"].to(self.device)
+        self._remember(state["action"], Latent(state["deter"], state["stoch"]))
         self._generator.set_state(state["generator"])
 
 
@@ -83,6 +91,6 @@ def random_action(interface: Places, count: int, generator: torch.Generator) -> 
     device = generator.device
     parts = [torch.rand(count, len(interface.continuous), generator=generator, device=device) * 2 - 1]
     for size in interface.blocks:
-        choice = torch.randint(size, (count,), generator=generator, device=device)
-        parts.append(torch.nn.functional.one_hot(choice, size).float())
+        choice = torch.randint(size, (count, 1), generator=generator, device=device)
+        parts.append((choice == torch.arange(size, device=device)).float())
     return torch.cat(parts, dim=-1)

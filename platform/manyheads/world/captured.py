@@ -67,8 +67,8 @@ class Captured(Generic[R]):
             raise
         except RuntimeError as error:
             raise ManyheadsError(
-                f"An update can't be captured as one graph of the device: {str(error).splitlines()[0]}. Does a head "
-                "read numbers, or make tensors on the CPU, in its losses, metrics or after_update? It must not; "
+                f"This can't be captured as one graph of the device: {str(error).splitlines()[0]}. Does a head read "
+                "numbers, or make tensors on the CPU, in its act, losses, metrics or after_update? It must not; "
                 "--set training.compile=false runs without a graph, several times slower."
             ) from error
         return graph, outputs

@@ -48,7 +48,8 @@ class Direct(Generic[R]):
             return leaves
 
         graph = make_fx(flat, tracing_mode="fake")(*tensors)
-        return self._compiler(graph, tensors), structure[-1]
+        seen = [node.meta["val"] for node in graph.graph.find_nodes(op="placeholder")]  # of real ones nothing is cached
+        return self._compiler(graph, seen), structure[-1]
 
 
 class _Parts(NamedTuple):

@@ -40,7 +40,7 @@ class Execution:
         return function
 
     def whole(self, function: Callable[P, R], generators: Iterable[torch.Generator]) -> Callable[P, R]:
-        """How to call a whole update; its regions' random numbers come from `generators`.
+        """How to call a whole update, or a whole step of acting; random numbers come from `generators`.
 
         What a call returns may be written over by the next call.
         """

@@ -107,6 +107,7 @@ def measure(task: Task, settings: Settings, updates: int, folder: Path) -> dict[
     on_device = [(Learner, "update", UPDATE)] if training.device == "cuda" else []
     try:
         with Metrics(folder) as metrics, Progress(end, "measuring") as progress:
+            metrics.write(0, 0, {})  # opens TensorBoard's file, once in a training
             trainer.collect_and_learn(_lock_steps(begin, training.slots), progress, metrics)
             steps, before = trainer.steps, trainer.updates
             with clock.watching(PARTS), clock.part(REST), device.watching(on_device):
