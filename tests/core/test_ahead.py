@@ -81,13 +81,16 @@ def test_a_learner_goes_to_another_process_as_it_is():
     assert copied.update(*same).metrics == learner.update(*arguments).metrics
 
 
+@pytest.mark.parametrize("cached", [True, False], ids=["something cached", "nothing cached"])
 @pytest.mark.parametrize("missing", [False, True])
-def test_a_second_process_starts_only_where_something_is_not_in_the_cache(missing, tmp_path, monkeypatch):
+def test_a_second_process_starts_only_where_something_is_not_in_the_cache(missing, cached, tmp_path, monkeypatch):
     learner, arguments = learner_and_arguments()
     learner.world.execution = Compiled()
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(ahead, "cache_folder", lambda: tmp_path)
     monkeypatch.setattr(ahead, "LOOK_EVERY", 0.001)
+    if cached:
+        (tmp_path / "region").touch()
     started = []
 
     class Process(subprocess.Popen):
@@ -98,12 +101,13 @@ def test_a_second_process_starts_only_where_something_is_not_in_the_cache(missin
     monkeypatch.setattr(subprocess, "Popen", Process)
     with compiling_ahead(learner, "_update", *arguments):
         counters["inductor"]["fxgraph_cache_miss"] += missing
-        deadline = 1000 if missing else 20
-        while not started and deadline:
+        starts = missing or not cached
+        deadline = 1000 if starts else 20
+        while not (started and learner.world.execution.elsewhere == missing) and deadline:
             deadline -= 1
-            torch.zeros(1).add_(1)
             ahead.Event().wait(0.01)
-    assert len(started) == missing
+        assert learner.world.execution.elsewhere == missing
+    assert len(started) == starts
 
 
 def test_a_head_that_cannot_go_to_another_process_is_compiled_here(monkeypatch):

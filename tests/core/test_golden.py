@@ -382,8 +382,10 @@ def _check_gradients(module, expected):
 def test_replay_value_loss():
     g, head = golden("heads_returns"), _head(discrete=False)
     feature = g["rp_feat"].clone().requires_grad_()
-    arguments = (g["rp_rew"], g["rp_term"].bool(), g["rp_last"].bool(), g["rp_boot"])
-    loss = head.replay_value_loss(feature, *arguments)
+    last = g["rp_last"].bool()
+    returns = head.real_returns(g["rp_rew"], g["rp_term"].bool(), last, g["rp_boot"])
+    close(returns, g["rp_ret"])
+    loss = head.replay_value_loss(feature, last, returns)
     close(loss, g["rp_loss"], rtol=2e-5)
     close(head.critic.mean(head.critic(feature)), g["rp_value_pred"])
     close(head.slow_critic.mean(head.slow_critic(feature)), g["rp_slow_pred"])

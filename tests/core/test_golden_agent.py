@@ -156,7 +156,8 @@ def test_losses_of_every_row(recorded):
     close(dream.returns, g["mid.imag_return"])
     losses["policy"], losses["value"] = (x.mean(1).view_as(task.reward) for x in (dream.policy, dream.value))
     boot = dream.returns[:, 0].view_as(task.reward)
-    losses["replay_value"] = head.replay_value_loss(feature, task.reward, task.terminal, batch.last, boot)
+    returns = head.real_returns(task.reward, task.terminal, batch.last, boot)
+    losses["replay_value"] = head.replay_value_loss(feature, batch.last, returns)
     for name in TERMS:
         close(losses[name.removeprefix("rec_")], g[f"loss_steps.{name}"], rtol=2e-5)
 

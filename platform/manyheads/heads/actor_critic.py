@@ -118,7 +118,9 @@ class ActorCritic(Head):
         else:
             imagined = self.imagine(world, real.latents, noise)
             taught = execution.region(ActorCritic.learn_imagined)(self, imagined, owned)
-        losses = execution.region(ActorCritic.learn_real)(self, batch, real, taught.returns[:, 0], execution.dtype)
+        boot = taught.returns[:, 0].view_as(real.reward)
+        returns = self.real_returns(real.reward, real.terminal, real.last, boot)  # long to compile, as they are quick
+        losses = execution.region(ActorCritic.learn_real)(self, batch, real, returns, execution.dtype)
         self.note(reward_mean=masked_mean(batch.reward, batch.owned))
         return {"policy": taught.policy, "value": taught.value, **losses}
 
@@ -129,11 +131,9 @@ class ActorCritic(Head):
         return Taught(masked_mean(dream.policy, mine), masked_mean(dream.value, mine), dream.returns)
 
     def learn_real(self, batch: HeadBatch, real: HeadBatch, returns: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
-        """The losses of labelled rows; imagined `returns` (N,) start in those of `real`."""
-        feature = batch.latents.shorten(dtype).feature
-        reward, continues = self.label_losses(feature, batch.reward, batch.terminal)
-        feature, boot = real.latents.shorten(dtype).feature, returns.view_as(real.reward)
-        replay = self.replay_value_loss(feature, real.reward, real.terminal, real.last, boot)
+        """The losses of labelled rows; `returns` (B, T - 1) are those of `real`."""
+        reward, continues = self.label_losses(batch.latents.shorten(dtype).feature, batch.reward, batch.terminal)
+        replay = self.replay_value_loss(real.latents.shorten(dtype).feature, real.last, returns)
         return {
             "reward": masked_mean(reward, batch.owned),
             "continue": masked_mean(continues, batch.owned),
@@ -204,16 +204,19 @@ class ActorCritic(Head):
         """Cross-entropy (...) with the returns, and with what the slow critic says."""
         return two_hot_loss(logits, returns, slow_value)
 
-    def replay_value_loss(
-        self, feature: Tensor, reward: Tensor, terminal: Tensor, last: Tensor, boot: Tensor
-    ) -> Tensor:
-        """(B, T - 1) value losses on real rows; `boot` (B, T) are the imagined returns that start there."""
+    @torch.no_grad()
+    def real_returns(self, reward: Tensor, terminal: Tensor, last: Tensor, boot: Tensor) -> Tensor:
+        """Lambda returns (B, T - 1) of real rows (B, T); `boot` (B, T) are the imagined returns that start there."""
+        ended, cut = terminal.to(boot.dtype), last.to(boot.dtype)
+        return lambda_return(reward, ended, cut, boot, self.settings.discount, self.settings.trace)
+
+    def replay_value_loss(self, feature: Tensor, last: Tensor, returns: Tensor) -> Tensor:
+        """(B, T - 1) value losses on real rows with these returns (B, T - 1)."""
         logits = self.critic(feature[:, :-1])
         with torch.no_grad():
-            ended, cut = terminal.to(boot.dtype), last.to(boot.dtype)
-            returns = lambda_return(reward, ended, cut, boot, self.settings.discount, self.settings.trace)
             slow_value = self.slow_critic.mean(self.slow_critic(feature[:, :-1]))
-        return self.value_loss(logits, *map(self.critic.between, (returns, slow_value))) * (1 - cut[:, :-1])
+        loss = self.value_loss(logits, *map(self.critic.between, (returns, slow_value)))
+        return loss * (1 - last[:, :-1].to(loss.dtype))
 
     def after_update(self) -> None:
         """The slow critic follows, and the scale of returns keeps what it measured."""

@@ -127,10 +127,14 @@ def _watch(done: Event, work: bytes, before: int, execution: Compiled, says: lis
 
     What it says stays in the cache folder if it failed.
     """
-    while not done.wait(LOOK_EVERY):
-        if _missed() > before:
-            break
-    else:
+
+    def something_missing() -> bool:
+        while not done.wait(LOOK_EVERY):
+            if _missed() > before:
+                return True
+        return False
+
+    if any(cache_folder().glob("*")) and not something_missing():
         return
     cache_folder().mkdir(parents=True, exist_ok=True)
     own = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_WAIT_POLICY": "passive"}  # cores are shared
@@ -147,8 +151,9 @@ def _watch(done: Event, work: bytes, before: int, execution: Compiled, says: lis
         )
     assert second.stdout is not None  # for it was asked for
     says.append(second.stdout)
-    execution.elsewhere = True
-    done.wait()
+    if something_missing():
+        execution.elsewhere = True  # from the second region on
+        done.wait()
     second.terminate()
     if second.wait() in (0, -SIGTERM):
         log_file.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
@@ -114,7 +116,12 @@ class Compiled(Execution):
         return self._regions[function]  # type: ignore[return-value]
 
     def _compile(self, graph: GraphModule, tensors: list[Tensor]) -> Callable[..., Any]:
-        compiled: Callable[..., Any] = torch._inductor.compile(graph, [*tensors], self.options)
+        from torch._inductor.codecache import get_lock_dir  # takes a second, which acting need not wait for
+
+        name = hashlib.sha256(graph.code.encode()).hexdigest()
+        options = {**self.options, "size_asserts": False}  # a graph is looked up by its arguments' shapes
+        with FileLock(f"{get_lock_dir()}/{name}.lock"):  # whom another process is ahead of finds it in the cache
+            compiled: Callable[..., Any] = torch._inductor.compile(graph, [*tensors], options)
         return compiled
 
     @torch.no_grad()

@@ -17,7 +17,7 @@ from manyheads.world.sizes import WorldSettings
 
 MIN_DEVIATION = 0.1
 FEW = 16
-"""classes, fewer than a vector register's places: they are an outer axis then, for compilers give up on inner ones"""
+"""classes, fewer than a vector register has places: each is a tensor then, for compilers give up on such axes"""
 
 
 class LatentKind(nn.Module, ABC):
@@ -78,11 +78,9 @@ class Categorical(LatentKind):
         return (everywhere == self.own).to(dtype).view(raw.shape)
 
     def losses(self, posterior: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
-        dim = -1
-        if self.numbers <= FEW:
-            dim, posterior, prior = 0, torch.stack(posterior.unbind(-1)), torch.stack(prior.unbind(-1))
-        p, q = mixed_probs(posterior, self.unimix, dim), mixed_probs(prior, self.unimix, dim)
-        return categorical_kl(p.detach(), q, dim).sum(-1), categorical_kl(p, q.detach(), dim).sum(-1)
+        by_class = [raw.movedim(-1, 0).contiguous() for raw in (posterior, prior)]
+        p, q = (mixed_probs(raw, self.unimix, 0) for raw in by_class)
+        return categorical_kl(p.detach(), q, 0).sum(-1), categorical_kl(p, q.detach(), 0).sum(-1)
 
 
 class Gaussian(LatentKind):

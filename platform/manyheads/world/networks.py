@@ -56,7 +56,7 @@ class BlockLinear(nn.Module):
 
 def by_block(x: Tensor) -> Tensor:
     """(N, blocks, width) as (blocks, N, width), in memory too: a product would copy it, a compiler writes it so."""
-    return torch.stack(x.unbind(1))
+    return x.transpose(0, 1).contiguous()
 
 
 class Convolution(nn.Conv2d):
@@ -91,12 +91,16 @@ class DoublingConvolution(Convolution):
 
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
         super().__init__(inputs, outputs, kernel)
-        self.register_buffer("taps", doubled_taps(kernel), persistent=False)
+        taps = doubled_taps(kernel)
+        self.rows = taps.shape[1]
+        both = torch.einsum("asd,bte->deabst", taps, taps).reshape(kernel * kernel, -1)  # rows and columns
+        self.register_buffer("taps", both, persistent=False)
 
     def product(self, x: Tensor) -> Tensor:
         n, height, width, _ = x.shape
-        weight = torch.einsum("asd,bte,oide->aboist", self.taps, self.taps, self.weight).flatten(0, 2)
-        y = F.conv2d(x.permute(0, 3, 1, 2), weight.to(x.dtype), padding=self.taps.shape[1] // 2)
+        weight = (self.weight.flatten(2) @ self.taps).view(*self.weight.shape[:2], 2, 2, self.rows, self.rows)
+        weight = weight.permute(2, 3, 0, 1, 4, 5).flatten(0, 2)
+        y = F.conv2d(x.permute(0, 3, 1, 2), weight.to(x.dtype), padding=self.rows // 2)
         y = y.permute(0, 2, 3, 1).reshape(n, height, width, 2, 2, -1).transpose(2, 3)
         return y.reshape(n, 2 * height, 2 * width, -1)
 
