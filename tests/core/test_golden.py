@@ -389,8 +389,6 @@ def test_replay_value_loss():
     close(loss, g["rp_loss"], rtol=2e-5)
     close(head.critic.mean(head.critic(feature)), g["rp_value_pred"])
     close(head.slow_critic.mean(head.slow_critic(feature)), g["rp_slow_pred"])
-    term, last = g["rp_term"].float(), g["rp_last"].float()
-    close(lambda_return(g["rp_rew"], term, last, g["rp_boot"], 1 - 1 / 333, 0.95), g["rp_ret"])
     loss.mean().backward()
     close(feature.grad, g["rp_grad_feat"], rtol=0, of_largest=1e-4)
     _check_gradients(head, g.under("rp_grad."))

@@ -84,7 +84,8 @@ class Trained(torch.autograd.Function):
     @staticmethod
     @torch.no_grad()
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        return None, None, *ctx.back(Gradients(*gradients))
+        dense = [x.contiguous() for x in gradients]  # in any order, each would be compiled for
+        return None, None, *ctx.back(Gradients(*dense))
 
 
 def _join(groups: list[Products], name: str) -> Tensor:
