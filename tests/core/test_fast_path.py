@@ -1,19 +1,11 @@
 """The fast path gives what the plain path gives: states, losses and gradients."""
 
 import gc
-import re
-from pathlib import Path
 
 import pytest
 import torch
 from functorch.compile import aot_module_simplified
 from small_agent import BOTH, VECTOR, Uncompiled, random_batch, small_head, small_learner, small_world
-from torch._inductor.codecache import (
-    CppCodeCache,
-    CppWrapperCodeCache,
-    _get_cpp_prefix_header,
-    _get_cpp_wrapper_header,
-)
 
 from manyheads.environment.places import Places
 from manyheads.learning.fast import accelerate
@@ -240,15 +232,6 @@ def test_settings_choose_the_path():
     accelerate(world, TrainingSettings(compile=False, precision="float32"))
     assert not world.execution.compiled
     assert world.execution.dtype is torch.float32
-
-
-def test_all_that_a_region_includes_is_precompiled(monkeypatch):
-    monkeypatch.setattr(CppWrapperCodeCache, "_get_uncompiled_header", None)
-    accelerate(small_world(), TrainingSettings())
-    header = Path(CppWrapperCodeCache._get_uncompiled_header("cpu"))
-    included = re.findall("#include <(.*)>", header.read_text())
-    assert included == [_get_cpp_wrapper_header("cpu"), _get_cpp_prefix_header("cpu")]
-    assert "_get_uncompiled_header" in vars(CppCodeCache), "torch asks elsewhere now"
 
 
 @pytest.mark.slow

@@ -162,7 +162,7 @@ def value_with_gradients(critic: TwoHot, feature: Tensor, products: Products, ai
     critic's products (H, N, U)."""
     products = [product.flatten(0, 1) for product in products]
     hidden = activated(critic.layers.sequence[-1], products[-1])
-    logits = critic.out(hidden).view(*aims.share.shape, -1)
+    logits = critic.logits(hidden).view(*aims.share.shape, -1)
     value, by_logits = two_hot_gradient(logits, aims.share, aims.returns, aims.slow_value)
     own, by_hidden = linear_back(critic.out, hidden, by_logits.flatten(0, 1))
     by_layers = back(critic.layers, feature[:-1].flatten(0, 1), products, by_hidden)

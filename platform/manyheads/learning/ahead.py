@@ -25,7 +25,8 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
-from manyheads.learning.fast import GRAPHS, cache_folder, give_back_memory, precompile_headers
+from manyheads.learning.fast import GRAPHS, cache_folder, give_back_memory
+from manyheads.learning.inductor import quicken_compiler
 from manyheads.world.direct import kind_of
 from manyheads.world.execution import Compiled, Execution, threads
 
@@ -200,7 +201,7 @@ def _cut_off(args: Any) -> Any:
 def _rehearse() -> None:
     os.nice(5)  # the other process runs what it has compiled, on all cores, but waits for what both need
     torch._dynamo.config.recompile_limit = GRAPHS
-    precompile_headers()
+    quicken_compiler()
     learner, update, args, cores = cloudpickle.loads(sys.stdin.buffer.read())
     learner.world.execution = rehearsal = Rehearsal(learner.world.execution)
     torch.set_num_threads(1)

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from manyheads.errors import ManyheadsError
+from manyheads.learning.inductor import quicken_compiler
 from manyheads.learning.precision import multiplies_bfloat16, product_type
 from manyheads.learning.settings import TrainingSettings
 from manyheads.world.execution import Compiled, Execution
@@ -77,7 +78,7 @@ def accelerate(world: World, settings: TrainingSettings) -> None:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
         torch._dynamo.config.recompile_limit = GRAPHS
         if world.device.type == "cpu":
-            precompile_headers()
+            quicken_compiler()
         keep_freed_memory()
         warnings.filterwarnings("ignore", CHATTER)
         world.execution = Compiled(dtype, OPTIONS[world.device.type], capture=world.device.type == "cuda")
@@ -86,20 +87,6 @@ def accelerate(world: World, settings: TrainingSettings) -> None:
 def compiler() -> str | None:
     """The C++ compiler that torch will use on a CPU, if there is one."""
     return os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
-
-
-def precompile_headers() -> None:
-    """Has torch precompile all that a region's C++ includes: a second less for each region, one more once.
-
-    torch has no setting for it, so its class is told another header; where a version asks elsewhere, nothing changes.
-    """
-    from torch._inductor.codecache import CppWrapperCodeCache  # takes a second, which acting need not wait for
-
-    def header(_: type, device: str) -> str:
-        return str(Path(__file__).with_name("region.h"))
-
-    # mypy: a method is replaced on purpose
-    CppWrapperCodeCache._get_uncompiled_header = classmethod(header)  # type: ignore[method-assign, assignment]
 
 
 def keep_freed_memory() -> None:
