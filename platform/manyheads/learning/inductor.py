@@ -22,10 +22,14 @@ def quicken_compiler() -> None:
     def header(_: type, device: str) -> str:
         return str(Path(__file__).with_name("region.h"))
 
-    # mypy: all three are replaced on purpose
-    CppWrapperCodeCache._get_uncompiled_header = classmethod(header)  # type: ignore[method-assign, assignment]
-    cpp.stride_at_vec_range = partial(stride, cpp.stride_at_vec_range)  # type: ignore[attr-defined, assignment]
-    common.DtypePropagationOpsHandler = cache(common.DtypePropagationOpsHandler)  # type: ignore[attr-defined, assignment]
+    replaced: list[tuple[object, str, Callable[[Any], object]]] = [
+        (CppWrapperCodeCache, "_get_uncompiled_header", lambda _: classmethod(header)),
+        (cpp, "stride_at_vec_range", lambda own: partial(stride, own)),
+        (common, "DtypePropagationOpsHandler", cache),
+    ]
+    for owner, name, by in replaced:
+        if hasattr(owner, name):
+            setattr(owner, name, by(getattr(owner, name)))
 
 
 def stride(by_simplifying: Callable[..., Any], index: Any, variable: Any, within: int | None = None) -> Any:
