@@ -1,134 +1,121 @@
-"""A first update is compiled by two processes."""
+"""A first update is compiled before it runs."""
 
-import subprocess
-import sys
 import threading
 
-import cloudpickle
 import pytest
 import torch
 from small_agent import VECTOR, random_batch, small_head, small_learner, small_world
 from torch._dynamo.utils import counters
 
-from manyheads.learning import ahead
-from manyheads.learning.ahead import Rehearsal, compiling_ahead
+from manyheads.learning.ahead import Rehearsal, compile_ahead
 from manyheads.learning.fast import accelerate
 from manyheads.learning.settings import TrainingSettings
-from manyheads.world.execution import Compiled, Execution
+from manyheads.world.execution import Compiled, Execution, threads
 from manyheads.world.model import Latent
 
 
-class Uncompiled(Rehearsal):
-    """Notes what would be compiled."""
+class Uncompiled(Compiled):
+    """Notes what is compiled, and by how many cores it is called."""
 
-    def __init__(self, like):
-        super().__init__(like)
-        self.compiled_regions = []
-        self.cores = {}
+    def __init__(self):
+        super().__init__()
+        self.noted = []
 
-    def compile_region(self, function):
+    def region(self, function):
         def call(*args):
-            self.compiled_regions.append((function.__qualname__, torch.is_grad_enabled()))
-            self.cores[function.__qualname__] = torch.get_num_threads()
+            self.noted.append((function.__qualname__, torch.is_grad_enabled(), torch.get_num_threads()))
             return function(*args)
 
         return call
 
+    def direct(self, function):
+        def compiler(graph, tensors):
+            self.noted.append((function.__qualname__, False, torch.get_num_threads()))
+            return graph
 
-def learner_and_arguments(heads=("left", "right")):
+        self._compile = compiler
+        return super().direct(function)
+
+
+def learner_and_arguments(heads=("left", "right"), **settings):
     world = small_world(VECTOR)
-    heads = {name: small_head(world) for name in heads}
+    heads = {name: small_head(world, **settings) for name in heads}
     batch, labels, *masks = random_batch(world)
     return small_learner(world, heads), (batch, dict.fromkeys(heads, labels), *masks)
 
 
-def test_each_region_of_an_update_is_compiled_the_last_ones_first():
+def test_each_region_of_an_update_is_compiled_once_as_it_will_be_called():
     learner, arguments = learner_and_arguments(heads=("only",))
-    learner.world.execution = rehearsal = Uncompiled(Compiled())
-    learner.update(*arguments)
-    rehearsal.compile(cores=4, graded=True)
-    rehearsal.compile(cores=4, graded=False)
-    with_gradients = [name for name, graded in rehearsal.compiled_regions if graded]
-    assert with_gradients == ["ActorCritic.learn_real", "World._losses"]
-    others = [name for name, graded in rehearsal.compiled_regions if not graded]
-    imagined = ["value_with_gradients", "policy_with_gradients", "foresee", "step_into"]
-    of_optimisers = ["laprop", "laprop"]
-    assert others == [*of_optimisers, *imagined[:2], "maps_back", "steps_back", *imagined[2:], "steps"]
-    beside = {name for name, cores in rehearsal.cores.items() if cores == 2}
-    assert beside == {"value_with_gradients", "policy_with_gradients", "steps_back", "maps_back"}
+    compiler = Uncompiled()
+    learner.world.execution = Rehearsal(compiler)
+    with threads(4):
+        learner._update(*arguments)
+    assert [name for name, graded, _ in compiler.noted if graded] == [
+        "Encoder.forward",
+        "World._losses",
+        "ActorCritic.learn_real",
+    ]
+    imagined, back = ["step_into", "foresee"], ["steps_back", "maps_back"]
+    beside = ["policy_with_gradients", "value_with_gradients"]
+    others = [name for name, graded, _ in compiler.noted if not graded]
+    assert others == ["steps", *imagined, *back, *beside, "laprop", "laprop"]
+    assert {name for name, _, cores in compiler.noted if cores == 2} == {*back, *beside}
 
 
 def test_heads_of_a_frozen_world_are_rehearsed_with_zeros_that_lead_back():
     learner, (batch, labels, *_) = learner_and_arguments(heads=("only",))
     learner.world.requires_grad_(False)
-    learner.world.execution = rehearsal = Uncompiled(Compiled())
+    learner.world.execution = Rehearsal(compiler := Uncompiled())
     latents = Latent(*(torch.zeros(*batch.shape, *part.shape[1:]) for part in learner.world.initial(1)))
-    metrics = learner.update_heads(latents, batch.last, labels).metrics
+    metrics = learner._update_heads(latents, batch.last, labels).metrics
     assert metrics["only/reward"] == metrics["only/gradient_norm"] == 0
-    rehearsal.compile(cores=4, graded=True)
-    rehearsal.compile(cores=4, graded=False)
-    assert rehearsal.compiled_regions[0] == ("ActorCritic.learn_real", True)
+    assert [name for name, graded, _ in compiler.noted if graded] == ["ActorCritic.learn_real"]
 
 
-def test_a_learner_goes_to_another_process_as_it_is():
+@pytest.mark.filterwarnings("error:Rehearsing")
+@pytest.mark.parametrize("settings", [{}, {"policy_gradient": "dynamics"}, {"gradients_into_world": False}])
+def test_a_rehearsal_leaves_a_learner_as_it_was(settings):
+    (rehearsed, arguments), (other, same) = learner_and_arguments(**settings), learner_and_arguments(**settings)
+    rehearsed.world.execution = compiler = Uncompiled()
+    torch.manual_seed(5)
+    with threads(2):
+        compile_ahead(rehearsed, "_update", *arguments)
+    assert torch.initial_seed() == 5
+    assert compiler.noted
+    for learner in (rehearsed, other):
+        learner.world.execution = Execution()
+    for _ in range(2):
+        assert rehearsed.update(*arguments).metrics == other.update(*same).metrics
+
+
+def test_an_update_is_made_also_where_it_cannot_be_rehearsed(monkeypatch):
     learner, arguments = learner_and_arguments()
-    learner.world.execution = Compiled(torch.bfloat16, {"cpp_wrapper": True})
-    copied, same = cloudpickle.loads(cloudpickle.dumps((learner, arguments)))
-    assert copied.world.execution.dtype is torch.bfloat16
-    assert copied.world.execution.options == {"cpp_wrapper": True}
-    for each in (learner, copied):
-        each.world.execution = Execution()
-    assert copied.update(*same).metrics == learner.update(*arguments).metrics
-
-
-@pytest.mark.parametrize("cached", [True, False], ids=["something cached", "nothing cached"])
-@pytest.mark.parametrize("missing", [False, True])
-def test_a_second_process_starts_only_where_something_is_not_in_the_cache(missing, cached, tmp_path, monkeypatch):
-    learner, arguments = learner_and_arguments()
-    learner.world.execution = Compiled()
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    monkeypatch.setattr(ahead, "cache_folder", lambda: tmp_path)
-    monkeypatch.setattr(ahead, "LOOK_EVERY", 0.001)
-    if cached:
-        (tmp_path / "region").touch()
-    started = []
-
-    class Process(subprocess.Popen):
-        def __init__(self, command, **options):
-            super().__init__([sys.executable, "-c", "import sys; sys.stdin.buffer.read(100)"], **options)
-            started.append(command)
-
-    monkeypatch.setattr(subprocess, "Popen", Process)
-    with compiling_ahead(learner, "_update", *arguments):
-        counters["inductor"]["fxgraph_cache_miss"] += missing
-        starts = missing or not cached
-        deadline = 1000 if starts else 20
-        while not (started and learner.world.execution.elsewhere == missing) and deadline:
-            deadline -= 1
-            ahead.Event().wait(0.01)
-        assert learner.world.execution.elsewhere == missing
-    assert len(started) == starts
-
-
-def test_a_head_that_cannot_go_to_another_process_is_compiled_here(monkeypatch):
-    learner, arguments = learner_and_arguments()
-    learner.world.execution = Compiled()
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    learner.world.execution = Uncompiled()
     learner.heads["left"].lock = threading.Lock()
-    with compiling_ahead(learner, "_update", *arguments):
-        assert not [thread for thread in threading.enumerate() if thread.name.endswith("(_watch)")]
+    with threads(2), pytest.warns(UserWarning, match=r"Rehearsing .* longer: TypeError: cannot pickle"):
+        learner.update(*arguments)
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_without_another_core_nothing_is_rehearsed(cores):
+    learner, arguments = learner_and_arguments()
+    learner.world.execution = compiler = Uncompiled()
+    with threads(cores):
+        compile_ahead(learner, "_update", *arguments)
+    assert bool(compiler.noted) == (cores > 1)
 
 
 @pytest.mark.slow
-def test_an_update_finds_what_the_second_process_compiled(tmp_path, monkeypatch):
+def test_an_update_runs_what_was_compiled_ahead(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     learner, arguments = learner_and_arguments()
     accelerate(learner.world, TrainingSettings())
-    work = cloudpickle.dumps((learner, "_update", arguments, torch.get_num_threads()))
-    subprocess.run([sys.executable, "-m", "manyheads.learning.ahead"], input=work, check=True)
-    before = {**counters["inductor"]}
-    learner.update(*arguments)
-    both_ways_of_the_first = 2
-    missed = counters["inductor"]["fxgraph_cache_miss"] - before.get("fxgraph_cache_miss", 0)
-    assert missed == both_ways_of_the_first
-    assert counters["inductor"]["fxgraph_cache_hit"] > before.get("fxgraph_cache_hit", 0)
+    with threads(2):
+        compile_ahead(learner, "_update", *arguments)
+        before = counters["inductor"]["fxgraph_cache_miss"], counters["stats"]["unique_graphs"]
+        assert min(before) > 0
+        for _ in range(2):
+            learner.update(*arguments)
+    after = counters["inductor"]["fxgraph_cache_miss"], counters["stats"]["unique_graphs"]
+    assert after == before
+    assert counters["inductor"]["fxgraph_cache_hit"] == 0

@@ -7,7 +7,7 @@ import torch
 from small_agent import VECTOR, Uncompiled, random_batch, small_head, small_learner, small_world
 
 from manyheads.heads.actor_critic import ActorCritic
-from manyheads.world.execution import Compiled, Execution, threads
+from manyheads.world.execution import Execution, threads
 
 
 @pytest.fixture
@@ -119,20 +119,3 @@ def test_what_is_not_known_to_be_compiled_runs_in_this_thread():
             pass
     with threads(4):
         assert execution.beside([threading.get_ident] * 3) == [threading.get_ident()] * 3
-
-
-def test_what_another_process_compiles_runs_plainly_and_once_more_is_new():
-    execution, weight, called = Compiled(), torch.ones(2, requires_grad=True), []
-
-    def twice(x):
-        called.append(x)
-        return 2 * x
-
-    execution.elsewhere = True
-    with execution.steady("work"):
-        assert execution.region(twice)(weight).requires_grad
-    assert called == [weight]
-    with execution.steady("work") as compiles:
-        assert compiles
-    with execution.steady("work") as compiles:
-        assert not compiles

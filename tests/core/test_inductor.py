@@ -2,24 +2,29 @@
 
 import inspect
 import re
+import threading
 from functools import partial
 from pathlib import Path
 
+import pytest
 import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_agent import small_world
+from torch._inductor import codecache
 from torch._inductor.codecache import (
     CppCodeCache,
     CppWrapperCodeCache,
+    FxGraphCachePickler,
     _get_cpp_prefix_header,
     _get_cpp_wrapper_header,
 )
 from torch._inductor.codegen import common, cpp, cpp_wrapper_cpu
+from torch.fx import interpreter
 from torch.utils._sympy.functions import FloorDiv, ModularIndexing
 
 from manyheads.learning.fast import accelerate
-from manyheads.learning.inductor import quicken_compiler, stride
+from manyheads.learning.inductor import FLAGS, NotRun, Region, compilers, compiling_only, quicken_compiler, stride
 from manyheads.learning.settings import TrainingSettings
 
 quicken_compiler()
@@ -63,6 +68,82 @@ def test_torch_asks_for_types_and_strides_here():
     assert cpp.stride_at_vec_range.func is stride
     assert not isinstance(stride_at_vec_range, partial), "replaced once"
     assert "= stride_at_vec_range(" in inspect.getsource(cpp)
+
+
+def test_torch_writes_no_text_for_its_developers_and_no_hidden_progress_bar():
+    accelerate(small_world(), TrainingSettings())
+    assert FxGraphCachePickler.debug_lines(None, None) == []
+    assert "debug_lines = pickler.debug_lines(" in inspect.getsource(codecache)
+    assert interpreter.tqdm.__name__ == "_Faketqdm"
+    assert "pbar = tqdm(" in inspect.getsource(interpreter)
+
+
+def test_torch_gives_a_regions_code_to_a_compiler_here():
+    accelerate(small_world(), TrainingSettings())
+    assert CppWrapperCodeCache.load_pybinding.func is Region
+    assert "inductor_entry = CppWrapperCodeCache.load_pybinding(" in inspect.getsource(cpp_wrapper_cpu)
+
+
+def test_a_region_is_compiled_in_another_thread_and_its_first_call_waits():
+    begins, seen = threading.Event(), []
+
+    def load(code, extra_flags, **options):
+        assert begins.wait(10)
+        seen.append((code, extra_flags, options, threading.get_ident()))
+        return lambda handles: [*handles, code]
+
+    region = Region(load, "code", extra_flags=("-x",), num_outputs=1)
+    with compiling_only(), pytest.raises(NotRun):
+        region([1])
+    assert not seen
+    begins.set()
+    assert region([1]) == region([1]) == [1, "code"]
+    ((*given, thread),) = seen
+    assert given == ["code", ("-x", *FLAGS), {"num_outputs": 1}]
+    assert thread != threading.get_ident()
+
+
+def test_a_region_that_no_compiler_takes_says_so_when_it_is_called():
+    def load(extra_flags):
+        raise ValueError("no such flag")
+
+    with pytest.raises(ValueError, match="no such flag"):
+        Region(load)([])
+
+
+def test_compilers_end_when_all_is_compiled(monkeypatch):
+    monkeypatch.setattr(CppWrapperCodeCache, "load_async", lambda code, **options: loaded.append(code))
+    loaded, goes_on = [], threading.Event()
+
+    def load(code, extra_flags):
+        assert goes_on.wait(10)
+        loaded.append(code)
+
+    with compilers({"cpp_wrapper": True}):
+        for i in range(9):
+            Region(load, str(i))
+        assert len(loaded) <= 1
+        goes_on.set()
+    assert sorted(loaded) == ["", *"012345678"]
+
+
+def test_what_no_compiler_has_begun_is_left_where_work_fails(monkeypatch):
+    monkeypatch.setattr(CppWrapperCodeCache, "load_async", lambda code, **options: None)
+    loaded, goes_on = [], threading.Event()
+
+    def load(extra_flags):
+        assert goes_on.wait(10)
+        loaded.append("region")
+
+    def fails():
+        for _ in range(99):
+            Region(load)
+        threading.Timer(0.05, goes_on.set).start()
+        raise ValueError("work")
+
+    with pytest.raises(ValueError, match="work"), compilers({}):
+        fails()
+    assert 0 < len(loaded) < 99
 
 
 def test_all_that_a_region_includes_is_precompiled():

@@ -20,6 +20,7 @@ from manyheads.world.model import World
 
 OPTIONS = {
     "cpu": {
+        "cpp.enable_loop_tail_vec": False,
         "cpp.use_decompose_tanh": True,
         "cpp_wrapper": True,
         "cpp.vec_isa_ok": True,  # a compiler of C++20 has them all; trying takes eight seconds, and two a run later
@@ -79,6 +80,7 @@ def accelerate(world: World, settings: TrainingSettings) -> None:
         torch._dynamo.config.recompile_limit = GRAPHS
         if world.device.type == "cpu":
             quicken_compiler()
+            torch._functorch.config.force_non_lazy_backward_lowering = True
         keep_freed_memory()
         warnings.filterwarnings("ignore", CHATTER)
         world.execution = Compiled(dtype, OPTIONS[world.device.type], capture=world.device.type == "cuda")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,7 +13,7 @@ from torch import Tensor
 from manyheads.errors import ManyheadsError
 from manyheads.experience.batch import Batch
 from manyheads.heads.contract import Head, HeadBatch, Loss, found_now
-from manyheads.learning.ahead import compiling_ahead
+from manyheads.learning.ahead import compile_ahead
 from manyheads.learning.numbers import Numbers
 from manyheads.learning.optimizer import LaProp, OptimizerSettings
 from manyheads.world.execution import Execution
@@ -140,10 +139,9 @@ class Learner:
         """The `update` of that name; those of one shape call the same regions."""
         execution = self.world.execution
         function: Callable[..., Update] = getattr(self, update)
-        with (
-            execution.steady(self, update, shape) as compiles,
-            compiling_ahead(self, update, *args) if compiles else nullcontext(),
-        ):
+        with execution.steady(self, update, shape) as compiles:
+            if compiles:
+                compile_ahead(self, update, *args)
             return execution.whole(function, self.generators.values())(*args)
 
     def _update(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
@@ -16,6 +16,15 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 R = TypeVar("R")
 Run = Callable[..., Any]
 """of tensors, to a sequence of tensors"""
+
+
+class _Graph(NamedTuple):
+    """A function's, for one kind of arguments."""
+
+    run: Run
+    made: list[Any]
+    """stand-ins"""
+    structure: TreeSpec
 
 
 class Direct(Generic[R]):
@@ -27,18 +36,27 @@ class Direct(Generic[R]):
 
     def __init__(self, function: Callable[..., R], compiler: Callable[[GraphModule, list[Tensor]], Run]) -> None:
         self._function, self._compiler = function, compiler
-        self._graphs: dict[Hashable, tuple[Run, TreeSpec]] = {}
+        self._graphs: dict[Hashable, _Graph] = {}
 
     def __call__(self, *args: Any) -> R:
         tensors: list[Tensor] = []
+        graph = self._graph(args, tensors)
+        made: R = tree_unflatten(graph.run(*tensors), graph.structure)
+        return made
+
+    def stand_ins(self, *args: Any) -> R:
+        """Of what it makes from such arguments; it is compiled for them, not called."""
+        graph = self._graph(args, [])
+        made: R = tree_unflatten(graph.made, graph.structure)
+        return made
+
+    def _graph(self, args: Any, tensors: list[Tensor]) -> _Graph:
         kind = kind_of(args, tensors)
         if kind not in self._graphs:
             self._graphs[kind] = self._trace(args, tensors)
-        run, structure = self._graphs[kind]
-        made: R = tree_unflatten(run(*tensors), structure)
-        return made
+        return self._graphs[kind]
 
-    def _trace(self, args: Any, tensors: list[Tensor]) -> tuple[Run, TreeSpec]:
+    def _trace(self, args: Any, tensors: list[Tensor]) -> _Graph:
         structure: list[TreeSpec] = []
 
         def flat(*given: Tensor) -> list[Any]:
@@ -49,7 +67,9 @@ class Direct(Generic[R]):
 
         graph = make_fx(flat, tracing_mode="fake")(*tensors)
         seen = [node.meta["val"] for node in graph.graph.find_nodes(op="placeholder")]  # of real ones nothing is cached
-        return self._compiler(graph, seen), structure[-1]
+        found = cast(list[Any], graph.graph.output_node().args[0])
+        made = [node.meta["val"] if isinstance(node, Node) else node for node in found]
+        return _Graph(self._compiler(graph, seen), made, structure[-1])
 
 
 class _Parts(NamedTuple):

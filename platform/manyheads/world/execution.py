@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -12,7 +11,6 @@ from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
@@ -89,40 +87,35 @@ class Compiled(Execution):
         self.options = dict(options or {})
         self._known: set[tuple[object, ...]] = set()
         self._compiles = True
-        self._left = False
-        self.elsewhere = False
-        """whether what has gradients runs plainly, for another process compiles it now"""
         self._second = ThreadPoolExecutor(1)
         self._tracking = Lock()  # torch keeps for the whole process whether calls are checked against what was compiled
         self._short: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
         self._regions: dict[Callable[..., object], Callable[..., object]] = {}
+        self._directs: dict[Callable[..., object], Direct[Any]] = {}
 
     def region(self, function: Callable[P, R]) -> Callable[P, R]:
         if function not in self._regions:
-            plain: Callable[..., Any] = function
-            tracked: Callable[..., Any] = torch.compile(plain, fullgraph=True, dynamic=False, options=self.options)
-            direct = Direct(function, self._compile)
+            tracked: Callable[..., Any] = torch.compile(function, fullgraph=True, dynamic=False, options=self.options)
+            direct = self.direct(function)
 
             def call(*args: Any) -> Any:
                 if not torch.is_grad_enabled():
                     return direct(*args)
-                if self.elsewhere:
-                    self._left = True
-                    return plain(*args)
                 with self._tracking:
                     return tracked(*args)
 
             self._regions[function] = call
         return self._regions[function]  # type: ignore[return-value]
 
-    def _compile(self, graph: GraphModule, tensors: list[Tensor]) -> Callable[..., Any]:
-        from torch._inductor.codecache import get_lock_dir  # takes a second, which acting need not wait for
+    def direct(self, function: Callable[P, R]) -> Direct[R]:
+        """How a region is called without gradients."""
+        if function not in self._directs:
+            self._directs[function] = Direct(function, self._compile)
+        return self._directs[function]
 
-        name = hashlib.sha256(graph.code.encode()).hexdigest()
+    def _compile(self, graph: GraphModule, tensors: list[Tensor]) -> Callable[..., Any]:
         options = {**self.options, "size_asserts": False}  # a graph is looked up by its arguments' shapes
-        with FileLock(f"{get_lock_dir()}/{name}.lock"):  # whom another process is ahead of finds it in the cache
-            compiled: Callable[..., Any] = torch._inductor.compile(graph, [*tensors], options)
-        return compiled
+        return torch._inductor.compile(graph, [*tensors], options)  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def short(self, module: M) -> M:
@@ -180,15 +173,13 @@ class Compiled(Execution):
                 with torch.compiler.set_stance("default", skip_guard_eval_unsafe=True):
                     yield False
             else:
-                self._left = False
                 yield True
-                if not self._left:
-                    self._known.add(kind)
+                self._known.add(kind)
         finally:
             self._compiles = True  # what comes outside may be new
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For another process, where nothing is compiled yet."""
+        """For a copy, where nothing is compiled yet."""
         return Compiled, (self.dtype, self.options, self._capture)
 
 

@@ -89,17 +89,18 @@ class World(nn.Module):
         (B,).
         """
         arguments = (observed, image, self._seen(vector), vector_mask, image_mask)
-        return self.execution.region(World._losses)(self, *arguments)
+        return self.execution.region(World._losses)(self, self.execution.dtype, *arguments)
 
     def _losses(
         self,
+        dtype: torch.dtype,
         observed: Observed,
         image: Tensor | None,
         vector: Tensor,
         vector_mask: Tensor,
         image_mask: Tensor,
     ) -> dict[str, Tensor]:
-        losses, latents = self.rssm.losses(observed), observed.latents.shorten(self.execution.dtype)
+        losses, latents = self.rssm.losses(observed), observed.latents.shorten(dtype)
         if self.decoder.vector is not None:
             error = self.decoder.vector(latents) - symlog(vector)
             losses["vector"] = (self._magnitude(error) * vector_mask[:, None]).sum(-1)

@@ -109,7 +109,9 @@ def times(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def stacked(kind: type[Parts], rows: list[Parts]) -> Parts:
-    """Rows (N, ...) as (N, T, ...)."""
+    """Rows (N, ...) as (N, T, ...); one row by itself keeps its order in memory."""
+    if len(rows) == 1:
+        return kind(*(part[:, None] for part in rows[0]))
     return kind(*(torch.stack(part, 1) for part in zip(*rows, strict=True)))
 
 

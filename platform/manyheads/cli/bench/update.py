@@ -59,7 +59,7 @@ def learner(
 def measure(workload: Workload, device: Literal["cpu", "cuda"], fast: bool, rounds: int) -> dict[str, Any]:
     """Everything that `bench learner` tells of one workload."""
     work = Bench(workload, device, fast=fast)
-    # on a CPU the second one takes from the cache what another process compiled; on a GPU the last one is captured
+    # on a CPU the second one is the first that is not checked again; on a GPU the last one is captured
     ready = WARM_CALLS + 1 if device == "cuda" else 2
     first = sum(timed(work.update) for _ in range(ready))
     forget_peak_memory(device)
