@@ -18,7 +18,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from manyheads.learning.inductor import NotRun, compilers, compiling_only
+from manyheads.learning.inductor import NotRun, by_compiler, compilers, compiling_only
 from manyheads.world.direct import kind_of
 from manyheads.world.execution import Compiled, Execution
 
@@ -70,6 +70,8 @@ def compile_ahead(learner: Any, update: str, *args: Any) -> None:
         with torch.random.fork_rng(devices=[]), compilers(execution.options):
             getattr(copied, update)(*args)
     except Exception as error:  # a head may be anyone's, and need not bear zeros
+        if by_compiler(error):
+            raise
         warnings.warn(FAILED.format(error=f"{type(error).__name__}: {error}"), stacklevel=2)
 
 

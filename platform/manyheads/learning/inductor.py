@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 FLAGS = ("-O2", "-g0")
 """of the C++ compiler, after torch's own -O3 -g1: loops are as fast, for they are written with vectors"""
@@ -74,11 +74,23 @@ def compiling_only() -> Iterator[None]:
 
 
 class Region:
-    """The C++ of a region, given to a compiler in another process, for which its first call waits."""
+    """The C++ of a region, given to a compiler in another process, for which its first call waits.
+
+    Where a compiler has failed with another one of those that are compiled together, it raises that error.
+    """
+
+    failed: ClassVar[list[BaseException] | None] = None
 
     def __init__(self, load: Callable[..., Any], *args: Any, extra_flags: Sequence[str] = (), **options: Any) -> None:
-        self._load = partial(load, *args, extra_flags=(*extra_flags, *FLAGS), **options)
-        self._loaded: Future[Callable[[Any], Any]] = _compilers().submit(copy_context().run, self._load)
+        if self.failed:
+            raise self.failed[0]
+        loading = partial(load, *args, extra_flags=(*extra_flags, *FLAGS), **options)
+        self._loaded: Future[Callable[[Any], Any]] = _compilers().submit(copy_context().run, loading)
+        self._loaded.add_done_callback(self._look)
+
+    def _look(self, loaded: Future[Callable[[Any], Any]]) -> None:
+        if self.failed is not None and not loaded.cancelled() and (error := loaded.exception()):
+            self.failed.append(error)
 
     def __call__(self, handles: Any) -> Any:
         if _only_compiles.get():
@@ -88,8 +100,8 @@ class Region:
 
 @contextmanager
 def compilers(options: Mapping[str, Any]) -> Iterator[None]:
-    """Around what gives regions of these `options` to compilers: first of all what every region includes is given; ends
-    when all is compiled."""
+    """Around what gives regions of these `options` to compilers together: first of all what every region includes is
+    given; ends when all is compiled."""
     from torch._inductor import config
     from torch._inductor.codecache import CppWrapperCodeCache
 
@@ -98,14 +110,22 @@ def compilers(options: Mapping[str, Any]) -> Iterator[None]:
     with config.patch(dict(options)):
         headers = partial(CppWrapperCodeCache.load_async, "", extra_flags=FLAGS, submit_fn=nothing_more)
         _compilers().submit(copy_context().run, headers)
-    given_up = True
+    Region.failed, given_up = [], False
     try:
         yield
-        given_up = False
+    except BaseException as error:
+        given_up = by_compiler(error) or not isinstance(error, Exception)  # else its regions are called still
+        raise
     finally:
         pool = _compilers()
         _compilers.cache_clear()
         pool.shutdown(cancel_futures=given_up)
+        Region.failed = None
+
+
+def by_compiler(error: BaseException) -> bool:
+    """Whether torch's compiler raised an error: Ctrl-C on a terminal reaches the C++ compiler too, which ends then."""
+    return type(error).__module__.startswith(("torch._inductor", "torch._dynamo"))
 
 
 @cache

@@ -21,6 +21,7 @@ from manyheads.experience.replay import Replay
 from manyheads.experience.simulators import Slot
 from manyheads.learning.fast import accelerate, check_device
 from manyheads.learning.feed import At, Draw, Feed, Learned, Work
+from manyheads.learning.inductor import by_compiler
 from manyheads.learning.labels import Labeller
 from manyheads.learning.latents import refresh
 from manyheads.learning.learner import Learner
@@ -230,7 +231,7 @@ class Trainer:
             except torch.OutOfMemoryError as error:
                 raise ManyheadsError(FULL.format(error=str(error).split(". ")[0])) from error
             except Exception as error:
-                if not stop.requested or not _by_compiler(error):
+                if not stop.requested or not by_compiler(error):
                     raise
                 progress.say(
                     "Stopped while compiling: rows are kept, and weights as last saved; the same command goes on."
@@ -251,8 +252,3 @@ class Trainer:
             numbers[f"{task.name}/return"] = float(reward.sum())
             progress.advance(0, {task.name: numbers[f"{task.name}/return"]})
         metrics.write(self.steps, self.updates, numbers)
-
-
-def _by_compiler(error: Exception) -> bool:
-    """Whether torch's compiler raised an error: Ctrl-C on a terminal reaches the C++ compiler too, which ends then."""
-    return type(error).__module__.startswith(("torch._inductor", "torch._dynamo"))
