@@ -23,6 +23,9 @@ class Uncompiled(Compiled):
     def region(self, function):
         return function
 
+    def _compile(self, graph, tensors):
+        return graph
+
 
 def small_world(places=BOTH, **settings):
     torch.manual_seed(0)

@@ -13,6 +13,8 @@ from manyheads.learning.settings import TrainingSettings
 from manyheads.world.execution import Compiled, Execution, threads
 from manyheads.world.model import Latent
 
+pytestmark = pytest.mark.usefixtures("no_compiler")
+
 
 class Uncompiled(Compiled):
     """Notes what is compiled, and by how many cores it is called."""
@@ -75,7 +77,7 @@ def test_heads_of_a_frozen_world_are_rehearsed_with_zeros_that_lead_back():
 @pytest.mark.filterwarnings("error:Rehearsing")
 @pytest.mark.parametrize("settings", [{}, {"policy_gradient": "dynamics"}, {"gradients_into_world": False}])
 def test_a_rehearsal_leaves_a_learner_as_it_was(settings):
-    (rehearsed, arguments), (other, same) = learner_and_arguments(**settings), learner_and_arguments(**settings)
+    (rehearsed, arguments), (other, same) = (learner_and_arguments(["only"], **settings) for _ in range(2))
     rehearsed.world.execution = compiler = Uncompiled()
     torch.manual_seed(5)
     with threads(2):

@@ -9,6 +9,8 @@ from small_agent import VECTOR, Uncompiled, random_batch, small_head, small_lear
 from manyheads.heads.actor_critic import ActorCritic
 from manyheads.world.execution import Execution, threads
 
+pytestmark = pytest.mark.usefixtures("no_compiler")
+
 
 @pytest.fixture
 def settled():
