@@ -18,6 +18,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
+from manyheads.learning.fast import give_back_memory
 from manyheads.learning.inductor import NotRun, by_compiler, compilers, compiling_only
 from manyheads.world.direct import kind_of
 from manyheads.world.execution import Compiled, Execution
@@ -69,6 +70,7 @@ def compile_ahead(learner: Any, update: str, *args: Any) -> None:
         copied.world.execution, copied.deferred = Rehearsal(execution), True  # numbers mean nothing here: not read
         with torch.random.fork_rng(devices=[]), compilers(execution.options):
             getattr(copied, update)(*args)
+        give_back_memory()  # what compilers took, and a copy
     except Exception as error:  # a head may be anyone's, and need not bear zeros
         if by_compiler(error):
             raise
