@@ -20,7 +20,7 @@ from manyheads.world.model import World
 
 OPTIONS = {
     "cpu": {
-        "cpp.enable_loop_tail_vec": False,
+        "cpp.enable_loop_tail_vec": False,  # most tails are empty, and a loop would be written once more for each
         "cpp.use_decompose_tanh": True,
         "cpp_wrapper": True,
         "cpp.vec_isa_ok": True,  # a compiler of C++20 has them all; trying takes eight seconds, and two a run later
@@ -80,7 +80,7 @@ def accelerate(world: World, settings: TrainingSettings) -> None:
         torch._dynamo.config.recompile_limit = GRAPHS
         if world.device.type == "cpu":
             quicken_compiler()
-            torch._functorch.config.force_non_lazy_backward_lowering = True
+            torch._functorch.config.force_non_lazy_backward_lowering = True  # compiled with the way forth
         keep_freed_memory()
         warnings.filterwarnings("ignore", CHATTER)
         world.execution = Compiled(dtype, OPTIONS[world.device.type], capture=world.device.type == "cuda")

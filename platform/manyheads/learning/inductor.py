@@ -79,18 +79,16 @@ class Region:
     Where a compiler has failed with another one of those that are compiled together, it raises that error.
     """
 
-    failed: ClassVar[list[BaseException] | None] = None
+    together: ClassVar[list[Future[Callable[[Any], Any]]] | None] = None
 
     def __init__(self, load: Callable[..., Any], *args: Any, extra_flags: Sequence[str] = (), **options: Any) -> None:
-        if self.failed:
-            raise self.failed[0]
+        for other in self.together or ():
+            if other.done():
+                other.result()
         loading = partial(load, *args, extra_flags=(*extra_flags, *FLAGS), **options)
         self._loaded: Future[Callable[[Any], Any]] = _compilers().submit(copy_context().run, loading)
-        self._loaded.add_done_callback(self._look)
-
-    def _look(self, loaded: Future[Callable[[Any], Any]]) -> None:
-        if self.failed is not None and not loaded.cancelled() and (error := loaded.exception()):
-            self.failed.append(error)
+        if self.together is not None:
+            self.together.append(self._loaded)
 
     def __call__(self, handles: Any) -> Any:
         if _only_compiles.get():
@@ -110,7 +108,7 @@ def compilers(options: Mapping[str, Any]) -> Iterator[None]:
     with config.patch(dict(options)):
         headers = partial(CppWrapperCodeCache.load_async, "", extra_flags=FLAGS, submit_fn=nothing_more)
         _compilers().submit(copy_context().run, headers)
-    Region.failed, given_up = [], False
+    Region.together, given_up = [], False
     try:
         yield
     except BaseException as error:
@@ -120,7 +118,7 @@ def compilers(options: Mapping[str, Any]) -> Iterator[None]:
         pool = _compilers()
         _compilers.cache_clear()
         pool.shutdown(cancel_futures=given_up)
-        Region.failed = None
+        Region.together = None
 
 
 def by_compiler(error: BaseException) -> bool:

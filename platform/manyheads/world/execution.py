@@ -115,7 +115,8 @@ class Compiled(Execution):
 
     def _compile(self, graph: GraphModule, tensors: list[Tensor]) -> Callable[..., Any]:
         options = {**self.options, "size_asserts": False}  # a graph is looked up by its arguments' shapes
-        return torch._inductor.compile(graph, [*tensors], options)  # type: ignore[no-any-return]
+        compiled: Callable[..., Any] = torch._inductor.compile(graph, [*tensors], options)
+        return compiled
 
     @torch.no_grad()
     def short(self, module: M) -> M:
