@@ -3,8 +3,12 @@
 from contextlib import nullcontext
 
 import pytest
+import torch
 
 from manyheads.learning import ahead
+from manyheads.world import direct
+from manyheads.world.kinds import kind_of
+from manyheads.world.traced import trace
 
 
 @pytest.fixture
@@ -12,3 +16,21 @@ def no_compiler(request, monkeypatch):
     """No headers are precompiled and none waited for, but in slow tests."""
     if "slow" not in request.keywords:
         monkeypatch.setattr(ahead, "compilers", lambda options: nullcontext())
+
+
+_traced = {}
+
+
+@pytest.fixture
+def traced_once(request, monkeypatch):
+    """A function is traced once for arguments of a kind, whichever test asks first: it takes half a second."""
+
+    def once(function, args, tensors):
+        wanted = [x.requires_grad for x in tensors] if torch.is_grad_enabled() else []
+        kind = function, kind_of(args, []), *wanted
+        if kind not in _traced:
+            _traced[kind] = trace(function, args, tensors)
+        return _traced[kind]
+
+    if "slow" not in request.keywords:  # a compiler takes graphs as its own
+        monkeypatch.setattr(direct, "trace", once)

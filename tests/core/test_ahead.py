@@ -13,7 +13,7 @@ from manyheads.learning.settings import TrainingSettings
 from manyheads.world.execution import Compiled, Execution, threads
 from manyheads.world.model import Latent
 
-pytestmark = pytest.mark.usefixtures("no_compiler")
+pytestmark = pytest.mark.usefixtures("no_compiler", "traced_once")
 
 
 class Uncompiled(Compiled):
@@ -23,20 +23,9 @@ class Uncompiled(Compiled):
         super().__init__()
         self.noted = []
 
-    def region(self, function):
-        def call(*args):
-            self.noted.append((function.__qualname__, torch.is_grad_enabled(), torch.get_num_threads()))
-            return function(*args)
-
-        return call
-
-    def direct(self, function):
-        def compiler(graph, tensors):
-            self.noted.append((function.__qualname__, False, torch.get_num_threads()))
-            return graph
-
-        self._compile = compiler
-        return super().direct(function)
+    def _compile(self, traced):
+        self.noted.append((traced.name, traced.back is not None, torch.get_num_threads()))
+        return traced.forth, traced.back
 
 
 def learner_and_arguments(heads=("left", "right"), **settings):
@@ -54,7 +43,7 @@ def test_each_region_of_an_update_is_compiled_once_as_it_will_be_called():
         learner._update(*arguments)
     assert [name for name, graded, _ in compiler.noted if graded] == [
         "Encoder.forward",
-        "World._losses",
+        "world_losses",
         "ActorCritic.learn_real",
     ]
     imagined, back = ["step_into", "foresee"], ["steps_back", "maps_back"]

@@ -1,4 +1,4 @@
-"""Functions without gradients, as graphs that are called straight."""
+"""Functions as graphs that are called straight."""
 
 from typing import NamedTuple
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
+from torch.utils._pytree import tree_leaves
 
 from manyheads.world.direct import Direct
 from manyheads.world.execution import Compiled
@@ -38,11 +39,15 @@ def direct():
     """The traced graphs, run by torch's own operations, and what was traced."""
     graphs = []
 
-    def compiler(graph, tensors):
-        graphs.append(graph)
-        return graph
+    def compiler(traced):
+        graphs.append(traced)
+        return traced.forth, traced.back
 
     return Direct(mixed, compiler), graphs
+
+
+def uncompiled(traced):
+    return traced.forth, traced.back
 
 
 def arguments(module, rows=2, times=2):
@@ -91,7 +96,7 @@ def test_it_writes_to_its_arguments():
         out.copy_(x + 1)
         return x - 1
 
-    call, x, out = Direct(write, lambda graph, tensors: graph), torch.randn(3), torch.zeros(5)
+    call, x, out = Direct(write, uncompiled), torch.randn(3), torch.zeros(5)
     for _ in range(2):
         out.zero_()
         torch.testing.assert_close(call(out[1:4], x), x - 1)
@@ -99,14 +104,84 @@ def test_it_writes_to_its_arguments():
         assert out[0] == out[4] == 0
 
 
+def gradients(function, args, by):
+    """Of some sum of what it makes; a module's, and those of tensors."""
+    made = tree_leaves(function(*args))
+    return torch.autograd.grad(sum((x.square() * (i + 1)).sum() for i, x in enumerate(made)), by, allow_unused=True)
+
+
+def test_gradients_are_the_functions(direct):
+    call, graphs = direct
+    for _ in range(2):
+        module, pair, named, times = arguments(Scale(2.0))
+        pair.left.requires_grad_()
+        by = [pair.left, *module.parameters()]
+        args = module, pair, named, times
+        torch.testing.assert_close(gradients(call, args, by), gradients(mixed, args, by))
+    assert len(graphs) == 1
+    pair.right.requires_grad_()
+    torch.testing.assert_close(gradients(call, args, [*by, pair.right]), gradients(mixed, args, [*by, pair.right]))
+    assert len(graphs) == 2
+
+
+def test_gradients_in_any_order_in_memory_and_of_nothing():
+    def two(x, y):
+        return {"sum": x + y, "other": x * 2, "fixed": (y > 0).float(), "none": None}
+
+    call, x, y = Direct(two, uncompiled), torch.randn(3, 4, requires_grad=True), torch.randn(3, 4, requires_grad=True)
+    made = call(x, y)
+    assert made["none"] is None
+    assert not made["fixed"].requires_grad
+    made["sum"].mean().backward()  # spreads one number
+    torch.testing.assert_close(x.grad, torch.full((3, 4), 1 / 12))
+    torch.testing.assert_close(y.grad, x.grad)
+    made = call(x, y)
+    made["other"].T.backward(torch.arange(12.0).view(4, 3))
+    torch.testing.assert_close(x.grad, 1 / 12 + 2 * torch.arange(12.0).view(4, 3).T)
+
+
+def test_what_wants_no_gradients_gives_none(direct):
+    call, graphs = direct
+    args = arguments(Scale(2.0).requires_grad_(False))
+    assert not call(*args)[0]["sum"].requires_grad
+    with torch.no_grad():
+        call(*args)
+    assert len(graphs) == 1
+
+
+def test_writing_inside_is_no_writing():
+    def inside(x):
+        y = x * 2
+        y[0] += 1
+        return y
+
+    call, x = Direct(inside, uncompiled), torch.randn(3, requires_grad=True)
+    torch.testing.assert_close(call(x), inside(x))
+    torch.testing.assert_close(gradients(call, (x,), [x]), gradients(inside, (x,), [x]))
+
+
+def test_a_region_with_gradients_that_writes_to_its_arguments_says_so():
+    def writes(x, y):
+        y.add_(x.detach())
+        return x * y
+
+    with pytest.raises(ValueError, match=r"writes writes to its arguments.* return what is to be written"):
+        Direct(writes, uncompiled)(torch.randn(3, requires_grad=True), torch.zeros(3))
+
+
+@pytest.mark.parametrize("graded", [False, True])
 @pytest.mark.parametrize("wrapper", [True, False], ids=["as on a CPU", "as on a GPU"])
-def test_what_was_compiled_is_found_in_the_cache(wrapper, monkeypatch, tmp_path):
+def test_what_was_compiled_is_found_in_the_cache(wrapper, graded, monkeypatch, tmp_path):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     counters["inductor"].clear()
     for _ in range(2):  # each with graphs of its own, as another run would have
         call = Compiled(options={"cpp_wrapper": wrapper}).region(mixed)
-        with torch.no_grad():
-            args = arguments(Scale(2.0))
+        args = arguments(Scale(2.0))
+        with torch.set_grad_enabled(graded):
             torch.testing.assert_close(call(*args), mixed(*args))
-    assert counters["inductor"]["fxgraph_cache_miss"] == counters["inductor"]["fxgraph_cache_hit"] == 1
+        if graded:
+            by = [*args[0].parameters()]
+            torch.testing.assert_close(gradients(call, args, by), gradients(mixed, args, by))
+    graphs = 1 + graded
+    assert counters["inductor"]["fxgraph_cache_miss"] == counters["inductor"]["fxgraph_cache_hit"] == graphs
     assert counters["inductor"]["fxgraph_cache_bypass"] == 0

@@ -18,11 +18,14 @@ from manyheads.heads.fast import Taught, teach
 from manyheads.heads.imagination import ImaginationNoise, Imagined, draw_noise, frozen, imagine, through
 from manyheads.heads.kind import HeadKind
 from manyheads.heads.predictors import Continue, TwoHot
-from manyheads.heads.returns import ReturnScale, lambda_return
+from manyheads.heads.returns import Measured, ReturnScale, lambda_return
 from manyheads.world.distributions import TwoBins, bernoulli_loss, two_hot_loss
 
 if TYPE_CHECKING:
     from manyheads.world.model import Latent, World
+
+
+Metrics = dict[str, float | Tensor]
 
 
 class HeadSettings(BaseModel):
@@ -88,7 +91,7 @@ class ActorCritic(Head):
         self.critic = TwoHot(inputs, units, settings.layers)
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.return_scale = ReturnScale(settings.return_rate)
-        self._metrics: dict[str, float | Tensor] = {}
+        self._metrics: Metrics = {}
 
     @torch.no_grad()
     def act(self, latent: Latent, generator: torch.Generator | None = None) -> Tensor:
@@ -117,18 +120,20 @@ class ActorCritic(Head):
             taught = teach(self, world, start, noise, owned)
         else:
             imagined = self.imagine(world, real.latents, noise)
-            taught = execution.region(ActorCritic.learn_imagined)(self, imagined, owned)
+            taught, kept = execution.region(ActorCritic.learn_imagined)(self, imagined, owned)
+            self._metrics, self.return_scale.measured = kept
         boot = taught.returns[:, 0].view_as(real.reward)
         returns = self.real_returns(real.reward, real.terminal, real.last, boot)  # long to compile, as they are quick
         losses = execution.region(ActorCritic.learn_real)(self, batch, real, returns, execution.dtype)
         self.note(reward_mean=masked_mean(batch.reward, batch.owned))
         return {"policy": taught.policy, "value": taught.value, **losses}
 
-    def learn_imagined(self, imagined: Imagined, owned: Tensor) -> Taught:
-        """Means over steps from `owned` (N,) starts."""
+    def learn_imagined(self, imagined: Imagined, owned: Tensor) -> tuple[Taught, tuple[Metrics, Measured | None]]:
+        """Means over steps from `owned` (N,) starts; and what this update's metrics and scale of returns are."""
         dream = self.imagined_losses(imagined, *self.predict(imagined.feature), owned)
         mine = owned[:, None].expand_as(dream.policy)
-        return Taught(masked_mean(dream.policy, mine), masked_mean(dream.value, mine), dream.returns)
+        taught = Taught(masked_mean(dream.policy, mine), masked_mean(dream.value, mine), dream.returns)
+        return taught, (self._metrics, self.return_scale.measured)
 
     def learn_real(self, batch: HeadBatch, real: HeadBatch, returns: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
         """The losses of labelled rows; `returns` (B, T - 1) are those of `real`."""
@@ -225,7 +230,7 @@ class ActorCritic(Head):
             slow: list[Tensor] = list(self.slow_critic.parameters())
             torch._foreach_lerp_(slow, [*self.critic.parameters()], self.settings.slow_rate)
 
-    def metrics(self) -> dict[str, float | Tensor]:
+    def metrics(self) -> Metrics:
         return self._metrics
 
     def note(self, **numbers: Tensor) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.func import vjp
 from torch.nn import functional as F
 
-from manyheads.world.networks import MLP, NORM_EPSILON, Layer, Linear
+from manyheads.world.networks import MLP, Layer, Linear, normalized
 
 Gradients = dict[str, Tensor]
 
@@ -67,7 +67,7 @@ def _activated_back(layer: Layer, product: Tensor, by_output: Tensor) -> tuple[T
     """Gradients by a layer's product (N, U) and by its gain."""
 
     def activate(x: Tensor, gain: Tensor) -> Tensor:
-        return F.silu(F.rms_norm(x, x.shape[-1:], eps=NORM_EPSILON) * gain)
+        return F.silu(normalized(x) * gain)
 
     x, gain = product.to(layer.linear.bias.dtype) + layer.linear.bias, layer.norm.weight
     by_product, by_gain = vjp(activate, x, gain.expand_as(x))[1](by_output.to(x.dtype))

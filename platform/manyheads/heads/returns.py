@@ -6,6 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+Measured = tuple[Tensor, Tensor]
+"""low and high percentile of returns, ()"""
+
 
 def lambda_return(
     reward: Tensor, terminal: Tensor, last: Tensor, boot: Tensor, discount: float, trace: float
@@ -53,20 +56,20 @@ class ReturnScale(nn.Module):
         self.register_buffer("low", torch.zeros(()))
         self.register_buffer("high", torch.zeros(()))
         self.register_buffer("levels", torch.tensor([0.05, 0.95]), persistent=False)
-        self._next: tuple[Tensor, Tensor] | None = None
+        self.measured: Measured | None = None
 
     def measure(self, returns: Tensor, valid: Tensor) -> Tensor:
         """The scale with these returns (any shape) taken in where `valid`; `commit` keeps them."""
         low, high = quantiles(returns, valid, self.levels)
-        self._next = (self._follow(self.low, low), self._follow(self.high, high))
-        return (self._next[1] - self._next[0]).clamp(min=1)
+        self.measured = (self._follow(self.low, low), self._follow(self.high, high))
+        return (self.measured[1] - self.measured[0]).clamp(min=1)
 
     def commit(self) -> None:
         """Keeps what the last `measure` saw."""
-        if self._next is not None:
-            self.low.copy_(self._next[0])
-            self.high.copy_(self._next[1])
-            self._next = None
+        if self.measured is not None:
+            self.low.copy_(self.measured[0])
+            self.high.copy_(self.measured[1])
+            self.measured = None
 
     def _follow(self, kept: Tensor, seen: Tensor) -> Tensor:
         followed = (1 - self.rate) * kept + self.rate * seen

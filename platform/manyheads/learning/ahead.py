@@ -9,19 +9,16 @@ from __future__ import annotations
 import copy
 import os
 import warnings
-from collections.abc import Hashable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from manyheads.learning.fast import give_back_memory
-from manyheads.learning.inductor import NotRun, by_compiler, compilers, compiling_only
-from manyheads.world.direct import kind_of
+from manyheads.learning.inductor import by_compiler, compilers
 from manyheads.world.execution import Compiled, Execution
+from manyheads.world.kinds import kind_of
 
 FAILED = (
     "Rehearsing an update on a copy failed, so its parts are compiled one after the other, which takes longer: {error}"
@@ -34,26 +31,14 @@ class Rehearsal(Compiled):
     def __init__(self, execution: Compiled) -> None:
         super().__init__(execution.dtype, execution.options)
         self._execution = execution
-        self._made: dict[Hashable, Any] = {}
 
     def region(self, function: Any) -> Any:
         def call(*args: Any) -> Any:
             tensors = list[Tensor]()
-            if not torch.is_grad_enabled():
-                return _zeros_like(self._execution.direct(function).stand_ins(*args), tensors)
-            kind = function, kind_of(args, tensors)
-            if kind not in self._made:
-                self._made[kind] = self._compiled(function, _cut_off(args))
-            return _zeros_like(self._made[kind], tensors)
+            kind_of(args, tensors)
+            return _zeros_like(self._execution.direct(function).stand_ins(*args), tensors)
 
         return call
-
-    def _compiled(self, function: Any, args: Sequence[Any]) -> Any:
-        """Compiles a region with gradients; stand-ins for what it makes."""
-        with suppress(NotRun), compiling_only():
-            self._execution.region(function)(*args)
-        with FakeTensorMode(allow_non_fake_inputs=True):
-            return function(*args)
 
 
 def compile_ahead(learner: Any, update: str, *args: Any) -> None:
@@ -95,15 +80,3 @@ class _Zeros(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         return None, *(torch.zeros_like(x) if x.requires_grad else None for x in ctx.tensors)
-
-
-def _cut_off(args: Any) -> Any:
-    """The same arguments with tensors that have no graph; what was one tensor stays one."""
-    made: dict[Tensor, Tensor] = {}
-
-    def cut(x: Any) -> Any:
-        if isinstance(x, Tensor) and x not in made:
-            made[x] = x.detach().requires_grad_(x.requires_grad)
-        return made[x] if isinstance(x, Tensor) else x
-
-    return tree_map(cut, args)

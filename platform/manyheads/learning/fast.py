@@ -42,9 +42,6 @@ SLOW = (
 
 TRAIN_ON_CPU = "Set it to cpu (`--set training.device=cpu`, or in an existing world's world.yaml)"
 
-GRAPHS = 64
-"""of a region, at most: one for each shape and kind of head"""
-
 
 def check_device(device: str, name: str = "training.device", instead: str = TRAIN_ON_CPU) -> None:
     """Raises ManyheadsError where this machine lacks the device that `name` asks for; `instead`: what to do then."""
@@ -77,10 +74,8 @@ def accelerate(world: World, settings: TrainingSettings) -> None:
                 file=sys.stderr,
             )
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
-        torch._dynamo.config.recompile_limit = GRAPHS
         if world.device.type == "cpu":
             quicken_compiler()
-            torch._functorch.config.force_non_lazy_backward_lowering = True  # compiled with the way forth
         keep_freed_memory()
         warnings.filterwarnings("ignore", CHATTER)
         world.execution = Compiled(dtype, OPTIONS[world.device.type], capture=world.device.type == "cuda")

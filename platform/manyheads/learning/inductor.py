@@ -9,15 +9,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import ContextVar, copy_context
+from contextvars import copy_context
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 FLAGS = ("-O2", "-g0")
 """of the C++ compiler, after torch's own -O3 -g1: loops are as fast, for they are written with vectors"""
-
-_only_compiles = ContextVar("only_compiles", default=False)
 
 
 @cache
@@ -59,20 +57,6 @@ def stride(by_simplifying: Callable[..., Any], index: Any, variable: Any, within
     return linear if other == 0 else linear + by_simplifying(other, variable, within)
 
 
-class NotRun(Exception):
-    """A region was called to be compiled, and has been given to a compiler."""
-
-
-@contextmanager
-def compiling_only() -> Iterator[None]:
-    """Regions that are called here raise NotRun once they have been given to a compiler."""
-    token = _only_compiles.set(True)
-    try:
-        yield
-    finally:
-        _only_compiles.reset(token)
-
-
 class Region:
     """The C++ of a region, given to a compiler in another process, for which its first call waits.
 
@@ -91,8 +75,6 @@ class Region:
             self.together.append(self._loaded)
 
     def __call__(self, handles: Any) -> Any:
-        if _only_compiles.get():
-            raise NotRun
         return self._loaded.result()(handles)
 
 

@@ -1,17 +1,16 @@
-"""Compiled functions without gradients, called straight: less is traced to compile one, and less done to call it."""
+"""Compiled functions, called straight: less is traced to compile one, and less done to call it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import ExitStack
-from typing import Any, Generic, NamedTuple, TypeVar, cast
-from weakref import WeakKeyDictionary
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from torch import Tensor, nn
-from torch.fx import GraphModule, Node
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.nn.utils.stateless import _reparametrize_module
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+import torch
+from torch import Tensor
+from torch.utils._pytree import TreeSpec, tree_unflatten
+
+from manyheads.world.kinds import kind_of
+from manyheads.world.traced import Traced, trace
 
 R = TypeVar("R")
 Run = Callable[..., Any]
@@ -21,7 +20,8 @@ Run = Callable[..., Any]
 class _Graph(NamedTuple):
     """A function's, for one kind of arguments."""
 
-    run: Run
+    forth: Run
+    back: Run | None
     made: list[Any]
     """stand-ins"""
     structure: TreeSpec
@@ -30,18 +30,19 @@ class _Graph(NamedTuple):
 class Direct(Generic[R]):
     """A function from tensors, modules, and tuples, lists and dicts of them, to tensors.
 
-    It becomes one graph for each kind of arguments: their shapes, types and order in memory, what modules are made of,
-    and everything else by value. A graph holds what the function computes, and nothing else that it does.
+    It becomes one graph for each kind of arguments (`kind_of`), with a second one for its gradients where some are
+    wanted. A graph holds what the function computes, and nothing else that it does.
     """
 
-    def __init__(self, function: Callable[..., R], compiler: Callable[[GraphModule, list[Tensor]], Run]) -> None:
+    def __init__(self, function: Callable[..., R], compiler: Callable[[Traced], tuple[Run, Run | None]]) -> None:
         self._function, self._compiler = function, compiler
         self._graphs: dict[Hashable, _Graph] = {}
 
     def __call__(self, *args: Any) -> R:
         tensors: list[Tensor] = []
         graph = self._graph(args, tensors)
-        made: R = tree_unflatten(graph.run(*tensors), graph.structure)
+        leaves = graph.forth(*tensors) if graph.back is None else _Differentiable.apply(graph, *tensors)  # type: ignore[no-untyped-call]
+        made: R = tree_unflatten(leaves, graph.structure)
         return made
 
     def stand_ins(self, *args: Any) -> R:
@@ -51,85 +52,43 @@ class Direct(Generic[R]):
         return made
 
     def _graph(self, args: Any, tensors: list[Tensor]) -> _Graph:
-        kind = kind_of(args, tensors)
+        kind: Hashable = kind_of(args, tensors)
+        if torch.is_grad_enabled() and any(wanted := [x.requires_grad for x in tensors]):
+            kind = kind, *wanted
         if kind not in self._graphs:
-            self._graphs[kind] = self._trace(args, tensors)
+            traced = trace(self._function, args, tensors)
+            self._graphs[kind] = _Graph(*self._compiler(traced), traced.made, traced.structure)
         return self._graphs[kind]
 
-    def _trace(self, args: Any, tensors: list[Tensor]) -> _Graph:
-        structure: list[TreeSpec] = []
 
-        def flat(*given: Tensor) -> list[Any]:
-            with ExitStack() as stack:
-                leaves, spec = tree_flatten(self._function(*_refill(args, iter(given), stack)))
-            structure.append(spec)
-            return leaves
+class _Differentiable(torch.autograd.Function):
+    """What a graph makes, with the way back."""
 
-        graph = make_fx(flat, tracing_mode="fake")(*tensors)
-        seen = [node.meta["val"] for node in graph.graph.find_nodes(op="placeholder")]  # of real ones nothing is cached
-        found = cast(list[Any], graph.graph.output_node().args[0])
-        made = [node.meta["val"] if isinstance(node, Node) else node for node in found]
-        return _Graph(self._compiler(graph, seen), made, structure[-1])
+    @staticmethod
+    def forward(ctx: Any, graph: _Graph, *tensors: Tensor) -> tuple[Any, ...]:
+        found = graph.forth(*tensors)
+        made, needed = found[: len(graph.made)], found[len(graph.made) :]
+        ctx.graph = graph
+        ctx.save_for_backward(*needed)
+        ctx.set_materialize_grads(False)
+        fixed = [x for x, like in zip(made, graph.made, strict=True) if isinstance(x, Tensor) and not _graded(like)]
+        ctx.mark_non_differentiable(*fixed)
+        return tuple(made)
 
-
-class _Parts(NamedTuple):
-    """Of a module."""
-
-    kind: int
-    """a number for all that are made alike: what they are made of takes long to hash"""
-    names: list[str]
-    tensors: list[Tensor]
+    @staticmethod
+    def backward(ctx: Any, *by_made: Tensor | None) -> tuple[Tensor | None, ...]:
+        back, pairs = ctx.graph.back, zip(by_made, ctx.graph.made, strict=True)
+        gradients = iter(back(*ctx.saved_tensors, *(_laid_out(by, like) for by, like in pairs if _graded(like))))
+        return None, *(next(gradients) if wanted else None for wanted in ctx.needs_input_grad[1:])
 
 
-_parts: WeakKeyDictionary[nn.Module, _Parts] = WeakKeyDictionary()
-_kinds: dict[Hashable, int] = {}
-_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+def _graded(like: Any) -> bool:
+    return isinstance(like, Tensor) and like.requires_grad
 
 
-def _parts_of(module: nn.Module) -> _Parts:
-    """A module keeps its tensors and settings, so this is found out once."""
-    if module not in _parts:
-        named = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-        made_of = [(name, type(part), *_settings(part)) for name, part in module.named_modules()]
-        tensors = [*named.values()]
-        kind = _kinds.setdefault((tuple(made_of), kind_of(tensors, [])), len(_kinds))
-        _parts[module] = _Parts(kind, [*named], tensors)
-    return _parts[module]
-
-
-def _settings(module: nn.Module) -> Iterator[Hashable]:
-    """What a module was made with; what can't be compared counts as its own."""
-    for name, value in vars(module).items():
-        if name not in _OF_EVERY_MODULE:
-            yield name, value if isinstance(value, Hashable) else id(value)
-
-
-def kind_of(x: Any, tensors: list[Tensor]) -> Hashable:
-    """What the graph depends on; the tensors that it takes are added to `tensors`."""
-    if isinstance(x, Tensor):
-        tensors.append(x)
-        return x.shape, x.stride(), x.dtype, x.device
-    if isinstance(x, nn.Module):
-        parts = _parts_of(x)
-        tensors.extend(parts.tensors)
-        return nn.Module, parts.kind
-    if isinstance(x, tuple | list):
-        return type(x), *[kind_of(each, tensors) for each in x]
-    if isinstance(x, dict):
-        return tuple((key, kind_of(each, tensors)) for key, each in x.items())
-    return type(x), x
-
-
-def _refill(x: Any, given: Iterator[Tensor], stack: ExitStack) -> Any:
-    """The same arguments with the `given` tensors in the order of `kind_of`; modules have them until `stack` ends."""
-    if isinstance(x, Tensor):
-        return next(given)
-    if isinstance(x, nn.Module):
-        stack.enter_context(_reparametrize_module(x, {name: next(given) for name in _parts_of(x).names}))
-        return x
-    if isinstance(x, tuple | list):
-        each = [_refill(one, given, stack) for one in x]
-        return type(x)(*each) if hasattr(x, "_fields") else type(x)(each)
-    if isinstance(x, dict):
-        return {key: _refill(each, given, stack) for key, each in x.items()}
-    return x
+def _laid_out(gradient: Tensor | None, like: Tensor) -> Tensor:
+    """A gradient in the order in memory that a graph was compiled for; none is zero."""
+    if gradient is not None and gradient.stride() == like.stride():
+        return gradient
+    made = torch.empty_strided(like.shape, like.stride(), dtype=like.dtype, device=like.device)
+    return made.zero_() if gradient is None else made.copy_(gradient)

@@ -6,16 +6,16 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from threading import Lock
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.fx import GraphModule
 
 from manyheads.world.captured import Captured, on_streams
-from manyheads.world.direct import Direct
+from manyheads.world.compiler import compiled
+from manyheads.world.direct import Direct, Run
+from manyheads.world.traced import Traced
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -88,35 +88,20 @@ class Compiled(Execution):
         self._known: set[tuple[object, ...]] = set()
         self._compiles = True
         self._second = ThreadPoolExecutor(1)
-        self._tracking = Lock()  # torch keeps for the whole process whether calls are checked against what was compiled
         self._short: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
-        self._regions: dict[Callable[..., object], Callable[..., object]] = {}
-        self._directs: dict[Callable[..., object], Direct[Any]] = {}
+        self._regions: dict[Callable[..., object], Direct[Any]] = {}
 
     def region(self, function: Callable[P, R]) -> Callable[P, R]:
-        if function not in self._regions:
-            tracked: Callable[..., Any] = torch.compile(function, fullgraph=True, dynamic=False, options=self.options)
-            direct = self.direct(function)
-
-            def call(*args: Any) -> Any:
-                if not torch.is_grad_enabled():
-                    return direct(*args)
-                with self._tracking:
-                    return tracked(*args)
-
-            self._regions[function] = call
-        return self._regions[function]  # type: ignore[return-value]
+        return self.direct(function)  # type: ignore[return-value]
 
     def direct(self, function: Callable[P, R]) -> Direct[R]:
-        """How a region is called without gradients."""
-        if function not in self._directs:
-            self._directs[function] = Direct(function, self._compile)
-        return self._directs[function]
+        """A region, and what it is compiled for."""
+        if function not in self._regions:
+            self._regions[function] = Direct(function, self._compile)
+        return self._regions[function]
 
-    def _compile(self, graph: GraphModule, tensors: list[Tensor]) -> Callable[..., Any]:
-        options = {**self.options, "size_asserts": False}  # a graph is looked up by its arguments' shapes
-        compiled: Callable[..., Any] = torch._inductor.compile(graph, [*tensors], options)
-        return compiled
+    def _compile(self, traced: Traced) -> tuple[Run, Run | None]:
+        return compiled(traced, {**self.options, "size_asserts": False})  # graphs are looked up by their arguments
 
     @torch.no_grad()
     def short(self, module: M) -> M:
@@ -167,15 +152,10 @@ class Compiled(Execution):
 
     @contextmanager
     def steady(self, *kind: object) -> Iterator[bool]:
-        """What has run once is not checked again against what was compiled."""
         self._compiles = kind not in self._known
         try:
-            if not self._compiles:
-                with torch.compiler.set_stance("default", skip_guard_eval_unsafe=True):
-                    yield False
-            else:
-                yield True
-                self._known.add(kind)
+            yield self._compiles
+            self._known.add(kind)
         finally:
             self._compiles = True  # what comes outside may be new
 

@@ -88,26 +88,18 @@ class World(nn.Module):
         Sequence b is reconstructed only in the places that its instance has: vector_mask (B, V), image_mask
         (B,).
         """
-        arguments = (observed, image, self._seen(vector), vector_mask, image_mask)
-        return self.execution.region(World._losses)(self, self.execution.dtype, *arguments)
-
-    def _losses(
-        self,
-        dtype: torch.dtype,
-        observed: Observed,
-        image: Tensor | None,
-        vector: Tensor,
-        vector_mask: Tensor,
-        image_mask: Tensor,
-    ) -> dict[str, Tensor]:
-        losses, latents = self.rssm.losses(observed), observed.latents.shorten(dtype)
-        if self.decoder.vector is not None:
-            error = self.decoder.vector(latents) - symlog(vector)
-            losses["vector"] = (self._magnitude(error) * vector_mask[:, None]).sum(-1)
-        if self.decoder.image is not None and image is not None:
-            error = self.decoder.image(latents).sigmoid() - image.float() / 255
-            losses["image"] = self._magnitude(error).sum((-3, -2, -1)) * image_mask[:, None]
-        return losses
+        absolute = self.settings.reconstruction == "absolute"
+        return self.execution.region(world_losses)(
+            self.rssm,
+            self.decoder,
+            self.execution.dtype,
+            absolute,
+            observed,
+            image,
+            self._seen(vector),
+            vector_mask,
+            image_mask,
+        )
 
     def take_in(self, vector: Tensor, vector_mask: Tensor) -> None:
         """Learns, where `vectors` is standardised, what is usual in rows (B, T, V) that it has been trained on."""
@@ -116,9 +108,6 @@ class World(nn.Module):
 
     def _seen(self, vector: Tensor) -> Tensor:
         return vector if self.standard is None else self.standard(vector)
-
-    def _magnitude(self, error: Tensor) -> Tensor:
-        return error.abs() if self.settings.reconstruction == "absolute" else error.square()
 
     @torch.no_grad()
     def step(
@@ -148,3 +137,29 @@ class World(nn.Module):
             return image, latent.deter.new_zeros(*latent.deter.shape[:-1], 0)
         vector = symexp(self.decoder.vector(latent))
         return image, vector if self.standard is None else self.standard.natural(vector)
+
+
+def world_losses(
+    rssm: RSSM,
+    decoder: Decoder,
+    dtype: torch.dtype,
+    absolute: bool,
+    observed: Observed,
+    image: Tensor | None,
+    vector: Tensor,
+    vector_mask: Tensor,
+    image_mask: Tensor,
+) -> dict[str, Tensor]:
+    """See `World.losses`; reconstruction by `absolute` or squared error, products in `dtype`."""
+
+    def magnitude(error: Tensor) -> Tensor:
+        return error.abs() if absolute else error.square()
+
+    losses, latents = rssm.losses(observed), observed.latents.shorten(dtype)
+    if decoder.vector is not None:
+        error = decoder.vector(latents) - symlog(vector)
+        losses["vector"] = (magnitude(error) * vector_mask[:, None]).sum(-1)
+    if decoder.image is not None and image is not None:
+        error = decoder.image(latents).sigmoid() - image.float() / 255
+        losses["image"] = magnitude(error).sum((-3, -2, -1)) * image_mask[:, None]
+    return losses

@@ -27,7 +27,7 @@ PARTS = {
     "steps": "scan, forth",
     "steps_back": "scan, back",
     "maps_back": "scan, weights",
-    "_losses": "world losses",
+    "world_losses": "world losses",
     "step_into": "imagination",
     "imagined_step": "imagination",
     "foresee": "heads, predictions",
