@@ -25,11 +25,11 @@ _traced = {}
 def traced_once(request, monkeypatch):
     """A function is traced once for arguments of a kind, whichever test asks first: it takes half a second."""
 
-    def once(function, args, tensors):
+    def once(function, args, tensors, summed):
         wanted = [x.requires_grad for x in tensors] if torch.is_grad_enabled() else []
-        kind = function, kind_of(args, []), *wanted
+        kind = function, summed, kind_of(args, []), *wanted
         if kind not in _traced:
-            _traced[kind] = trace(function, args, tensors)
+            _traced[kind] = trace(function, args, tensors, summed)
         return _traced[kind]
 
     if "slow" not in request.keywords:  # a compiler takes graphs as its own

@@ -25,6 +25,9 @@ class Uncompiled(Compiled):
     def region(self, function):
         return function
 
+    def objective(self, function):
+        return function
+
     def steady(self, *kind):
         return nullcontext(False)
 

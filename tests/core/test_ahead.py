@@ -24,7 +24,7 @@ class Uncompiled(Compiled):
         self.noted = []
 
     def _compile(self, traced):
-        self.noted.append((traced.name, traced.back is not None, torch.get_num_threads()))
+        self.noted.append((traced.name, any(x.requires_grad for x in traced.made), torch.get_num_threads()))
         return traced.forth, traced.back
 
 
@@ -43,7 +43,7 @@ def test_each_region_of_an_update_is_compiled_once_as_it_will_be_called():
         learner._update(*arguments)
     assert [name for name, graded, _ in compiler.noted if graded] == [
         "Encoder.forward",
-        "world_losses",
+        "world_objective",
         "ActorCritic.learn_real",
     ]
     imagined, back = ["step_into", "foresee"], ["steps_back", "maps_back"]

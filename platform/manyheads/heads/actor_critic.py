@@ -120,11 +120,11 @@ class ActorCritic(Head):
             taught = teach(self, world, start, noise, owned)
         else:
             imagined = self.imagine(world, real.latents, noise)
-            taught, kept = execution.region(ActorCritic.learn_imagined)(self, imagined, owned)
+            taught, kept = execution.objective(ActorCritic.learn_imagined)(self, imagined, owned)
             self._metrics, self.return_scale.measured = kept
         boot = taught.returns[:, 0].view_as(real.reward)
         returns = self.real_returns(real.reward, real.terminal, real.last, boot)  # long to compile, as they are quick
-        losses = execution.region(ActorCritic.learn_real)(self, batch, real, returns, execution.dtype)
+        losses = execution.objective(ActorCritic.learn_real)(self, batch, real, returns, execution.dtype)
         self.note(reward_mean=masked_mean(batch.reward, batch.owned))
         return {"policy": taught.policy, "value": taught.value, **losses}
 

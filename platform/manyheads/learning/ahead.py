@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import os
 import warnings
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from manyheads.learning.fast import give_back_memory
 from manyheads.learning.inductor import by_compiler, compilers
+from manyheads.world.direct import Direct
 from manyheads.world.execution import Compiled, Execution
 from manyheads.world.kinds import kind_of
 
@@ -33,12 +35,15 @@ class Rehearsal(Compiled):
         self._execution = execution
 
     def region(self, function: Any) -> Any:
-        def call(*args: Any) -> Any:
-            tensors = list[Tensor]()
-            kind_of(args, tensors)
-            return _zeros_like(self._execution.direct(function).stand_ins(*args), tensors)
+        return partial(self._rehearsed, self._execution.direct(function))
 
-        return call
+    def objective(self, function: Any) -> Any:
+        return partial(self._rehearsed, self._execution.direct(function, summed=True))
+
+    def _rehearsed(self, direct: Direct[Any], *args: Any) -> Any:
+        tensors = list[Tensor]()
+        kind_of(args, tensors)
+        return _zeros_like(direct.stand_ins(*args), tensors)
 
 
 def compile_ahead(learner: Any, update: str, *args: Any) -> None:

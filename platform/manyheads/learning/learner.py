@@ -103,13 +103,8 @@ class Learner:
             observed = self.world.observe(batch.image, batch.vector, batch.previous_action, batch.first, start, noise)
         losses: dict[str, Loss] = {}
         if self.train_world:
-            scales, harmony = self.world.settings.scales.model_dump(), self.world.harmony
-            rows = self.world.losses(observed, batch.image, batch.vector, vector_mask, image_mask)
-            terms = {name: loss.mean() for name, loss in rows.items()}
-            losses = {f"{WORLD}/{name}": scales[name] * loss for name, loss in terms.items()}
-            if harmony is not None:
-                added = [scales[name] * (harmony(name, loss) - loss) for name, loss in terms.items()]
-                losses[f"{WORLD}/harmony"] = torch.stack(added).sum()
+            terms = self.world.objective(observed, batch.image, batch.vector, vector_mask, image_mask)
+            losses = {f"{WORLD}/{name}": loss for name, loss in terms.items()}
         losses |= self._head_losses(observed.latents, batch.last, labels)
         return losses, observed.latents
 

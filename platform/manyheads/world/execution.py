@@ -35,9 +35,13 @@ class Execution:
         self.dtype = dtype
 
     def region(self, function: Callable[P, R]) -> Callable[P, R]:
-        """How to call `function`, which makes tensors of tensors, always of the same shapes, and no more without
-        gradients."""
+        """How to call `function`, which makes tensors of tensors, always of the same shapes, and no more: only where no
+        gradients are wanted may it write to its arguments."""
         return function
+
+    def objective(self, function: Callable[P, R]) -> Callable[P, R]:
+        """How to call a region whose losses () are trained by their sum alone; what else it makes has no gradients."""
+        return self.region(function)
 
     def whole(self, function: Callable[P, R], generators: Iterable[torch.Generator]) -> Callable[P, R]:
         """How to call a whole update, or a whole step of acting; random numbers come from `generators`.
@@ -89,16 +93,19 @@ class Compiled(Execution):
         self._compiles = True
         self._second = ThreadPoolExecutor(1)
         self._short: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
-        self._regions: dict[Callable[..., object], Direct[Any]] = {}
+        self._regions: dict[tuple[Callable[..., object], bool], Direct[Any]] = {}
 
     def region(self, function: Callable[P, R]) -> Callable[P, R]:
         return self.direct(function)  # type: ignore[return-value]
 
-    def direct(self, function: Callable[P, R]) -> Direct[R]:
-        """A region, and what it is compiled for."""
-        if function not in self._regions:
-            self._regions[function] = Direct(function, self._compile)
-        return self._regions[function]
+    def objective(self, function: Callable[P, R]) -> Callable[P, R]:
+        return self.direct(function, summed=True)  # type: ignore[return-value]
+
+    def direct(self, function: Callable[P, R], summed: bool = False) -> Direct[R]:
+        """A region, or an objective (`summed`)."""
+        if (function, summed) not in self._regions:
+            self._regions[function, summed] = Direct(function, self._compile, summed)
+        return self._regions[function, summed]
 
     def _compile(self, traced: Traced) -> tuple[Run, Run | None]:
         return compiled(traced, {**self.options, "size_asserts": False})  # graphs are looked up by their arguments

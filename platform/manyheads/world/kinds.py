@@ -69,11 +69,11 @@ def _parts_of(module: nn.Module) -> _Parts:
 
 
 def _settings(module: nn.Module) -> Iterator[Hashable]:
-    """What a module was made with; what can't be compared counts as its own."""
+    """What a module was made with, lists and dicts by what is in them; what can't be compared counts as its own."""
     for name, value in vars(module).items():
         if name not in _OF_EVERY_MODULE:
             kind = kind_of(value, [])
-            yield name, kind if isinstance(kind, Hashable) and _hashes(kind) else id(value)
+            yield name, kind if _hashes(kind) else id(value)
 
 
 def _hashes(x: Hashable) -> bool:

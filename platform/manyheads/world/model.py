@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -88,23 +91,35 @@ class World(nn.Module):
         Sequence b is reconstructed only in the places that its instance has: vector_mask (B, V), image_mask
         (B,).
         """
-        absolute = self.settings.reconstruction == "absolute"
-        return self.execution.region(world_losses)(
-            self.rssm,
-            self.decoder,
-            self.execution.dtype,
-            absolute,
-            observed,
-            image,
-            self._seen(vector),
-            vector_mask,
-            image_mask,
+        target = Target(image, self._seen(vector), vector_mask, image_mask)
+        return world_losses(self.rssm, self.decoder, self.execution.dtype, self._absolute, observed, target)
+
+    def objective(
+        self,
+        observed: Observed,
+        image: Tensor | None,
+        vector: Tensor,
+        vector_mask: Tensor,
+        image_mask: Tensor,
+    ) -> dict[str, Tensor]:
+        """The scaled means of `losses`, (), to be trained by their sum alone.
+
+        Learned weights leave the terms as they are and have one of their own, `harmony`: what they add.
+        """
+        target, scales = Target(image, self._seen(vector), vector_mask, image_mask), self.settings.scales.model_dump()
+        networks = self.rssm, self.decoder, self.harmony
+        return self.execution.objective(world_objective)(
+            *networks, self.execution.dtype, self._absolute, scales, observed, target
         )
 
     def take_in(self, vector: Tensor, vector_mask: Tensor) -> None:
         """Learns, where `vectors` is standardised, what is usual in rows (B, T, V) that it has been trained on."""
         if self.standard is not None:
             self.standard.take_in(vector, vector_mask)
+
+    @property
+    def _absolute(self) -> bool:
+        return self.settings.reconstruction == "absolute"
 
     def _seen(self, vector: Tensor) -> Tensor:
         return vector if self.standard is None else self.standard(vector)
@@ -139,27 +154,47 @@ class World(nn.Module):
         return image, vector if self.standard is None else self.standard.natural(vector)
 
 
+class Target(NamedTuple):
+    """What (B, T) rows are to be reconstructed as."""
+
+    image: Tensor | None
+    vector: Tensor
+    vector_mask: Tensor
+    image_mask: Tensor
+
+
 def world_losses(
-    rssm: RSSM,
-    decoder: Decoder,
-    dtype: torch.dtype,
-    absolute: bool,
-    observed: Observed,
-    image: Tensor | None,
-    vector: Tensor,
-    vector_mask: Tensor,
-    image_mask: Tensor,
+    rssm: RSSM, decoder: Decoder, dtype: torch.dtype, absolute: bool, observed: Observed, target: Target
 ) -> dict[str, Tensor]:
-    """See `World.losses`; reconstruction by `absolute` or squared error, products in `dtype`."""
+    """See `World.losses`; products in `dtype`, reconstruction by `absolute` or squared error."""
 
     def magnitude(error: Tensor) -> Tensor:
         return error.abs() if absolute else error.square()
 
-    losses, latents = rssm.losses(observed), observed.latents.shorten(dtype)
+    rows, latents = rssm.losses(observed), observed.latents.shorten(dtype)
     if decoder.vector is not None:
-        error = decoder.vector(latents) - symlog(vector)
-        losses["vector"] = (magnitude(error) * vector_mask[:, None]).sum(-1)
-    if decoder.image is not None and image is not None:
-        error = decoder.image(latents).sigmoid() - image.float() / 255
-        losses["image"] = magnitude(error).sum((-3, -2, -1)) * image_mask[:, None]
-    return losses
+        error = decoder.vector(latents) - symlog(target.vector)
+        rows["vector"] = (magnitude(error) * target.vector_mask[:, None]).sum(-1)
+    if decoder.image is not None and target.image is not None:
+        error = decoder.image(latents).sigmoid() - target.image.float() / 255
+        rows["image"] = magnitude(error).sum((-3, -2, -1)) * target.image_mask[:, None]
+    return rows
+
+
+def world_objective(
+    rssm: RSSM,
+    decoder: Decoder,
+    harmony: Harmony | None,
+    dtype: torch.dtype,
+    absolute: bool,
+    scales: Mapping[str, float],
+    observed: Observed,
+    target: Target,
+) -> dict[str, Tensor]:
+    """See `World.objective`."""
+    terms = {name: rows.mean() for name, rows in world_losses(rssm, decoder, dtype, absolute, observed, target).items()}
+    scaled = {name: scales[name] * loss for name, loss in terms.items()}
+    if harmony is None:
+        return scaled
+    added = [scales[name] * (harmony(name, loss) - loss) for name, loss in terms.items()]
+    return {**scaled, "harmony": torch.stack(added).sum()}

@@ -1,4 +1,4 @@
-"""A function of tensors as a graph of operations, or as two: one forth, and one back for its gradients."""
+"""A function of tensors as a graph of operations: with its gradients, or with a second graph for the way back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Traced(NamedTuple):
 
     name: str
     forth: GraphModule
-    """from tensors to what it makes, then to what the way back needs"""
+    """from tensors to what it makes; then to gradients of the sum of that, or to what the way back needs"""
     given: list[Tensor]
     """stand-ins, shapes without numbers; those in `made`, too"""
     made: list[Any]
@@ -40,14 +40,13 @@ class Traced(NamedTuple):
     """from what it needs, and gradients by what was made that can have some, to gradients by what wants some"""
 
 
-def trace(function: Callable[..., Any], args: Sequence[Any], tensors: Sequence[Tensor]) -> Traced:
-    """Of arguments and the tensors in them (`kind_of`); with a way back where one of those wants gradients.
+def trace(function: Callable[..., Any], args: Sequence[Any], tensors: Sequence[Tensor], summed: bool = False) -> Traced:
+    """Of arguments and the tensors in them (`kind_of`). Where one of those wants gradients, there is a way back; of
+    what is trained by its sum alone (`summed`) gradients are found at once.
 
     A graph holds what the function computes, and nothing else that it does. Raises ValueError where it writes to its
-    arguments and has a way back.
+    arguments and gradients are wanted.
     """
-    from torch._inductor.fx_passes.joint_graph import joint_graph_passes  # takes seconds
-
     mode = FakeTensorMode(shape_env=ShapeEnv())  # which holds nothing, but without one nothing is kept in the cache
     name, graded, structures = function.__qualname__, torch.is_grad_enabled(), list[TreeSpec]()
     wanted = [graded and x.requires_grad for x in tensors]
@@ -64,28 +63,28 @@ def trace(function: Callable[..., Any], args: Sequence[Any], tensors: Sequence[T
 
     def joint(primals: Sequence[Tensor], tangents: Sequence[Tensor]) -> list[Any]:
         primals = tracked(primals)
-        made = call(primals)
+        made.extend(call(primals))
         ends, starts = _graded(made), _graded(primals)
-        return [*made, *torch.autograd.grad(ends, starts, tangents, allow_unused=True)] if ends else made
+        by_ends = [torch.ones_like(end) for end in ends] if summed else tangents
+        return [*made, *torch.autograd.grad(ends, starts, by_ends, allow_unused=True)] if ends else made
 
     made, by_made = list[Any](), list[Tensor]()
-    if any(wanted):
+    if any(wanted) and not summed:
         with mode:
-            made = [_cut_off(x) for x in call(tracked(given))]
-        by_made = [torch.empty_like(x) for x in _graded(made)]
+            by_made = [torch.empty_like(x) for x in _graded(call(tracked(given)))]
     graph = _graph(joint, given, by_made)
-    joint_graph_passes(graph)
-    if not by_made:
-        return Traced(name, graph, given, made or _results(graph), structures[-1])
-    if any(map(_writes, graph.graph.nodes)):
+    made = [x.detach().requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in made]
+    if any(wanted) and any(map(_writes, graph.graph.nodes)):
         raise ValueError(WRITES.format(name=name))
+    if not by_made:
+        return Traced(name, graph, given, made, structures[-1])
     forth, back = min_cut_rematerialization_partition(graph, (given, by_made), num_fwd_outputs=len(made))
     return Traced(name, forth, given, made, structures[-1], back)
 
 
 def _graph(joint: Callable[..., Any], primals: Sequence[Tensor], tangents: Sequence[Tensor]) -> GraphModule:
     """All that is computed; nothing is written but arguments, last of all. The compiler knows inputs by these names."""
-    from torch._inductor.decomposition import select_decomp_table
+    from torch._inductor.decomposition import select_decomp_table  # takes seconds
 
     table = select_decomp_table()
     graph = make_fx(joint, table, "fake")(primals, tangents)
@@ -94,12 +93,13 @@ def _graph(joint: Callable[..., Any], primals: Sequence[Tensor], tangents: Seque
         graph = make_fx(lambda primals, tangents: functional(primals, tangents), table, "fake")(primals, tangents)
     graph.graph.set_codegen(CodeGen())  # takes one tensor after the other, not two lists
     graph.recompile()
+    if (
+        primals[0].device.type != "cpu"
+    ):  # pads products and the like; for a CPU it takes five seconds, and brings nothing
+        from torch._inductor.fx_passes.joint_graph import joint_graph_passes
+
+        joint_graph_passes(graph)
     return graph
-
-
-def _results(graph: GraphModule) -> list[Any]:
-    found: Any = graph.graph.output_node().args[0]
-    return [node.meta["val"] if isinstance(node, Node) else node for node in found]
 
 
 def _writes(node: Node) -> bool:
@@ -109,7 +109,3 @@ def _writes(node: Node) -> bool:
 
 def _graded(made: Sequence[Any]) -> list[Tensor]:
     return [x for x in made if isinstance(x, Tensor) and x.requires_grad]
-
-
-def _cut_off(x: Any) -> Any:
-    return x.detach().requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x

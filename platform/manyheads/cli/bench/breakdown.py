@@ -27,7 +27,7 @@ PARTS = {
     "steps": "scan, forth",
     "steps_back": "scan, back",
     "maps_back": "scan, weights",
-    "world_losses": "world losses",
+    "world_objective": "world losses",
     "step_into": "imagination",
     "imagined_step": "imagination",
     "foresee": "heads, predictions",
@@ -53,6 +53,9 @@ class Watch(Execution, ABC):
 
     def region(self, function: Callable[P, R]) -> Callable[P, R]:
         return self.watched(PARTS.get(function.__name__, function.__name__), self.inner.region(function))
+
+    def objective(self, function: Callable[P, R]) -> Callable[P, R]:
+        return self.watched(PARTS.get(function.__name__, function.__name__), self.inner.objective(function))
 
     def short(self, module: M) -> M:
         return self.inner.short(module)
