@@ -140,6 +140,31 @@ def test_gradients_in_any_order_in_memory_and_of_nothing():
     torch.testing.assert_close(x.grad, 1 / 12 + 2 * torch.arange(12.0).view(4, 3).T)
 
 
+def test_what_is_trained_by_its_sum_is_one_graph_with_its_gradients():
+    def losses(module, x):
+        made = module(x)
+        return {"mean": made.mean(), "square": made.square().sum()}, made.detach()
+
+    graphs = []
+
+    def compiler(traced):
+        graphs.append(traced)
+        return uncompiled(traced)
+
+    call, module, x = Direct(losses, compiler, summed=True), Scale(2.0), torch.randn(2, 3, requires_grad=True)
+    by, found = [x, *module.parameters()], []
+    for function in (losses, call, call):
+        terms, made = function(module, x)
+        assert not made.requires_grad
+        found.append((terms, made, torch.autograd.grad(3 * sum(terms.values()), by)))
+    torch.testing.assert_close(found[1], found[0])
+    torch.testing.assert_close(found[2], found[0])
+    (graph,) = graphs
+    assert graph.back is None
+    with torch.no_grad():
+        torch.testing.assert_close(call(module, x), losses(module, x))
+
+
 def test_what_wants_no_gradients_gives_none(direct):
     call, graphs = direct
     args = arguments(Scale(2.0).requires_grad_(False))

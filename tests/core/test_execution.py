@@ -7,7 +7,7 @@ import torch
 from small_agent import VECTOR, Uncompiled, random_batch, small_head, small_learner, small_world
 
 from manyheads.heads.actor_critic import ActorCritic
-from manyheads.world.execution import Execution, threads
+from manyheads.world.execution import Compiled, Execution, threads
 
 pytestmark = pytest.mark.usefixtures("no_compiler")
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("no_compiler")
 @pytest.fixture
 def settled():
     """Past its first work of a kind, which compiles."""
-    execution = Uncompiled()
+    execution = Compiled()
     with execution.steady("work") as compiles:
         assert compiles
     with threads(4), execution.steady("work") as compiles:

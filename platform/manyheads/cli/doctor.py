@@ -90,7 +90,7 @@ def machine() -> Iterator[Check]:
 
 
 def compiler() -> Check:
-    """torch.compile needs a C++ compiler on a CPU; without it updates are slower."""
+    """Regions need a C++ compiler on a CPU; without it updates are slower."""
     found = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
     if found:
         return Check("compiler", "ok", found)

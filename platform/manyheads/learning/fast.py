@@ -31,8 +31,11 @@ OPTIONS = {
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """malloc.h"""
 
-CHATTER = r"\s*(Online softmax is disabled|TensorFloat32 tensor cores|The AccumulateGrad node's stream)"
-"""what torch warns of on a GPU and is meant so: float32 is exact, and two streams may train the same weights"""
+CHATTER = (
+    r"\s*(Online softmax is disabled|TensorFloat32 tensor cores|The AccumulateGrad node's stream|torch.searchsorted)"
+)
+"""what torch warns of and is meant so: on a GPU float32 is exact, and two streams may train the same weights; the
+compiler chooses the order in memory of what is looked up"""
 
 SLOW = (
     "training.precision is bfloat16, but this machine has no instructions for products in bfloat16: they take hundreds "
