@@ -26,7 +26,7 @@ class Uncompiled(Compiled):
         return function
 
     def objective(self, function):
-        return function
+        return self.region(function)
 
     @contextmanager
     def steady(self, *kind):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from fake_experience import LAYOUT, PICTURED, random_latents, random_rows, recorded
-from small_agent import BOTH, random_batch, small_head, small_learner, small_world
+from small_agent import BOTH, Uncompiled, random_batch, small_head, small_learner, small_world
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
@@ -15,7 +15,6 @@ from manyheads.experience.replay import Replay
 from manyheads.learning.feed import At, Draw, Feed
 from manyheads.learning.policies import Policies
 from manyheads.world.captured import map_tensors, tensors
-from manyheads.world.execution import Compiled
 
 CPU = torch.device("cpu")
 READING = {"item", "tolist", "numpy", "cpu", "__bool__", "__float__", "__int__"}
@@ -31,7 +30,7 @@ WAITING = (
 )
 
 
-class Regions(Compiled):
+class Regions(Uncompiled):
     """Regions run as they are; that each is one static graph is shown elsewhere."""
 
     def region(self, function):
