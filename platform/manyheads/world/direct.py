@@ -10,11 +10,9 @@ from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_unflatten
 
 from manyheads.world.kinds import kind_of
-from manyheads.world.traced import Traced, trace
+from manyheads.world.traced import Run, Traced, graded, trace
 
 R = TypeVar("R")
-Run = Callable[..., Any]
-"""of tensors, to a sequence of tensors"""
 
 
 class _Graph(NamedTuple):
@@ -46,7 +44,7 @@ class Direct(Generic[R]):
         graph = self._graph(args, tensors)
         if graph.back is not None:
             leaves = _Differentiable.apply(graph, *tensors)  # type: ignore[no-untyped-call]
-        elif any(map(_graded, graph.made)):
+        elif any(map(graded, graph.made)):
             leaves = _Summed.apply(graph, *tensors)  # type: ignore[no-untyped-call]
         else:
             leaves = graph.forth(*tensors)
@@ -82,7 +80,7 @@ class _Differentiable(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *by_made: Tensor | None) -> tuple[Tensor | None, ...]:
         back, pairs = ctx.graph.back, zip(by_made, ctx.graph.made, strict=True)
-        gradients = iter(back(*ctx.saved_tensors, *(_laid_out(by, like) for by, like in pairs if _graded(like))))
+        gradients = iter(back(*ctx.saved_tensors, *(_laid_out(by, like) for by, like in pairs if graded(like))))
         return None, *(next(gradients) if wanted else None for wanted in ctx.needs_input_grad[1:])
 
 
@@ -106,14 +104,10 @@ def _called(ctx: Any, graph: _Graph, tensors: Sequence[Tensor]) -> tuple[tuple[A
     """What a graph makes, and all else that it gives."""
     found = graph.forth(*tensors)
     made = tuple(found[: len(graph.made)])
-    fixed = [x for x, like in zip(made, graph.made, strict=True) if isinstance(x, Tensor) and not _graded(like)]
+    fixed = [x for x, like in zip(made, graph.made, strict=True) if isinstance(x, Tensor) and not graded(like)]
     ctx.mark_non_differentiable(*fixed)
     ctx.set_materialize_grads(False)
     return made, found[len(made) :]
-
-
-def _graded(like: Any) -> bool:
-    return isinstance(like, Tensor) and like.requires_grad
 
 
 def _laid_out(gradient: Tensor | None, like: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from manyheads.world.captured import Captured, on_streams
 from manyheads.world.compiler import compiled
-from manyheads.world.direct import Direct, Run
-from manyheads.world.traced import Traced
+from manyheads.world.direct import Direct
+from manyheads.world.traced import Run, Traced
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -96,10 +96,10 @@ class Compiled(Execution):
         self._regions: dict[tuple[Callable[..., object], bool], Direct[Any]] = {}
 
     def region(self, function: Callable[P, R]) -> Callable[P, R]:
-        return self.direct(function)  # type: ignore[return-value]
+        return cast(Callable[P, R], self.direct(function))
 
     def objective(self, function: Callable[P, R]) -> Callable[P, R]:
-        return self.direct(function, summed=True)  # type: ignore[return-value]
+        return cast(Callable[P, R], self.direct(function, summed=True))
 
     def direct(self, function: Callable[P, R], summed: bool = False) -> Direct[R]:
         """A region, or an objective (`summed`)."""

@@ -19,6 +19,9 @@ from torch.utils._pytree import TreeSpec, tree_flatten
 
 from manyheads.world.kinds import refill
 
+Run = Callable[..., Any]
+"""of tensors, to a sequence of tensors"""
+
 WRITES = (
     "{name} writes to its arguments, and gradients are wanted of it. Such a region makes tensors of tensors, and no "
     "more: return what is to be written, and write it outside."
@@ -48,8 +51,8 @@ def trace(function: Callable[..., Any], args: Sequence[Any], tensors: Sequence[T
     arguments and gradients are wanted.
     """
     mode = FakeTensorMode(shape_env=ShapeEnv())  # which holds nothing, but without one nothing is kept in the cache
-    name, graded, structures = function.__qualname__, torch.is_grad_enabled(), list[TreeSpec]()
-    wanted = [graded and x.requires_grad for x in tensors]
+    name, structures = function.__qualname__, list[TreeSpec]()
+    wanted = [torch.is_grad_enabled() and x.requires_grad for x in tensors]
     given: list[Tensor] = [mode.from_tensor(x.detach(), static_shapes=True) for x in tensors]
 
     def call(given: Sequence[Tensor]) -> list[Any]:
@@ -64,14 +67,14 @@ def trace(function: Callable[..., Any], args: Sequence[Any], tensors: Sequence[T
     def joint(primals: Sequence[Tensor], tangents: Sequence[Tensor]) -> list[Any]:
         primals = tracked(primals)
         made.extend(call(primals))
-        ends, starts = _graded(made), _graded(primals)
+        ends, starts = [*filter(graded, made)], [*filter(graded, primals)]
         by_ends = [torch.ones_like(end) for end in ends] if summed else tangents
         return [*made, *torch.autograd.grad(ends, starts, by_ends, allow_unused=True)] if ends else made
 
     made, by_made = list[Any](), list[Tensor]()
     if any(wanted) and not summed:
         with mode:
-            by_made = [torch.empty_like(x) for x in _graded(call(tracked(given)))]
+            by_made = [torch.empty_like(x) for x in filter(graded, call(tracked(given)))]
     graph = _graph(joint, given, by_made)
     made = [x.detach().requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in made]
     if any(wanted) and any(map(_writes, graph.graph.nodes)):
@@ -107,5 +110,6 @@ def _writes(node: Node) -> bool:
     return schema is not None and schema.is_mutable
 
 
-def _graded(made: Sequence[Any]) -> list[Tensor]:
-    return [x for x in made if isinstance(x, Tensor) and x.requires_grad]
+def graded(x: Any) -> bool:
+    """Whether gradients lead through it."""
+    return isinstance(x, Tensor) and x.requires_grad

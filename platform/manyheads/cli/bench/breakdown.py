@@ -40,6 +40,10 @@ PARTS = {
 """which part of an update a region belongs to"""
 
 
+def _part(function: Callable[..., object]) -> str:
+    return PARTS.get(function.__name__, function.__name__)
+
+
 class Watch(Execution, ABC):
     """Runs regions as another execution does, and is told of each."""
 
@@ -52,10 +56,10 @@ class Watch(Execution, ABC):
         """How to call a region of that part."""
 
     def region(self, function: Callable[P, R]) -> Callable[P, R]:
-        return self.watched(PARTS.get(function.__name__, function.__name__), self.inner.region(function))
+        return self.watched(_part(function), self.inner.region(function))
 
     def objective(self, function: Callable[P, R]) -> Callable[P, R]:
-        return self.watched(PARTS.get(function.__name__, function.__name__), self.inner.objective(function))
+        return self.watched(_part(function), self.inner.objective(function))
 
     def short(self, module: M) -> M:
         return self.inner.short(module)
