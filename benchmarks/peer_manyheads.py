@@ -3,20 +3,20 @@
 import torch
 from peer import asked, serve
 
-from manyheads.heads.actor_critic import HeadSettings
-from manyheads.learning.workload import Bench, Workload
+from manyheads.heads.actor_critic import ActorCriticSettings
+from manyheads.learning.workload import SyntheticLearner, Workload
 
 work = asked()
 threads, plain = work.pop("threads"), work.pop("plain")
 torch.set_num_threads(threads)
-bench = Bench(Workload(**work), fast=not plain)
+bench = SyntheticLearner(Workload(**work), fast=not plain)
 says = {
     **work,
     "threads": torch.get_num_threads(),
     "torch": torch.__version__.partition("+")[0],
     "parameters": bench.parameters,
-    "horizon": HeadSettings().horizon,
+    "horizon": ActorCriticSettings().horizon,
     "compiled": bench.world.execution.compiled,
-    "precision": str(bench.world.execution.dtype).removeprefix("torch."),
+    "precision": str(bench.world.execution.compute_dtype).removeprefix("torch."),
 }
 serve(says, bench.update)

@@ -23,9 +23,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from manyheads import atomic
 from manyheads.learning.trainer import METRICS_EVERY
 from manyheads.report import metrics
-from manyheads.storage import atomic
 from manyheads.storage.evaluations import FILE
 
 TASK, PRESET = "dmc/cartpole-upright", "demo"

@@ -9,16 +9,19 @@ import pytest
 HERE = Path(__file__).parent.parent
 CORE = HERE / "platform"
 
-BASE = {"errors", "imports", "storage.atomic", "yamltext"}
-NAMES = BASE | {"hookspecs", "models", "commands", "yamlfile", "registry", "task"}
-CONTRACTS = {"environment.contract", "environment.places", "rewards.contract", "heads.kind", "heads.contract"}
-LEARNED = {"environment", "experience", "world", "heads", "rewards"}
-WORK = LEARNED | {"learning", "storage", "report"}
+BASE = {"errors", "imports", "atomic", "yamltext"}
+NAMES = BASE | {"hookspecs", "models", "commands", "yamlfile", "registry", "task", "settings"}
+CONTRACTS = {"environment.contract", "environment.layout", "rewards.contract", "heads.kind", "heads.contract"}
+LEARNED = {"environment", "experience", "execution", "world", "heads", "rewards"}
+WORK = LEARNED | {"storage"}
 
 MAY_IMPORT = {
     "errors": set(),
     "imports": {"errors"},
+    "atomic": {"errors"},
     "yamltext": set(),
+    "renamed_settings": set(),
+    "settings": NAMES | {"renamed_settings", "world.sizes"},
     "commands": BASE,
     "yamlfile": BASE,
     "models": BASE,
@@ -27,30 +30,33 @@ MAY_IMPORT = {
     "task": NAMES | CONTRACTS | {"environment", "rewards.spec"},
     "builtins": NAMES | CONTRACTS | {"rewards"},
     "testing": NAMES | LEARNED,
+    "blocks": {"heads", "world"},
     "environment": BASE | {"environment"},
     "rewards": BASE | {"rewards", "environment.contract"},
-    "world": BASE | {"world", "environment.places", "experience.batch"},
-    "heads": BASE | {"heads", "world", "rewards.contract", "environment.places"},
-    "experience": BASE | {"experience", "world", "environment", "heads.contract"},
-    "learning": NAMES | WORK,
-    "storage": NAMES | WORK,
-    "report": NAMES | WORK,
-    "cli": NAMES | WORK | {"cli"},
+    "execution": {"execution", "errors"},
+    "world": BASE | {"world", "execution", "environment.layout"},
+    "heads": BASE | {"heads", "world", "execution", "rewards", "environment.contract", "environment.layout"},
+    "fused": BASE | {"fused", "heads", "world", "execution"},
+    "experience": BASE | {"experience", "environment"},
+    "storage": NAMES | LEARNED | {"storage"},
+    "learning": NAMES | WORK | {"fused", "learning"},
+    "report": NAMES | WORK | {"report"},
+    "cli": NAMES | WORK | {"learning", "report", "cli"},
     "__main__": NAMES | {"cli"},
-    "__init__": NAMES | WORK,
+    "__init__": NAMES | WORK | {"blocks"},
 }
 """Which modules (and those below them) each room imports; imports for type checkers alone are free."""
 
 PLUGINS_MAY_IMPORT = CONTRACTS | {"", "errors", "hookspecs", "models", "testing", "task", "yamlfile"}
-PLUGINS_MAY_IMPORT |= {"rewards", "storage.folder", "storage.atomic", "commands", "registry"}
+PLUGINS_MAY_IMPORT |= {"rewards", "storage.world_folder", "atomic", "commands", "registry", "blocks"}
 """The public face ("") and the contracts."""
 
 
-def imports(path: Path) -> Iterator[str]:
-    """The modules that a file imports when it runs, in full, wherever in the file."""
+def imports(path: Path, for_type_checkers: bool = False) -> Iterator[str]:
+    """The modules that a file imports when it runs, or also for type checkers; in full, wherever in the file."""
 
     def visit(node: ast.AST) -> Iterator[str]:
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING") and not for_type_checkers:
             return
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -108,3 +114,21 @@ def test_plugins_import_the_public_face_and_never_one_another(folder: Path) -> N
 def test_every_room_is_in_the_table() -> None:
     rooms = {name_of(path).split(".")[0] for path in core_files()}
     assert rooms <= MAY_IMPORT.keys()
+
+
+def test_only_the_selection_imports_the_quick_compiler() -> None:
+    """It calls private functions of torch, so whoever uses it must be able to do without."""
+    inside_it = CORE / "manyheads" / "execution" / "inductor"
+    for path in core_files():
+        if inside_it not in path.parents and name_of(path) != "execution.select":
+            assert not any("execution.inductor" in module for module in imports(path)), path
+
+
+def test_no_two_files_import_each_other() -> None:
+    """Type checkers' imports count too: contracts that two files share lie below both."""
+    names = {name_of(path): path for path in core_files() if name_of(path) != "__init__"}
+    found = {
+        name: {module.removeprefix("manyheads.") for module in imports(path, True)} for name, path in names.items()
+    }
+    pairs = {(one, other) for one in found for other in found[one] & found.keys() if one < other}
+    assert not {pair for pair in pairs if pair[0] in found[pair[1]]}

@@ -31,7 +31,7 @@ def test_task_runs(name: str) -> None:
     for _ in range(3):
         *_, info = env.step(env.action_space.sample())
     reward, terminated = task.reward.label(
-        {name: [[value]] for name, value in info["signals"].items()}, first=[[False]]
+        {name: [[value]] for name, value in info["signals"].items()}, is_first=[[False]]
     )
     assert reward.shape == terminated.shape == (1, 1)
     env.close()

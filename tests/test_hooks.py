@@ -10,17 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 import manyheads
 from helpers import package, run
 from manyheads import hookspecs
 from manyheads.cli import manyheads as command_line
-from manyheads.environment.adapter import Adapted
-from manyheads.environment.places import Places
+from manyheads.environment.adapter import FlatEnv
+from manyheads.environment.contract import REWARD
+from manyheads.environment.layout import SpaceLayout
+from manyheads.heads.kind import HeadContext, HeadTask
 from manyheads.models import LanguageModel
 from manyheads.registry import Registry, registry
 from manyheads.rewards.contract import RewardSource
+from manyheads.rewards.sources import EnvironmentReward
 from manyheads.testing import check_environment, check_head
 from manyheads.world.model import World
 from manyheads.world.sizes import WorldSettings
@@ -82,7 +86,7 @@ def test_environment_of_the_page(registered: Registry) -> None:
 def test_environment_with_a_picture_and_numbers(registered: Registry) -> None:
     instance = registered.environments["sailing/lookout"].instance()
     check_environment(instance)
-    places = Adapted(instance.make(), instance.signals).places
+    places = FlatEnv(instance.make(), instance.signals).layout
     assert (places.image, places.vector) == ((32, 32, 3), ("log[0]", "log[1]"))
 
 
@@ -92,7 +96,11 @@ def test_session_of_the_page(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text((sailing / "mine.yaml").read_text())
     for command in re.findall(r"^\$ manyheads (.*)$", PAGE, re.MULTILINE):
-        less = "--set training.ratio=1 --set training.batch=2 --set training.slots=2" if "demo" in command else ""
+        less = (
+            "--set training.train_ratio=1 --set training.batch_size=2 --set training.num_envs=2"
+            if "demo" in command
+            else ""
+        )
         result = CliRunner().invoke(
             command_line, [*re.sub(r"--steps \d+", "--steps 150", command).split(), *less.split()]
         )
@@ -111,13 +119,14 @@ def test_task_and_reward_of_the_page(registered: Registry) -> None:
 
 
 def test_head_of_the_page(registered: Registry) -> None:
-    interface = Places(vector=("a", "b"), continuous=("push",), discrete=(("rudder", 2), ("sail", 3)))
+    interface = SpaceLayout(vector=("a", "b"), continuous=("push",), discrete=(("rudder", 2), ("sail", 3)))
     world = World(interface, WorldSettings(size="demo"))
     kind = registered.heads["sailing/helmsman"].load()
     check_head(kind)
-    mask = interface.mask(Places(vector=("a",), discrete=(("rudder", 2),)))
-    head = kind.build(interface, mask, world, kind.settings())
-    action = head.act(world.initial(5))
+    mask = interface.mask(SpaceLayout(vector=("a",), discrete=(("rudder", 2),)))
+    task = HeadTask("sailing/far-shore", EnvironmentReward(), (REWARD,))
+    head = kind.build(HeadContext(interface, mask, world.settings, task, kind.settings()))
+    action, _ = head.act(world, world.initial(5), head.initial_state(5), torch.ones(5, dtype=torch.bool))
     assert action.shape == (5, 6)
     assert action[:, 1:3].sum(-1).tolist() == [1] * 5
     assert not action[:, [0, 3, 4, 5]].any()

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from manyheads.environment.contract import Environment, Instance, Options, Signal
     from manyheads.errors import ManyheadsError
-    from manyheads.heads.contract import Head, HeadBatch
-    from manyheads.heads.kind import HeadKind, LazyHeadKind
+    from manyheads.heads.contract import Head, HeadBatch, HeadLosses
+    from manyheads.heads.kind import HeadContext, HeadKind, LazyHeadKind
     from manyheads.hookspecs import hookimpl
     from manyheads.models import LanguageModel, LanguageModelKind
     from manyheads.registry import make
@@ -21,7 +21,9 @@ _MODULES = {
     "Environment": "environment.contract",
     "Head": "heads.contract",
     "HeadBatch": "heads.contract",
+    "HeadContext": "heads.kind",
     "HeadKind": "heads.kind",
+    "HeadLosses": "heads.contract",
     "Instance": "environment.contract",
     "Labels": "rewards.contract",
     "LanguageModel": "models",
@@ -50,7 +52,9 @@ __all__ = [
     "Environment",
     "Head",
     "HeadBatch",
+    "HeadContext",
     "HeadKind",
+    "HeadLosses",
     "Instance",
     "Labels",
     "LanguageModel",

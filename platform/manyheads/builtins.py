@@ -35,7 +35,7 @@ def register_heads(register: Callable[[HeadKind | LazyHeadKind], None]) -> None:
         LazyHeadKind(
             "actor_critic",
             where="manyheads.heads.actor_critic:KIND",
-            says="reward, continue, actor and critic, trained in imagination as in DreamerV3",
+            description="reward, continue, actor and critic, trained in imagination as in DreamerV3",
         )
     )
 

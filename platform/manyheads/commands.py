@@ -12,8 +12,8 @@ from manyheads.imports import load_object
 class LazyCommand(click.Command):
     """Stands for the command at `package.module:command` until it is run."""
 
-    def __init__(self, name: str, where: str, says: str) -> None:
-        super().__init__(name, help=says, short_help=says)
+    def __init__(self, name: str, where: str, description: str) -> None:
+        super().__init__(name, help=description, short_help=description)
         self.where = where
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
@@ -25,6 +25,6 @@ class LazyCommand(click.Command):
 class Commands(click.Group):
     """A group of commands, some of them lazy."""
 
-    def add_lazy(self, name: str, where: str, says: str) -> None:
+    def add_lazy(self, name: str, where: str, description: str) -> None:
         """Adds the command at `package.module:command`; `says` is its line in the help."""
-        self.add_command(LazyCommand(name, where, says))
+        self.add_command(LazyCommand(name, where, description))

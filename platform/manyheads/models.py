@@ -33,7 +33,7 @@ class LanguageModelKind:
     factory: Callable[[], LanguageModel]
     requires: tuple[str, ...] = ()
     extra: str = ""
-    says: str = ""
+    description: str = ""
 
     def missing(self) -> list[str]:
         """The modules in `requires` that this Python can't import."""

@@ -122,9 +122,9 @@ class Task:
 
     def make_environment(self, seed: int | None = None) -> gymnasium.Env[Any, Any]:
         """The simulator with this task's time limit and `info["signals"]`; the first reset uses `seed`."""
-        from manyheads.environment.episode import episodes
+        from manyheads.environment.episode import limit_episodes
 
-        return episodes(self.instance.make(), self.episode_steps, seed)
+        return limit_episodes(self.instance.make(), self.episode_steps, seed)
 
     def write(self, path: Path | str) -> Path:
         """Writes the task file atomically; `load_task(path)` gives an equal task."""

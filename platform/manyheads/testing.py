@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from manyheads.environment.adapter import Adapted, Observation
+from manyheads.environment.adapter import FlatEnv, Observation
 from manyheads.environment.contract import Instance, Signal
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def check_environment(instance: Instance, *, seed: int = 0, steps: int = 100) ->
     time; one seed gives one episode, in a fresh environment and after another episode.
     """
     _check_declared(instance.signals)
-    env = Adapted(instance.make(), instance.signals)
-    again = Adapted(instance.make(), instance.signals)
+    env = FlatEnv(instance.make(), instance.signals)
+    again = FlatEnv(instance.make(), instance.signals)
     try:
         first = _play(env, instance, seed, steps)
         _check_on_time(env, instance, seed)
@@ -52,9 +52,9 @@ def check_reward_source(source: RewardSource, signals: Sequence[Signal], *, seed
     Labels have the rows' shape, are finite, and repeat; rows that start an episode earn nothing; NumPy arrays
     give NumPy arrays; what is given is not written into; a row's labels hang on that row alone.
     """
-    from manyheads.rewards.check import check_source
+    from manyheads.rewards.check_source import check_reward_source
 
-    check_source(source, signals, seed)
+    check_reward_source(source, signals, seed)
 
 
 def check_head(kind: HeadKind, settings: BaseModel | None = None, *, seed: int = 0) -> None:
@@ -64,40 +64,40 @@ def check_head(kind: HeadKind, settings: BaseModel | None = None, *, seed: int =
     generator; losses are finite scalars that repeat, do not hear of rows that the head does not own, and reach
     the head's parameters, not the frozen world's. Interfaces that `build` refuses with ManyheadsError are left out.
     """
-    from manyheads.heads.check import check_kind
+    from manyheads.heads.check_kind import check_head_kind
 
-    check_kind(kind, settings, seed)
+    check_head_kind(kind, settings, seed)
 
 
 class _Row(NamedTuple):
     observation: Observation
-    last: bool
-    terminal: bool
+    is_last: bool
+    is_terminal: bool
 
 
-def _play(env: Adapted, instance: Instance, seed: int, steps: int) -> list[_Row]:
+def _play(env: FlatEnv, instance: Instance, seed: int, steps: int) -> list[_Row]:
     rng = np.random.default_rng(seed)
     observation = _reset(env, instance, seed)
     _check_row(instance, observation, None)
     rows = [_Row(observation, False, False)]
     for step in range(steps):
-        action = rng.uniform(-1.2, 1.2, env.places.action_size).astype(np.float32)
+        action = rng.uniform(-1.2, 1.2, env.layout.action_size).astype(np.float32)
         kept = [None if part is None else part.copy() for part in rows[-1].observation]
         native, reward, terminated, truncated, info = env.env.step(env.act(action))
         _require(instance, env.env.observation_space.contains(native), f"observation {step} lies outside its space")
         observation = env.row(native, info)
         _require(instance, info["signals"]["reward"] == reward, "the signal reward is not the step's reward")
-        _check_row(instance, observation, np.clip(action[: len(env.places.continuous)], -1, 1))
+        _check_row(instance, observation, np.clip(action[: len(env.layout.continuous)], -1, 1))
         for part, before in zip(rows[-1].observation, kept, strict=True):
             unchanged = part is None or before is None or np.array_equal(part, before)
             _require(instance, unchanged, "a step writes into the observation before it; give a new array")
         rows.append(_Row(observation, terminated or truncated, terminated))
-        if rows[-1].last:
+        if rows[-1].is_last:
             break
     return rows
 
 
-def _reset(env: Adapted, instance: Instance, seed: int) -> Observation:
+def _reset(env: FlatEnv, instance: Instance, seed: int) -> Observation:
     native, info = env.env.reset(seed=seed)
     _require(instance, env.env.observation_space.contains(native), "the first observation lies outside its space")
     observation = env.row(native, info)
@@ -105,14 +105,14 @@ def _reset(env: Adapted, instance: Instance, seed: int) -> Observation:
     return observation
 
 
-def _check_on_time(env: Adapted, instance: Instance, seed: int) -> None:
+def _check_on_time(env: FlatEnv, instance: Instance, seed: int) -> None:
     """A simulator that shows each observation one row late repeats the first one, whatever is done."""
     moved_at = set()
     for attempt in range(8):
         rng = np.random.default_rng(attempt)
         rows = [_reset(env, instance, seed + attempt)]
         for _ in range(2):
-            observation, last, _ = env.step(rng.uniform(-1, 1, env.places.action_size).astype(np.float32))
+            observation, last, _ = env.step(rng.uniform(-1, 1, env.layout.action_size).astype(np.float32))
             rows.append(observation)
             if last:
                 break
@@ -124,7 +124,7 @@ def _check_on_time(env: Adapted, instance: Instance, seed: int) -> None:
 
 def _check_declared(signals: tuple[Signal, ...]) -> None:
     for signal in signals:
-        assert signal.says, f"signal {signal.name!r} has no sentence that says what it measures"
+        assert signal.description, f"signal {signal.name!r} has no sentence that says what it measures"
         low, high = _tolerated(signal)
         assert low < high, f"signal {signal.name!r} has the range ({signal.low}, {signal.high})"
 

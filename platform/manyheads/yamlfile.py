@@ -16,8 +16,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from manyheads import atomic
 from manyheads.errors import ManyheadsError, unknown
-from manyheads.storage import atomic
 from manyheads.yamltext import NOT_FINITE, NUMBER, Key, YamlProblem, parse
 
 M = TypeVar("M", bound=BaseModel)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from manyheads.environment.contract import Environment, Signal
 from manyheads.hookspecs import hookimpl
-from manyheads_dmc.domains import TASKS, SuiteOptions, options, starts_only
+from manyheads_dmc.domains import TASKS, SuiteOptions, options, reset_only_options
 
 if TYPE_CHECKING:
     import gymnasium
@@ -21,10 +21,10 @@ def register_environments(register: Callable[[Environment], None]) -> None:
                 factory=partial(_make, domain),
                 signals=partial(_signals, domain),
                 options=options(domain),
-                starts_only=starts_only(domain),
+                reset_only_options=reset_only_options(domain),
                 requires=("dm_control",),
                 extra="dmc",
-                says=f"dm_control's {domain.replace('_', ' ')}; tasks: {', '.join(tasks)}",
+                description=f"dm_control's {domain.replace('_', ' ')}; tasks: {', '.join(tasks)}",
             )
         )
 

@@ -72,7 +72,7 @@ def options(domain: str) -> type[SuiteOptions]:
     return create_model(f"{domain.title().replace('_', '')}Options", __base__=SuiteOptions, task=task)
 
 
-def starts_only(domain: str) -> Any:
+def reset_only_options(domain: str) -> Any:
     """A function of the options: `task` where it changes neither dynamics nor observations nor signals."""
     group = SAME_SIMULATOR.get(domain, frozenset())
 

@@ -53,7 +53,7 @@ class Measure:
 def joint(
     name: str,
     of: str,
-    says: str,
+    description: str,
     low: float | None = None,
     high: float | None = None,
     *,
@@ -62,38 +62,38 @@ def joint(
 ) -> Measure:
     """A joint's position; its limits are springs that may give."""
     soft = low is not None
-    return Measure(Signal(name, unit, "continuous", low, high, says, soft), At("qpos", of, offset))
+    return Measure(Signal(name, unit, "continuous", low, high, description, soft), At("qpos", of, offset))
 
 
-def turn(name: str, of: str, says: str) -> Measure:
+def turn(name: str, of: str, description: str) -> Measure:
     """The angle of a hinge that can turn round and round, wrapped into (-pi, pi]."""
-    return Measure(Signal(name, "rad", "angle", -pi, pi, says), At("qpos", of))
+    return Measure(Signal(name, "rad", "angle", -pi, pi, description), At("qpos", of))
 
 
-def rate(name: str, of: str, says: str, *, unit: Unit = "rad/s", offset: int = 0) -> Measure:
+def rate(name: str, of: str, description: str, *, unit: Unit = "rad/s", offset: int = 0) -> Measure:
     """A joint's velocity."""
-    return Measure(Signal(name, unit, "continuous", None, None, says), At("qvel", of, offset))
+    return Measure(Signal(name, unit, "continuous", None, None, description), At("qvel", of, offset))
 
 
-def cosine(name: str, body: str, entry: str, says: str) -> Measure:
+def cosine(name: str, body: str, entry: str, description: str) -> Measure:
     """An entry of a body's rotation matrix: `zz` is the cosine of its z-axis to the vertical."""
-    return Measure(Signal(name, "1", "continuous", -1.0, 1.0, says), At("xmat", body, COLUMNS[entry]))
+    return Measure(Signal(name, "1", "continuous", -1.0, 1.0, description), At("xmat", body, COLUMNS[entry]))
 
 
-def place(name: str, array: str, of: str, axis: str, says: str) -> Measure:
+def place(name: str, array: str, of: str, axis: str, description: str) -> Measure:
     """A coordinate of a body, geom, site or centre of mass in the world's frame."""
-    return Measure(Signal(name, "m", "continuous", None, None, says), At(array, of, COLUMNS[axis]))
+    return Measure(Signal(name, "m", "continuous", None, None, description), At(array, of, COLUMNS[axis]))
 
 
-def sensor(name: str, of: str, says: str, *, unit: Unit, offset: int = 0, low: float | None = None) -> Measure:
+def sensor(name: str, of: str, description: str, *, unit: Unit, offset: int = 0, low: float | None = None) -> Measure:
     """A number of one of the model's sensors."""
-    return Measure(Signal(name, unit, "continuous", low, None, says), At("sensordata", of, offset))
+    return Measure(Signal(name, unit, "continuous", low, None, description), At("sensordata", of, offset))
 
 
 def derived(
     name: str,
     of: Callable[[Any], float],
-    says: str,
+    description: str,
     *,
     unit: Unit = "1",
     kind: Kind = "continuous",
@@ -101,23 +101,23 @@ def derived(
     high: float | None = None,
 ) -> Measure:
     """A function of dm_control's physics."""
-    return Measure(Signal(name, unit, kind, low, high, says), of)
+    return Measure(Signal(name, unit, kind, low, high, description), of)
 
 
-def control(number: int, actuator: str, says: str, low: float = -1.0, high: float = 1.0) -> Measure:
+def control(number: int, actuator: str, description: str, low: float = -1.0, high: float = 1.0) -> Measure:
     """`control[number]`: the clipped input of an actuator that led to this row, 0 at reset."""
-    return Measure(Signal(f"control[{number}]", "1", "continuous", low, high, says), At("ctrl", actuator))
+    return Measure(Signal(f"control[{number}]", "1", "continuous", low, high, description), At("ctrl", actuator))
 
 
 def controls(**actuators: str) -> list[Measure]:
     """The controls of a model's actuators, in its order, in words."""
-    return [control(i, name, says) for i, (name, says) in enumerate(actuators.items())]
+    return [control(i, name, description) for i, (name, description) in enumerate(actuators.items())]
 
 
 def drives(*actuators: str) -> list[Measure]:
     """`controls` of motors that turn joints, in the sense of their joints."""
-    says = "torque of {}, as a share of the strongest; positive the way the joint's angle grows"
-    return controls(**{name: says.format(name.replace("_", " ")) for name in actuators})
+    description = "torque of {}, as a share of the strongest; positive the way the joint's angle grows"
+    return controls(**{name: description.format(name.replace("_", " ")) for name in actuators})
 
 
 class Meter:

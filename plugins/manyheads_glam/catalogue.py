@@ -59,15 +59,15 @@ class Reading:
     @cached_property
     def sentence(self) -> str:
         """Name and sentence, for the sentence encoder."""
-        return f"{self.noun}: {self.signal.says}" if self.signal.says else self.noun
+        return f"{self.noun}: {self.signal.description}" if self.signal.description else self.noun
 
     @cached_property
     def name_stems(self) -> frozenset[str]:
         return frozenset(stem(token) for token in _TOKEN.findall(self.name.lower()))
 
     @cached_property
-    def says_stems(self) -> frozenset[str]:
-        return frozenset(stem(token) for token in _TOKEN.findall(self.signal.says.lower()))
+    def description_stems(self) -> frozenset[str]:
+        return frozenset(stem(token) for token in _TOKEN.findall(self.signal.description.lower()))
 
     @cached_property
     def anchors(self) -> Mapping[tuple[str, int], float]:
@@ -77,7 +77,7 @@ class Reading:
             for match in filter(None, (pattern.search(part) for pattern in _ANCHORS)):
                 for axis, pole in _poles(match["words"]):
                     found.setdefault((axis, pole), _value(match["sign"], match["value"]))
-        zero = _FROM.search(spoken(self.signal.says))
+        zero = _FROM.search(spoken(self.signal.description))
         if zero and self.signal.unit == "rad":
             for axis, pole in POLES[stem(zero["word"])]:
                 found[axis, pole] = 0.0
@@ -110,7 +110,7 @@ class Reading:
     @cached_property
     def role(self) -> Role:
         """What kind of quantity it is, from unit, name and sentence."""
-        signal, text = self.signal, f"{self.noun} {self.signal.says}".lower()
+        signal, text = self.signal, f"{self.noun} {self.signal.description}".lower()
         if signal.kind == "boolean" or re.search(r"\btouch\b|\bcontact\b", self.noun):
             return "contact"
         if signal.unit in ("m/s", "rad/s"):
@@ -138,12 +138,12 @@ class Reading:
         """Whether both signs occur, so that zero has a meaning of its own."""
         low, high = self.signal.low, self.signal.high
         if self.role in ("height", "distance") and low is None:
-            return "negative" in self.signal.says
+            return "negative" in self.signal.description
         return (low is None or low < 0) and (high is None or high > 0)
 
     @cached_property
     def _parts(self) -> list[str]:
-        text = re.sub(r"\b(?:seen )?from above\b", "", spoken(self.signal.says))
+        text = re.sub(r"\b(?:seen )?from above\b", "", spoken(self.signal.description))
         text = re.sub(r"(?<=\d)\.(?=\d)", "§", text)
         return [part.strip().replace("§", ".") for part in _PARTS.split(text) if part.strip()]
 

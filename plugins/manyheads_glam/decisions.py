@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from manyheads_glam.transcript import Recorded
+from manyheads_glam.transcript import RecordingModel
 
 STEPS = {"R0": "R0 lexicon", "R1": "R1 retrieval", "R2": "R2 score"}
 LIKELIHOOD_WEIGHT = 0.6
@@ -19,7 +19,7 @@ class Option:
     """One possible answer; `says` continues the decision's prompt for the language model."""
 
     answer: str
-    says: str
+    description: str
     lexicon: float = 0.0
     retrieval: float = 0.0
 
@@ -43,7 +43,7 @@ class Decision:
         return {"call": "decision", **asdict(self), "options": [dict(option) for option in self.options]}
 
 
-def weigh(model: Recorded, about: str, question: str, prompt: str, options: Sequence[Option]) -> list[Decision]:
+def choose(model: RecordingModel, about: str, question: str, prompt: str, options: Sequence[Option]) -> list[Decision]:
     """Every option as an answer, best first.
 
     `prompt` has a place `{goal}`; likelihood is the mean log-probability of an option's words under the goal, less
@@ -51,7 +51,7 @@ def weigh(model: Recorded, about: str, question: str, prompt: str, options: Sequ
     """
     likelihood = [0.0] * len(options)
     if len(options) > 1:
-        says = [f" {option.says}" for option in options]
+        says = [f" {option.description}" for option in options]
         given = model.score(prompt.format(goal=about), says)
         empty = model.score(prompt.format(goal=""), says)
         gains = [LIKELIHOOD_WEIGHT * (a - b) for a, b in zip(given, empty, strict=True)]

@@ -1,31 +1,27 @@
-"""R3, drafting: a stronger language model writes the specification as JSON; refusals go back to it."""
+"""R3, drafting: a strong language model writes the specification as JSON; refusals go back to it."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from manyheads import RewardSpec
+from manyheads import ManyheadsError, RewardSpec
 from manyheads.environment.contract import Instance
+from manyheads.rewards.document import Refused, read_document
 from manyheads.rewards.finding import Finding, errors
 from manyheads.rewards.validate import catalogue_hash, check_text
-from manyheads_glam.amounts import Measured
+from manyheads_glam.amounts import MeasuredRange
+from manyheads_glam.catalogue import read
 from manyheads_glam.decisions import Decision
-from manyheads_glam.transcript import Recorded
+from manyheads_glam.prompt import write_prompt
+from manyheads_glam.surroundings import Surroundings
+from manyheads_glam.transcript import RecordingModel
+from manyheads_glam.understanding import nothing_measured
 
-TOKENS = 1500
-INSTRUCTIONS = """\
-Write a reward specification as JSON for this goal: {goal}
-
-It may only use these signals:
-{signals}
-
-Example: {example}
-
-A term has an expression `x` and a shape `to`. A tolerance pays 1 for values from `lower` to `upper` and falls to 0.1
-at distance `margin` beside them (null: unbounded). Combine terms by "product". `success` says when the goal is
-reached. Take numbers from the goal or from the signals' ranges. Answer with JSON alone."""
+LONGEST = 65_536
+"""characters of a reply that are looked at"""
 
 
 class Draft(NamedTuple):
@@ -36,39 +32,97 @@ class Draft(NamedTuple):
     findings: tuple[Finding, ...]
 
 
-def draft(goal: str, instance: Instance, model: Recorded, measured: Mapping[str, Measured], attempts: int) -> Draft:
-    """Asks at most `attempts` times, each time with what was refused; then a ManyheadsError for the person."""
-    from manyheads_glam.writer import refused
-
-    prompt = INSTRUCTIONS.format(goal=goal, signals=_signals(instance, measured), example=_example(instance))
+def draft(
+    goal: str,
+    instance: Instance,
+    model: RecordingModel,
+    measured: Mapping[str, MeasuredRange],
+    around: Surroundings,
+    attempts: int,
+    max_tokens: int,
+) -> Draft:
+    """Asks at most `attempts` times, each time with what was wrong before; then a ManyheadsError for the person."""
+    if not read(instance.signals):
+        raise ManyheadsError(nothing_measured(instance))
     schema = constrained(instance)
-    refusals: list[Finding] = []
+    refused: tuple[str, list[Finding]] | None = None
+    findings: list[Finding] = []
     for attempt in range(1, attempts + 1):
-        reply = model.generate(prompt + _feedback(refusals), schema, TOKENS)
-        spec, findings = check_text(reply, instance.signals)
-        if spec is not None and spec.success is None:
-            findings = [Finding("L1_SCHEMA", "error", "success", "Say when the goal is reached, under `success`.")]
-            spec = None
+        prompt = write_prompt(goal, instance, measured, around, model.embed, refused)
+        reply = model.generate(prompt, schema, max_tokens)
+        spec, findings = check_reply(reply, instance)
         if spec is not None:
-            spec = spec.model_copy(update={"goal": goal, "environment": instance.environment.name, "catalogue": None})
+            spec = spec.model_copy(update={"goal": goal, "catalogue": None})
             spec = spec.model_copy(update={"catalogue": catalogue_hash(spec, instance.signals)})
             why = f"drafted by {model.name}, attempt {attempt} of {attempts}"
             decision = Decision(goal, "the whole specification", "drafted", "R3 draft", 0.0, why)
             return Draft(spec, (decision,), tuple(findings))
-        refusals = errors(findings)
-        model.calls += [{"call": "refusal", "text": str(refusal)} for refusal in refusals]
-    raise refused(goal, attempts, refusals)
+        refused = (reply, findings)
+        model.calls += [{"call": "refusal", "text": str(refusal)} for refusal in errors(findings)]
+    raise given_up(goal, attempts, errors(findings))
+
+
+def given_up(goal: str, attempts: int, refusals: list[Finding]) -> ManyheadsError:
+    """What a person sees when no attempt passed."""
+    listing = "\n".join(f"  {refusal}" for refusal in refusals)
+    return ManyheadsError(
+        f"No valid specification for {goal!r} came of {attempts} attempts. What was wrong with the last:\n{listing}\n"
+        "Say the goal in other words, or write the task file by hand (`manyheads reward check FILE` checks it)."
+    )
+
+
+def check_reply(reply: str, instance: Instance) -> tuple[RewardSpec | None, list[Finding]]:
+    """The specification in a reply and all that is wrong with it; None where anything is an error.
+
+    Models wrap their JSON in prose, code fences and thoughts; null stands for a key that is left out; the
+    environment's name is put in. All else is held to the grammar as strictly as a file.
+    """
+    text = json_object(reply)
+    if text is None:
+        message = "The answer holds no whole JSON object. Answer with one JSON object alone."
+        return None, [Finding("L0_JSON", "error", "", message)]
+    try:
+        data = {**_without_nulls(read_document(text)), "environment": instance.environment.name}
+    except Refused as problem:
+        return None, [Finding(problem.code, "error", problem.path, problem.message)]
+    spec, findings = check_text(json.dumps(data), instance.signals)
+    if spec is not None and spec.success is None:
+        findings = [
+            *findings,
+            Finding("L1_SCHEMA", "error", "success", "Say when the goal is reached, under `success`."),
+        ]
+        spec = None
+    return spec, findings
+
+
+def json_object(reply: str) -> str | None:
+    """The JSON object in a reply, as it is written there: the longest with a reward, else the first; None without any.
+
+    What is left whole inside an object that was cut off is not taken for the answer.
+    """
+    text = re.sub(r"<think>.*?</think>", "", reply[:LONGEST], flags=re.DOTALL)
+    first = at = text.find("{")
+    found = ""
+    while at >= 0:
+        try:
+            data, end = json.JSONDecoder().raw_decode(text, at)
+        except (ValueError, RecursionError):
+            end = at + 1
+        else:
+            if at == first or "reward" in data:
+                found = max(found, text[at:end], key=lambda one: ('"reward"' in one, len(one)))
+        at = text.find("{", end)
+    return found or None
 
 
 def constrained(instance: Instance) -> dict[str, Any]:
     """The grammar as a JSON schema over this instance's signals alone."""
     schema: dict[str, Any] = _plain(RewardSpec.model_json_schema())
     names = [signal.name for signal in instance.signals if signal.name != "reward"]
-    schema["$defs"]["SignalValue"]["properties"]["signal"] = {"enum": names}
-    schema["required"] = ["environment", "goal", "reward", "success"]
-    for name in ("catalogue", "goal", "environment"):
-        schema["properties"].pop(name, None)
-    schema["properties"] |= {"environment": {"const": instance.environment.name}, "goal": {"const": ""}}
+    schema["$defs"]["SignalValue"]["properties"]["signal"] = {"type": "string", "enum": names}
+    for name in ("version", "environment", "catalogue", "goal"):
+        schema["properties"].pop(name)
+    schema["required"] = ["reward", "success"]
     return schema
 
 
@@ -84,32 +138,9 @@ def _plain(node: Any) -> Any:
     return {("anyOf" if key == "oneOf" else key): _plain(value) for key, value in kept.items()}
 
 
-def _signals(instance: Instance, measured: Mapping[str, Measured]) -> str:
-    lines = []
-    for signal in instance.signals:
-        if signal.name == "reward":
-            continue
-        low, high = signal.low, signal.high
-        if signal.name in measured:
-            low, high = (measured[signal.name].quantiles[q] for q in (0.01, 0.99))
-        lines.append(f"- {signal.name} ({signal.unit}, {_number(low)} to {_number(high)}): {signal.says}")
-    return "\n".join(lines)
-
-
-def _number(value: float | None) -> str:
-    return "unbounded" if value is None else f"{value:.4g}"
-
-
-def _example(instance: Instance) -> str:
-    signal = next(signal.name for signal in instance.signals if signal.name != "reward")
-    term = {"x": {"signal": signal}, "to": {"shape": "tolerance", "lower": 0.5, "upper": None, "margin": 1.0}}
-    success = {"when": {"op": "ge", "x": {"signal": signal}, "than": 0.5}, "held_for": 20}
-    whole = {"version": 1, "environment": instance.environment.name, "goal": "", "reward": term, "success": success}
-    return json.dumps(whole)
-
-
-def _feedback(refusals: list[Finding]) -> str:
-    if not refusals:
-        return ""
-    listing = "\n".join(f"- {refusal}" for refusal in refusals)
-    return f"\n\nThe last answer was refused:\n{listing}\nWrite it again without these mistakes."
+def _without_nulls(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_without_nulls(child) for child in node]
+    if isinstance(node, dict):
+        return {key: _without_nulls(value) for key, value in node.items() if value is not None}
+    return node

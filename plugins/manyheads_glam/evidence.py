@@ -107,7 +107,7 @@ def mentions(reading: Reading, root: str) -> float:
     for word in {root, SYNONYMS.get(root, root)}:
         if word in reading.name_stems:
             return 1.0
-    return 0.5 if {root, SYNONYMS.get(root, root)} & reading.says_stems else 0.0
+    return 0.5 if {root, SYNONYMS.get(root, root)} & reading.description_stems else 0.0
 
 
 def _naming(reading: Reading, aspect: Aspect) -> float:

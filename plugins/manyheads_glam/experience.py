@@ -13,7 +13,7 @@ from manyheads import RewardSpec, Success
 from manyheads.rewards.coverage import Coverage, coverage
 from manyheads.rewards.sources import SpecSource, successes
 from manyheads.rewards.spec import Join, Predicate
-from manyheads_glam.amounts import Measured, measure
+from manyheads_glam.amounts import MeasuredRange, measure
 
 SEEN = 0.001
 """a goal is familiar where at least this share of the experience is as it asks …"""
@@ -61,8 +61,8 @@ class Seen:
         return self.fulfilled >= SEEN or nearly
 
 
-def ranges(replay: Experience, key: str) -> dict[str, Measured]:
-    """Measured ranges of every signal; `key` is the instance's experience key."""
+def ranges(replay: Experience, key: str) -> dict[str, MeasuredRange]:
+    """MeasuredRange ranges of every signal; `key` is the instance's experience key."""
     return measure(replay.signals(key))
 
 

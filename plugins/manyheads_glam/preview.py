@@ -14,7 +14,7 @@ from rich.table import Table
 from manyheads import Signal
 from manyheads.environment.contract import Instance
 from manyheads.rewards.describe import describe
-from manyheads_glam.amounts import Measured
+from manyheads_glam.amounts import MeasuredRange
 from manyheads_glam.experience import Seen
 from manyheads_glam.writer import Written
 
@@ -23,7 +23,7 @@ WIDTH = 60
 
 
 def show(
-    console: Console, written: Written, instance: Instance, measured: Mapping[str, Measured], seen: Seen | None
+    console: Console, written: Written, instance: Instance, measured: Mapping[str, MeasuredRange], seen: Seen | None
 ) -> None:
     """Prints all that a person needs to say yes or no."""
     console.print(f"\n[bold]{escape(written.spec.goal)}[/bold]  ({escape(instance.key)})\n")
@@ -67,7 +67,7 @@ def sparkline(values: NDArray[np.floating[Any]], width: int = WIDTH) -> str:
     return "".join(BARS[min(len(BARS) - 1, int(part.mean() * len(BARS)))] for part in parts)
 
 
-def _ranges(written: Written, instance: Instance, measured: Mapping[str, Measured]) -> Table:
+def _ranges(written: Written, instance: Instance, measured: Mapping[str, MeasuredRange]) -> Table:
     table = Table(title="Ranges", title_justify="left", box=None, pad_edge=False)
     for column in ("signal", "unit", "can be", "has been (1%, 50%, 99%)"):
         table.add_column(column)
@@ -85,7 +85,7 @@ def _declared(signal: Signal) -> str:
     return f"{low} to {high}"
 
 
-def _measured(one: Measured | None) -> str:
+def _measured(one: MeasuredRange | None) -> str:
     return "-" if one is None else ", ".join(f"{one.quantiles[q]:.3g}" for q in (0.01, 0.5, 0.99))
 
 

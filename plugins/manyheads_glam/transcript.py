@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from manyheads import LanguageModel, ManyheadsError
-from manyheads.storage.atomic import write_text
+from manyheads.atomic import write_text
+from manyheads_glam.models.chat import ChatModel
 
 
-class Recorded:
+class RecordingModel:
     """A language model whose calls are recorded and whose answers are checked for form."""
 
     def __init__(self, model: LanguageModel) -> None:
@@ -58,6 +59,10 @@ class Recorded:
                 )
             self._vectors |= dict(zip(new, vectors, strict=True))
         return np.stack([self._vectors[text] for text in texts])
+
+    def usage(self) -> list[dict[str, Any]]:
+        """What the answers took, from a model that counts it."""
+        return [self._model.spending.record()] if isinstance(self._model, ChatModel) else []
 
 
 def write_jsonl(path: Path, records: Sequence[Mapping[str, Any]]) -> None:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from manyheads import ManyheadsError, Signal
 from manyheads.environment.contract import Instance
 from manyheads_glam.catalogue import Reading, read
-from manyheads_glam.decisions import Decision, Option, weigh
+from manyheads_glam.decisions import Decision, Option, choose
 from manyheads_glam.evidence import SIDES, Side, Wish, fit, mentions, wish
 from manyheads_glam.lexicon import Aspect, demands, is_agent, parse
 from manyheads_glam.retrieval import Index, Near, role_votes, side_votes
-from manyheads_glam.transcript import Recorded
+from manyheads_glam.transcript import RecordingModel
 from manyheads_glam.words import stem
 
 CANDIDATES = 6
@@ -52,14 +52,16 @@ class Understanding:
     """words that say nothing here"""
 
 
-def understand(goal: str, instance: Instance, model: Recorded, banned: frozenset[str] = frozenset()) -> Understanding:
+def understand(
+    goal: str, instance: Instance, model: RecordingModel, banned: frozenset[str] = frozenset()
+) -> Understanding:
     """Decides what a goal asks of an instance's signals; `banned` names signals that were refused before.
 
     Raises ManyheadsError for a goal about things that the environment doesn't measure.
     """
     readings = read(instance.signals)
     if not readings:
-        raise ManyheadsError(_nothing_measured(instance))
+        raise ManyheadsError(nothing_measured(instance))
     parsed = parse(goal)
     if not parsed.aspects:
         raise ManyheadsError(f"The goal {goal!r} asks for nothing. {_measured(instance, readings)}")
@@ -100,7 +102,7 @@ class _Mind:
     """The steps over one environment's signals, with the models' views of them."""
 
     def __init__(
-        self, instance: Instance, readings: Sequence[Reading], banned: frozenset[str], model: Recorded
+        self, instance: Instance, readings: Sequence[Reading], banned: frozenset[str], model: RecordingModel
     ) -> None:
         self.instance, self.readings, self.model = instance, readings, model
         self.allowed = [reading for reading in readings if reading.name not in banned]
@@ -117,7 +119,7 @@ class _Mind:
             for r in self.allowed
         ]
         options = sorted(options, key=lambda o: -(o.lexicon + o.retrieval))[:CANDIDATES]
-        decision = weigh(self.model, aspect.text, "which signal", SIGNAL_PROMPT, options)[0]
+        decision = choose(self.model, aspect.text, "which signal", SIGNAL_PROMPT, options)[0]
         reading = next(r for r in self.readings if r.name == decision.answer)
         if aspect.number is not None and max(option.lexicon for option in options) < -2:
             raise ManyheadsError(
@@ -139,7 +141,7 @@ class _Mind:
             if side != "centre" or reading.signed
         ]
         prompt = SIDE_PROMPT.replace("{noun}", reading.noun.replace("{", "").replace("}", ""))
-        decision = weigh(self.model, aspect.text, "which side", prompt, options)[0]
+        decision = choose(self.model, aspect.text, "which side", prompt, options)[0]
         side: Side = decision.answer  # type: ignore[assignment]
         if side != wanted.side:
             sign = wanted.sign if side in ("fast", "moving", "slow") else 0
@@ -212,7 +214,8 @@ def _measured(instance: Instance, readings: Sequence[Reading]) -> str:
     return f"{instance.environment.name} measures: {names}. Say the goal in terms of these."
 
 
-def _nothing_measured(instance: Instance) -> str:
+def nothing_measured(instance: Instance) -> str:
+    """Why no goal can be carried by an instance's signals, and what to do about it."""
     own: Sequence[Signal] = [signal for signal in instance.signals if signal.name != "reward"]
     name = instance.environment.name
     if own:

@@ -29,13 +29,17 @@ from manyheads.rewards.spec import (
     Unary,
 )
 from manyheads.rewards.validate import catalogue_hash, check
-from manyheads_glam.amounts import Measured, Target, target
+from manyheads_glam.amounts import MeasuredRange, Target, target
 from manyheads_glam.catalogue import read
 from manyheads_glam.decisions import Decision
-from manyheads_glam.transcript import Recorded
+from manyheads_glam.drafting import draft, given_up
+from manyheads_glam.surroundings import Surroundings
+from manyheads_glam.transcript import RecordingModel
 from manyheads_glam.understanding import Understanding, Understood, understand
 
 ATTEMPTS = 3
+TOKENS = 4000
+NOTHING_KNOWN = Surroundings()
 GENTLE = Effort(weight=0.2)
 FALL: Sigmoid = "long_tail"
 """how reward falls beside the bounds: a bell is so flat there that heads stay where they no longer succeed"""
@@ -57,24 +61,30 @@ class Written:
 
 
 def write(
-    goal: str, instance: Instance, model: LanguageModel, measured: Mapping[str, Measured] | None = None
+    goal: str,
+    instance: Instance,
+    model: LanguageModel,
+    measured: Mapping[str, MeasuredRange] | None = None,
+    around: Surroundings = NOTHING_KNOWN,
+    attempts: int = ATTEMPTS,
+    max_tokens: int = TOKENS,
 ) -> Written:
     """Writes the specification of a goal for an instance; `measured` are a world's quantiles of its signals.
 
-    Refused attempts leave out the signals at fault; after three the refusals go to the person as a ManyheadsError.
+    Refused attempts leave out the signals at fault, or go back to a model that drafts, which is told what is known
+    `around` the signals and writes at most `max_tokens` each time. After the last attempt the refusals go to the
+    person as a ManyheadsError.
     """
     goal = goal.strip()
     if not goal or len(goal) > 500:
         raise ManyheadsError(f"A goal is a sentence of 1 to 500 characters; this one has {len(goal)}.")
-    recorded = Recorded(model)
+    recorded = RecordingModel(model)
     if getattr(model, "drafts", True):
-        from manyheads_glam.drafting import draft
-
-        drafted = draft(goal, instance, recorded, measured or {}, ATTEMPTS)
+        drafted = draft(goal, instance, recorded, measured or {}, around, attempts, max_tokens)
         return Written(*drafted, journal=_journal(recorded, drafted.decisions))
     banned: frozenset[str] = frozenset()
     refusals: list[Finding] = []
-    for _ in range(ATTEMPTS):
+    for _ in range(attempts):
         understood = understand(goal, instance, recorded, banned)
         spec, amounts = compose(goal, instance, understood, measured or {})
         findings = check(spec, instance.signals)
@@ -87,20 +97,11 @@ def write(
         banned |= _at_fault(spec, refusals)
         if banned >= {reading.name for reading in read(instance.signals)}:
             break
-    raise refused(goal, ATTEMPTS, refusals)
+    raise given_up(goal, attempts, refusals)
 
 
-def refused(goal: str, attempts: int, refusals: list[Finding]) -> ManyheadsError:
-    """What a person sees when no attempt passed."""
-    listing = "\n".join(f"  {refusal}" for refusal in refusals)
-    return ManyheadsError(
-        f"No valid specification for {goal!r} came of {attempts} attempts. What was wrong with the last:\n{listing}\n"
-        "Say the goal in other words, or write the task file by hand (`manyheads reward check FILE` checks it)."
-    )
-
-
-def _journal(recorded: Recorded, decisions: tuple[Decision, ...]) -> tuple[Mapping[str, Any], ...]:
-    return (*recorded.calls, *(decision.record() for decision in decisions))
+def _journal(recorded: RecordingModel, decisions: tuple[Decision, ...]) -> tuple[Mapping[str, Any], ...]:
+    return (*recorded.calls, *recorded.usage(), *(decision.record() for decision in decisions))
 
 
 def _at_fault(spec: RewardSpec, refusals: list[Finding]) -> frozenset[str]:
@@ -120,7 +121,7 @@ def _names(term: Any) -> frozenset[str]:
 
 
 def compose(
-    goal: str, instance: Instance, understood: Understanding, measured: Mapping[str, Measured]
+    goal: str, instance: Instance, understood: Understanding, measured: Mapping[str, MeasuredRange]
 ) -> tuple[RewardSpec, tuple[Decision, ...]]:
     """The specification of what was understood, and where each number comes from."""
     targets = [(one, _target(one, measured)) for one in understood.demands]
@@ -147,7 +148,7 @@ def compose(
     return spec, tuple(amounts)
 
 
-def _target(one: Understood, measured: Mapping[str, Measured]) -> Target:
+def _target(one: Understood, measured: Mapping[str, MeasuredRange]) -> Target:
     return target(one.reading, one.aspect, one.wanted, measured.get(one.reading.name))
 
 

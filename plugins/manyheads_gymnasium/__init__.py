@@ -50,7 +50,7 @@ def register_environments(register: Callable[[Environment], None]) -> None:
                 options=GymnasiumOptions,
                 requires=requires,
                 extra=extra,
-                says=f"Gymnasium's {id}",
+                description=f"Gymnasium's {id}",
                 goals_need="" if overlay else _how_to_name(id),
             )
         )
@@ -68,6 +68,6 @@ def _factory(id: str) -> Callable[[GymnasiumOptions], gymnasium.Env[Any, Any]]:
 def _how_to_name(id: str) -> str:
     return (
         f"Name what the observations of {id} mean in a plugin (`manyheads new plugin NAME`): an Environment with "
-        "`signals=(Signal('height', 'm', says='metres above the ground'),)` and "
+        "`signals=(Signal('height', 'm', description='metres above the ground'),)` and "
         "`measure=lambda env, observation: {'height': observation[0]}`."
     )

@@ -5,17 +5,16 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from manyheads.learning import ahead
-from manyheads.world import direct
-from manyheads.world.kinds import kind_of
-from manyheads.world.traced import trace
+from manyheads.execution.inductor import compiled_function, warmup
+from manyheads.execution.inductor.signature import signature_of
+from manyheads.execution.inductor.trace import trace
 
 
 @pytest.fixture
 def no_compiler(request, monkeypatch):
     """No headers are precompiled and none waited for, but in slow tests."""
     if "slow" not in request.keywords:
-        monkeypatch.setattr(ahead, "compilers", lambda options: nullcontext())
+        monkeypatch.setattr(warmup, "parallel_compilation", lambda options: nullcontext())
 
 
 _traced = {}
@@ -27,10 +26,10 @@ def traced_once(request, monkeypatch):
 
     def once(function, args, tensors, summed):
         wanted = [x.requires_grad for x in tensors] if torch.is_grad_enabled() else []
-        kind = function, summed, kind_of(args, []), *wanted
+        kind = function, summed, signature_of(args, []), *wanted
         if kind not in _traced:
             _traced[kind] = trace(function, args, tensors, summed)
         return _traced[kind]
 
     if "slow" not in request.keywords:  # a compiler takes graphs as its own
-        monkeypatch.setattr(direct, "trace", once)
+        monkeypatch.setattr(compiled_function, "trace", once)

@@ -9,23 +9,23 @@ import gymnasium
 import numpy as np
 
 from manyheads.environment.contract import Environment, Instance, Options, Signal
-from manyheads.environment.places import Places
+from manyheads.environment.layout import SpaceLayout
 from manyheads.experience.chunk import Rows
-from manyheads.experience.latents import LatentLayout
-from manyheads.experience.stream import Recorded
+from manyheads.experience.latent_table import LatentLayout
+from manyheads.experience.stream import RecordedInstance
 
-INTERFACE = Places(vector=("a", "b"), continuous=("push",), discrete=(("turn", 3),))
+INTERFACE = SpaceLayout(vector=("a", "b"), continuous=("push",), discrete=(("turn", 3),))
 PICTURED = INTERFACE.model_copy(update={"image": (3, 2, 1)})
 LAYOUT = LatentLayout(deter=3, groups=2, classes=4)
 
 
-def recorded(name: str = "fake/one", signals: Sequence[str] = ("reward", "height")) -> Recorded:
-    return Recorded(key=f"{name} {{}}", experience=f"{name} {{}}", signals=tuple(signals), places=INTERFACE)
+def recorded(name: str = "fake/one", signals: Sequence[str] = ("reward", "height")) -> RecordedInstance:
+    return RecordedInstance(key=f"{name} {{}}", dynamics_key=f"{name} {{}}", signals=tuple(signals), layout=INTERFACE)
 
 
 def random_rows(
     generator: np.random.Generator,
-    interface: Places,
+    interface: SpaceLayout,
     first: Sequence[bool],
     last: Sequence[bool],
     episode: Sequence[int],
@@ -41,9 +41,9 @@ def random_rows(
         vector=generator.normal(size=(count, len(interface.vector))).astype(np.float32),
         action=generator.normal(size=(count, interface.action_size)).astype(np.float32),
         signals=generator.normal(size=(count, signals)),
-        first=np.array(first),
-        last=np.array(last),
-        terminal=np.array(last) & (generator.random(count) < 0.5),
+        is_first=np.array(first),
+        is_last=np.array(last),
+        is_terminal=np.array(last) & (generator.random(count) < 0.5),
         episode=np.array(episode),
         index=np.array(index),
     )

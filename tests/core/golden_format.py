@@ -19,7 +19,7 @@ _RENAMES = [
     (r"^continue\.", "continues."),
     (r"^return_norm\.", "return_scale."),
     (r"^actor\.out_mean", "actor.mean"),
-    (r"^actor\.out_std", "actor.deviation"),
+    (r"^actor\.out_std", "actor.std"),
     (r"^actor\.out_logits", "actor.logits"),
     (r"^(rssm)\.(posterior|prior)\.layer", r"\1.\2_layers."),
     (r"^(rssm)\.(posterior|prior)\.logits", r"\1.\2_logits"),

@@ -2,21 +2,30 @@
 
 import pytest
 import torch
-from small_agent import BOTH, VECTOR, random_batch, small_head, small_learner, small_world
+from small_agent import (
+    BOTH,
+    VECTOR,
+    acted,
+    found_losses,
+    random_batch,
+    rows_of_head,
+    small_head,
+    small_learner,
+    small_world,
+)
 
-from manyheads.environment.places import Places
+from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
-from manyheads.heads.contract import HeadBatch
 from manyheads.heads.imagination import draw_noise
 from manyheads.learning.learner import HeadLabels
 
-PART = Places(vector=("p",), continuous=("v",), discrete=(("n", 2),))
+PART = SpaceLayout(vector=("p",), continuous=("v",), discrete=(("n", 2),))
 
 
 def test_actions_are_zero_outside_the_instances_places():
     world = small_world()
     head = small_head(world, instance=PART)
-    action = head.act(world.initial(50), torch.Generator().manual_seed(0))
+    action = acted(head, world, world.initial(50))
     assert action.shape == (50, 7)
     assert not action[:, [0, 2, 3, 4]].any()
     assert action[:, 1].std() > 0.5
@@ -32,7 +41,7 @@ def test_places_outside_count_for_nothing():
             parameter.normal_(generator=torch.Generator().manual_seed(1))
     policy = part(torch.randn(5, 32))
     action = policy.sample(part.draw_noise(5))
-    normal = torch.distributions.Normal(policy.mean[:, 1], policy.deviation[:, 1])
+    normal = torch.distributions.Normal(policy.mean[:, 1], policy.std[:, 1])
     block = torch.distributions.OneHotCategorical(logits=policy.log_probs[1])
     torch.testing.assert_close(policy.log_prob(action), normal.log_prob(action[:, 1]) + block.log_prob(action[:, 5:]))
     torch.testing.assert_close(policy.entropy(), normal.entropy() + block.entropy())
@@ -47,7 +56,7 @@ def test_samples_follow_the_distribution():
     policy = actor(torch.zeros(20_000, 32))
     action = policy.sample(actor.draw_noise(20_000, generator=torch.Generator().manual_seed(0)))
     torch.testing.assert_close(action[:, :2].mean(0), policy.mean[0].detach(), rtol=0, atol=0.03)
-    torch.testing.assert_close(action[:, :2].std(0), policy.deviation[0].detach(), rtol=0.03, atol=0)
+    torch.testing.assert_close(action[:, :2].std(0), policy.std[0].detach(), rtol=0.03, atol=0)
     for places, log_probs in zip((slice(2, 5), slice(5, 7)), policy.log_probs, strict=True):
         probs = log_probs[0].exp().detach()
         torch.testing.assert_close(action[:, places].mean(0), probs, rtol=0, atol=0.02)
@@ -56,16 +65,16 @@ def test_samples_follow_the_distribution():
 def test_acting_repeats_under_a_generator():
     world = small_world()
     head = small_head(world)
-    samples = [head.act(world.initial(4), torch.Generator().manual_seed(5)) for _ in range(2)]
+    samples = [acted(head, world, world.initial(4), seed=5) for _ in range(2)]
     assert torch.equal(*samples)
 
 
 def test_the_slow_critic_starts_equal_and_follows():
     world = small_world()
-    head = small_head(world, slow_rate=0.25)
+    head = small_head(world, slow_critic_rate=0.25)
     with torch.no_grad():
         head.critic.out.bias += 1
-    head.after_update()
+    head.after_update({})
     torch.testing.assert_close(head.slow_critic.out.bias, torch.full((255,), 0.25))
     assert not any(p.requires_grad for p in head.slow_critic.parameters())
 
@@ -73,14 +82,14 @@ def test_the_slow_critic_starts_equal_and_follows():
 def _batch(world, rows=6):
     batch, labels, *_ = random_batch(world, rows=rows)
     start, noise = world.initial(4), world.draw_noise(4, rows)
-    observed = world.observe(batch.image, batch.vector, batch.previous_action, batch.first, start, noise)
-    return HeadBatch(observed.latents, labels.reward, labels.terminal, batch.last, labels.owned)
+    observed = world.observe(batch.image, batch.vector, batch.previous_action, batch.is_first, start, noise)
+    return batch, rows_of_head(observed.latents, batch, labels)
 
 
 def test_policy_and_value_losses_reach_actor_and_critic_alone():
     world = small_world()
     head = small_head(world)
-    losses = head.losses(_batch(world), world, torch.Generator().manual_seed(0))
+    losses = found_losses(head, _batch(world)[1], world)
     (losses["policy"] + losses["value"]).backward()
     assert all(p.grad is None for p in world.parameters())
     reached = {name.split(".")[0] for name, p in head.named_parameters() if p.grad is not None}
@@ -89,10 +98,10 @@ def test_policy_and_value_losses_reach_actor_and_critic_alone():
 
 def test_gradients_through_the_dynamics_reach_the_actor_alone():
     world = small_world(VECTOR)
-    head = small_head(world, policy_gradient="dynamics", entropy=0.0)
+    head = small_head(world, policy_gradient="dynamics", entropy_coef=0.0)
     with torch.no_grad():
         head.reward.out.weight.normal_(generator=torch.Generator().manual_seed(0))
-    losses = head.losses(_batch(world), world, torch.Generator().manual_seed(0))
+    losses = found_losses(head, _batch(world)[1], world)
     losses["policy"].backward()
     reached = {name.split(".")[0] for name, p in head.named_parameters() if p.grad is not None}
     assert reached == {"actor"}
@@ -105,23 +114,24 @@ def test_gradients_through_the_dynamics_reach_the_actor_alone():
 def test_both_policy_gradients_raise_the_imagined_return(gradient):
     """A frozen random world whose reward head likes some states: imagined returns must rise."""
     world = small_world(VECTOR)
-    head = small_head(world, policy_gradient=gradient, entropy=0.0)
+    head = small_head(world, policy_gradient=gradient, entropy_coef=0.0)
     with torch.no_grad():
         head.reward.out.weight[140].normal_(0, 2, generator=torch.Generator().manual_seed(0))
     for part in (head.reward, head.continues):
         part.requires_grad_(False)
     learner = small_learner(world, {"task": head}, train_world=False)
-    batch = _batch(world)
-    labels = {"task": HeadLabels(batch.reward, batch.terminal, batch.owned)}
+    batch, rows = _batch(world)
+    states = rows.latents.map(lambda x: x.detach().flatten(0, 1))
+    labels = {"task": HeadLabels(rows.reward, rows.is_terminal, rows.mask)}
     noise = draw_noise(world, head.actor, 24, 8, torch.Generator().manual_seed(1))
 
     def imagined_reward():
-        imagined = head.imagine(world, batch.latents, noise)
+        imagined = head.imagine(world, states, noise)
         return head.predict(imagined.feature)[0][:, 1:].mean().item()
 
     before = imagined_reward()
     for _ in range(30):
-        learner.update_heads(batch.latents, batch.last, labels)
+        learner.update_heads(batch, rows.latents, labels)
     assert imagined_reward() > before + 0.02 * abs(before)
 
 

@@ -14,7 +14,8 @@ from manyheads.errors import ManyheadsError
 
 TINY = [
     "world.deter=16", "world.hidden=8", "world.groups=4", "world.classes=4", "world.units=8", "world.depth=2",
-    "heads.actor_critic.horizon=3", "training.batch=2", "training.length=8", "training.slots=2", "training.ratio=16",
+    "heads.actor_critic.horizon=3", "training.batch_size=2", "training.batch_length=8", "training.num_envs=2",
+    "training.train_ratio=16",
     "training.compile=false",
 ]  # fmt: skip
 

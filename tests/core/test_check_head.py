@@ -8,8 +8,8 @@ import torch
 from pydantic import BaseModel
 
 from manyheads.errors import ManyheadsError
-from manyheads.heads.contract import Head, HeadBatch
-from manyheads.heads.kind import HeadKind
+from manyheads.heads.contract import Head, HeadBatch, HeadLosses
+from manyheads.heads.kind import HeadContext, HeadKind
 from manyheads.registry import registry
 from manyheads.testing import check_head
 
@@ -21,22 +21,25 @@ class Settings(BaseModel):
 class Sound(Head):
     """Plays zeros and first choices; learns the mean reward."""
 
-    def __init__(self, interface: Any, mask: Any, world: Any, settings: Any) -> None:
+    def __init__(self, context: HeadContext) -> None:
         super().__init__()
         self.mean = torch.nn.Parameter(torch.zeros(()))
-        choices = [torch.eye(size)[0] * float(here) for here, size in zip(mask.blocks, interface.blocks, strict=True)]
-        self.action = torch.cat([torch.zeros(len(interface.continuous)), *choices])
+        blocks = zip(context.mask.blocks, context.interface.blocks, strict=True)
+        choices = [torch.eye(size)[0] * float(here) for here, size in blocks]
+        self.action = torch.cat([torch.zeros(len(context.interface.continuous)), *choices])
 
-    def act(self, latent: Any, generator: Any = None) -> torch.Tensor:
-        return self.action.expand(len(latent.deter), -1).clone()
+    def act(
+        self, world: Any, latent: Any, state: Any, is_first: Any, generator: Any = None
+    ) -> tuple[torch.Tensor, Any]:
+        return self.action.expand(len(latent.deter), -1).clone(), state
 
-    def losses(self, batch: HeadBatch, world: Any, generator: Any = None) -> dict[str, torch.Tensor]:
-        return {"reward": ((batch.reward - self.mean).square() * batch.owned).mean()}
+    def losses(self, batch: HeadBatch, world: Any, generator: Any = None) -> HeadLosses:
+        return HeadLosses({"reward": ((batch.reward - self.mean).square() * batch.mask).mean()})
 
 
 def kind(change: Callable[[Sound], None] = lambda head: None) -> HeadKind:
-    def build(*arguments: Any) -> Head:
-        head = Sound(*arguments)
+    def build(context: HeadContext) -> Head:
+        head = Sound(context)
         change(head)
         return head
 
@@ -54,17 +57,35 @@ def test_sound_head_passes() -> None:
 
 def losing(loss: Callable[[Sound, HeadBatch, Any], torch.Tensor]) -> Callable[[Sound], None]:
     def change(head: Sound) -> None:
-        head.losses = lambda batch, world, generator=None: {"x": loss(head, batch, world)}
+        head.losses = lambda batch, world, generator=None: HeadLosses({"x": loss(head, batch, world)})
 
     return change
 
 
+def measuring(number: Any) -> Callable[[Sound], None]:
+    def change(head: Sound) -> None:
+        head.losses = lambda *_: HeadLosses({"x": head.mean + 1}, {"m": number})
+
+    return change
+
+
+def writing_in_losses(head: Sound) -> None:
+    def losses(*_: Any) -> HeadLosses:
+        head.mean.data += 1
+        return HeadLosses({"x": head.mean - head.mean.detach()})
+
+    head.losses = losses
+
+
 def acting(act: Callable[[Any], torch.Tensor]) -> Callable[[Sound], None]:
-    return lambda head: setattr(head, "act", lambda latent, generator=None: act(head.action.expand(64, -1).clone()))
+    def change(head: Sound) -> None:
+        head.act = lambda world, latent, state, *_: (act(head.action.expand(64, -1).clone()), state)
+
+    return change
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         (acting(lambda a: a[:, :3]), r"act gave shape \(64, 3\)"),
         (acting(lambda a: a / 0), "an action is not finite"),
@@ -82,12 +103,14 @@ def acting(act: Callable[[Any], torch.Tensor]) -> Callable[[Sound], None]:
             losing(lambda head, batch, world: head.mean + next(world.parameters()).sum()),
             "imagination trains the world",
         ),
-        (lambda head: setattr(head, "losses", lambda *_: {}), "losses gave nothing to learn from"),
-        (lambda head: setattr(head, "metrics", lambda: {"m": torch.ones(2)}), "metric m is not one number"),
+        (lambda head: setattr(head, "losses", lambda *_: HeadLosses({})), "losses gave nothing to learn from"),
+        (measuring(torch.ones(2)), r"metric m is not a tensor \(\)"),
+        (measuring(1.0), r"metric m is not a tensor \(\)"),
+        (writing_in_losses, "losses writes to mean; return it in new_state"),
     ],
 )
-def test_broken_promise_is_named(change: Callable[[Sound], None], says: str) -> None:
-    with pytest.raises(AssertionError, match=says):
+def test_broken_promise_is_named(change: Callable[[Sound], None], message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
         check_head(kind(change))
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from manyheads import ManyheadsError
-from manyheads.storage import atomic, checkpoint
+from manyheads import ManyheadsError, atomic
+from manyheads.storage import checkpoint
 from manyheads.storage.checkpoint import FORMAT, MANIFEST, Checkpoint
 
 
@@ -73,16 +73,17 @@ def test_a_full_disk_is_said_and_loses_nothing(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    ("number", "says"), [(28, "No space left on device. .*; make room"), (13, "Permission denied. .*; choose a place")]
+    ("number", "message"),
+    [(28, "No space left on device. .*; make room"), (13, "Permission denied. .*; choose a place")],
 )
 def test_a_disk_that_refuses_weights_is_said(
-    number: int, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    number: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(tensors: object, part: Path) -> None:
         raise SafetensorError(f"Error while serializing: I/O error: something (os error {number})")
 
     monkeypatch.setattr(checkpoint, "save_file", refuse)
-    with pytest.raises(ManyheadsError, match=rf"world\.000001\.safetensors: {says}"):
+    with pytest.raises(ManyheadsError, match=rf"world\.000001\.safetensors: {message}"):
         save(tmp_path, 1.0, 10)
 
 

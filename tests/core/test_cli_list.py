@@ -72,7 +72,7 @@ def test_wrong_argument_shows_what_is_expected() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "says"),
+    ("error", "code", "message"),
     [
         (ManyheadsError("no wind"), 1, "Error: no wind"),
         (
@@ -84,7 +84,7 @@ def test_wrong_argument_shows_what_is_expected() -> None:
     ],
 )
 def test_exit_codes(
-    error: BaseException, code: int, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: BaseException, code: int, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(ctx: object) -> None:
         raise error
@@ -95,7 +95,7 @@ def test_exit_codes(
     with pytest.raises(SystemExit) as stop:
         __main__.main()
     assert stop.value.code == code
-    assert capsys.readouterr().err.strip().startswith(says)
+    assert capsys.readouterr().err.strip().startswith(message)
 
 
 def test_output_into_a_closed_pipe_is_no_traceback() -> None:
@@ -112,7 +112,7 @@ def test_doctor_looks_at_everything() -> None:
 
 
 @pytest.mark.parametrize(
-    ("where", "says"),
+    ("where", "message"),
     [
         ("manyheads", "The thing is said to be 'manyheads'; expected the form package.module:name."),
         (
@@ -129,10 +129,10 @@ def test_doctor_looks_at_everything() -> None:
         ),
     ],
 )
-def test_places_that_lead_nowhere(where: str, says: str) -> None:
+def test_places_that_lead_nowhere(where: str, message: str) -> None:
     with pytest.raises(ManyheadsError) as error:
         load_object(where, int, "thing")
-    assert str(error.value).startswith(says)
+    assert str(error.value).startswith(message)
 
 
 def test_lazy_command_runs_the_real_one() -> None:

@@ -8,11 +8,11 @@ from click.testing import CliRunner, Result
 
 from manyheads.cli import manyheads
 from manyheads.cli.reproduce import _folder
-from manyheads.learning.settings import load_settings
-from manyheads.storage.folder import WorldFolder
+from manyheads.settings import load_settings
+from manyheads.storage.world_folder import WorldFolder
 
 TASK = "dmc/cartpole-balance"
-SMALL = ["training.slots=2", "world.size=demo"]
+SMALL = ["training.num_envs=2", "world.size=demo"]
 FEW = ["--steps", "64", *(f"--set={setting}" for setting in SMALL)]
 
 
@@ -60,11 +60,11 @@ def test_the_camera_is_the_published_one(here: Path) -> None:
 
 def test_other_settings_are_another_run_and_the_same_command_goes_on(here: Path) -> None:
     reproduce(TASK, *FEW)
-    reproduce(TASK, *FEW, "--set", "optimizer.rate=1.6e-4")
-    reproduce(TASK, *FEW, "--set", "optimizer.rate=1.6e-4", "--seed", "1")
+    reproduce(TASK, *FEW, "--set", "optimizer.lr=1.6e-4")
+    reproduce(TASK, *FEW, "--set", "optimizer.lr=1.6e-4", "--seed", "1")
     made = sorted((here / "dmc_proprio").iterdir())
     found = [WorldFolder.open(path).settings for path in made]
-    assert [(each.seed, each.optimizer.rate) for each in found] == [(0, 1.6e-4), (0, 4e-5), (1, 1.6e-4)]
+    assert [(each.seed, each.optimizer.lr) for each in found] == [(0, 1.6e-4), (0, 4e-5), (1, 1.6e-4)]
     reproduce(TASK, *FEW, "--steps", "80")
     assert sorted((here / "dmc_proprio").iterdir()) == made
     assert WorldFolder.open(made[1]).checkpoint.state["steps"] == 40
@@ -73,7 +73,7 @@ def test_other_settings_are_another_run_and_the_same_command_goes_on(here: Path)
 def test_what_a_run_does_not_have_is_refused(here: Path) -> None:
     reproduce(TASK, *FEW, "--world", "mine")
     for other, message in (
-        (["--set", "optimizer.rate=0.5"], "was made with other settings: optimizer.rate"),
+        (["--set", "optimizer.lr=0.5"], "was made with other settings: optimizer.lr"),
         (["--seed", "7"], "was made with other settings: seed"),
         (["--suite", "dmc_vision"], "image_size"),
     ):

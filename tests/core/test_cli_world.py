@@ -10,7 +10,6 @@ from click.testing import CliRunner
 
 from manyheads.cli import manyheads
 from manyheads.environment import contract
-from manyheads.environment.contract import Environment
 
 LONG = "keep_the_cart_in_the_middle_of_the_rail_and_the_pole_upright"
 TASK = """
@@ -22,8 +21,9 @@ episode_steps: 40
 goal: Keep the cart in the middle of the rail and the pole upright, however long that takes, and be quick about it.
 """
 TINY = (
-    "world.deter=16", "world.hidden=8", "world.units=8", "training.batch=2", "training.length=8", "training.slots=2",
-    "training.ratio=2", "training.compile=false", "heads.actor_critic.horizon=2",
+    "world.deter=16", "world.hidden=8", "world.units=8", "training.batch_size=2", "training.batch_length=8",
+    "training.num_envs=2",
+    "training.train_ratio=2", "training.compile=false", "heads.actor_critic.horizon=2",
 )  # fmt: skip
 
 
@@ -86,10 +86,10 @@ def test_what_is_not_installed_is_said_and_the_rest_is_shown(world: Path, monkey
 
 
 def test_what_does_not_build_is_said_with_its_error(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: Environment, options: object) -> object:
+    def broken(*_: object) -> object:
         raise RuntimeError("no display")
 
-    monkeypatch.setattr("manyheads.environment.measure.Measured", broken)
+    monkeypatch.setattr("manyheads.environment.measured.MeasuredEnv", broken)
     assert "gymnasium/CartPole-v1 can't be made here: RuntimeError: no display" in run("show", world)
 
 

@@ -9,36 +9,36 @@ import pytest
 from fake_experience import LAYOUT, Walk, random_latents, walk
 
 from manyheads.environment.contract import Instance
-from manyheads.environment.places import Places
+from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
-from manyheads.experience.collector import TRAINING_SEEDS, Collector, StepResult, episode_seed
+from manyheads.experience.collector import TRAINING_SEEDS, Collector, CollectResult, episode_seed
 from manyheads.experience.replay import Replay
-from manyheads.experience.simulators import Slot
-from manyheads.experience.workers import Workers
+from manyheads.experience.subproc_vector_env import SubprocVectorEnv
+from manyheads.experience.vector_env import EnvSlot
 
 PLAIN = walk(signals=1)
 RICH = walk(signals=3, pictures=True)
-INTERFACE = Slot(PLAIN).make().places.union(Slot(RICH).make().places)
+INTERFACE = EnvSlot(PLAIN).make().layout.union(EnvSlot(RICH).make().layout)
 
 
 class Policy:
     """Random actions beyond the limits, and made-up latents; remembers what it was shown."""
 
-    def __init__(self, interface: Places = INTERFACE, seed: int = 0) -> None:
+    def __init__(self, interface: SpaceLayout = INTERFACE, seed: int = 0) -> None:
         self.size, self.generator = interface.action_size, np.random.default_rng(seed)
         self.shown: list[tuple[Any, Any, Any]] = []
 
-    def __call__(self, image: Any, vector: Any, first: Any) -> tuple[Any, Any, Any]:
-        self.shown.append((image, vector.copy(), first.copy()))
-        action = self.generator.normal(0.0, 2.0, (len(first), self.size)).astype(np.float32)
-        return action, *random_latents(self.generator, len(first))
+    def __call__(self, image: Any, vector: Any, is_first: Any) -> tuple[Any, Any, Any]:
+        self.shown.append((image, vector.copy(), is_first.copy()))
+        action = self.generator.normal(0.0, 2.0, (len(is_first), self.size)).astype(np.float32)
+        return action, *random_latents(self.generator, len(is_first))
 
 
 def collector(replay: Replay, instances: list[Instance], **options: Any) -> Collector:
-    return Collector([Slot(instance, f"p{i}") for i, instance in enumerate(instances)], INTERFACE, replay, **options)
+    return Collector([EnvSlot(instance, f"p{i}") for i, instance in enumerate(instances)], INTERFACE, replay, **options)
 
 
-def run(own: Collector, policy: Policy, steps: int) -> list[StepResult]:
+def run(own: Collector, policy: Policy, steps: int) -> list[CollectResult]:
     return [own.collect(policy) for _ in range(steps)]
 
 
@@ -46,9 +46,9 @@ def contents(replay: Replay) -> list[tuple[Any, ...]]:
     """All that replay holds, episode by episode."""
     return [
         (
-            (e.instance.key, e.start, e.open, str(e.signals)),
+            (e.instance.key, e.start, e.is_open, str(e.signals)),
             None if e.image is None else e.image.tolist(),
-            *(values.tolist() for values in (e.vector, e.action, e.last, e.terminal, e.latents[0])),
+            *(values.tolist() for values in (e.vector, e.action, e.is_last, e.is_terminal, e.latents[0])),
         )
         for e in replay.episodes()
     ]
@@ -61,29 +61,29 @@ def test_rows_are_what_the_environment_showed_with_honest_flags() -> None:
     results = run(own, policy, 100)
     checked = 0
     for episode in replay.episodes():
-        assert episode.first.tolist() == [True] + [False] * (len(episode) - 1)
-        if episode.open:
+        assert episode.is_first.tolist() == [True] + [False] * (len(episode) - 1)
+        if episode.is_open:
             continue
-        assert episode.last.tolist() == [False] * (len(episode) - 1) + [True]
+        assert episode.is_last.tolist() == [False] * (len(episode) - 1) + [True]
         instance = PLAIN if episode.instance.key == PLAIN.key else RICH
-        env = Slot(instance).make()
+        env = EnvSlot(instance).make()
         fitting = own._simulators._fittings[0 if instance is PLAIN else 1]  # type: ignore[attr-defined]
         seen = env.reset(episode_seed(7, episode.id))
         for t in range(len(episode)):
-            assert np.array_equal(episode.vector[t], fitting.vector(seen.vector))
+            assert np.array_equal(episode.vector[t], fitting.map_vector(seen.vector))
             assert list(episode.signals) == [
                 "reward",
                 *(f"place[{i}]" for i in range(1 if instance is PLAIN else 3)),
             ]
             assert [values[t] for values in episode.signals.values()] == seen.signals.tolist()
-            assert np.array_equal(episode.image[t], fitting.image(seen.image))  # type: ignore[index]
+            assert np.array_equal(episode.image[t], fitting.map_image(seen.image))  # type: ignore[index]
             if t < len(episode) - 1:
-                seen, last, terminal = env.step(fitting.action(episode.action[t]))
-                assert last == episode.last[t + 1]
-                assert terminal == episode.terminal[t + 1]
+                seen, last, terminal = env.step(fitting.unmap_action(episode.action[t]))
+                assert last == episode.is_last[t + 1]
+                assert terminal == episode.is_terminal[t + 1]
         checked += 1
     assert checked > 10
-    terminals = [bool(e.terminal[-1]) for e in replay.episodes() if not e.open]
+    terminals = [bool(e.is_terminal[-1]) for e in replay.episodes() if not e.is_open]
     assert any(terminals)
     assert not all(terminals)
     finished = [episode for result in results for episode in result.finished]
@@ -105,7 +105,7 @@ def test_policies_see_first_where_an_episode_begins() -> None:
     run(collector(replay, [PLAIN, PLAIN]), policy, 30)
     shown = np.stack([first for _, _, first in policy.shown])
     for stream in range(2):
-        recorded = [e.first for e in replay.episodes() if e.stream.number == stream]
+        recorded = [e.is_first for e in replay.episodes() if e.stream.number == stream]
         assert np.array_equal(shown[:, stream], np.concatenate(recorded))
 
 
@@ -168,8 +168,8 @@ def test_a_worker_that_dies_is_a_clear_error() -> None:
 
 
 def test_workers_end_quietly_with_an_answer_unread(capfd: pytest.CaptureFixture[str]) -> None:
-    workers = Workers([Slot(PLAIN)], INTERFACE, 1)
-    workers.start([0], np.zeros((1, INTERFACE.action_size), np.float32))
+    workers = SubprocVectorEnv([EnvSlot(PLAIN)], INTERFACE, 1)
+    workers.step_async([0], np.zeros((1, INTERFACE.action_size), np.float32))
     assert workers._pipes[0].poll(timeout=60)
     workers.close()
     assert workers._processes[0].exitcode == 0
@@ -214,9 +214,9 @@ def test_an_episode_that_does_not_repeat_is_left_unfinished(tmp_path: Path) -> N
     assert "Slot 1 (fake/walk" in note
     run(own, Policy(), 5)
     left, new = (e for e in replay.episodes() if e.instance.key == instances[1].key)
-    assert (len(left), left.open, len(new)) == (8, True, 5)
+    assert (len(left), left.is_open, len(new)) == (8, True, 5)
     assert new.stream.number != left.stream.number
-    assert new.first[0]
+    assert new.is_first[0]
     assert replay.rows == 26
 
 

@@ -7,16 +7,16 @@ import pytest
 import torch
 from small_agent import BOTH, random_batch, small_head, small_learner, small_world
 
-from manyheads.learning.fast import accelerate
-from manyheads.learning.optimizer import OptimizerSettings
-from manyheads.learning.policies import Policies
-from manyheads.learning.settings import TrainingSettings
-from manyheads.world.captured import WARM_CALLS, map_tensors
+from manyheads.execution.cuda_graph import WARM_CALLS
+from manyheads.execution.trees import map_tensors
+from manyheads.heads.policy import VectorPolicy
+from manyheads.learning.device import accelerate
+from manyheads.settings import OptimizerSettings, TrainingSettings
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 UPDATES = WARM_CALLS + 3
-SLOW = OptimizerSettings(rate=1e-4, warmup=0)
+SLOW = OptimizerSettings(lr=1e-4, warmup=0)
 
 
 def learner_with_work(device, compile, precision="float32", train_world=True):
@@ -43,9 +43,9 @@ def test_captured_updates_are_the_plain_ones():
         assert found == pytest.approx(expected, rel=2e-3, abs=2e-4)
     torch.testing.assert_close(others, latents, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(other.world.state_dict(), one.world.state_dict())
-    for name, state in one.state().items():
+    for name, state in one.state_dict().items():
         if name.endswith("generator"):
-            assert torch.equal(state, other.state()[name]), "a replayed graph draws what plain calls draw"
+            assert torch.equal(state, other.state_dict()[name]), "a replayed graph draws what plain calls draw"
 
 
 def test_captured_updates_of_heads_alone_are_the_plain_ones():
@@ -63,7 +63,7 @@ def test_captured_acting_is_the_plain_one():
     found = []
     for compile in (False, True):
         learner, _ = learner_with_work("cuda", compile)
-        policies = Policies(learner.world, learner.heads, ["left", None, "right", "left"], seed=0)
+        policies = VectorPolicy(learner.world, learner.heads, ["left", None, "right", "left"], seed=0)
         random, acted = np.random.default_rng(0), []
         for step in range(UPDATES):
             image = random.integers(0, 256, (4, *BOTH.image), np.uint8)

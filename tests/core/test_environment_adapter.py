@@ -9,10 +9,10 @@ from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manyheads.environment.adapter import Adapted, Fitting
+from manyheads.environment.adapter import FlatEnv, LayoutMap
 from manyheads.environment.contract import REWARD
-from manyheads.environment.places import Places
-from manyheads.environment.spaces import ActionRows, ObservationRows
+from manyheads.environment.layout import SpaceLayout
+from manyheads.environment.spaces import ActionUnflattener, ObservationFlattener
 from manyheads.errors import ManyheadsError
 
 
@@ -68,7 +68,7 @@ def box(*shape, low=-1.0, high=1.0, dtype=np.float32):
     ],
 )
 def test_observations_become_named_numbers(space, value, names, vector):
-    rows = ObservationRows(space, "toy")
+    rows = ObservationFlattener(space, "toy")
     image, flat = rows(value if isinstance(value, dict | tuple | int) else np.asarray(value))
     assert image is None
     assert rows.image is None
@@ -88,7 +88,7 @@ def test_observations_become_named_numbers(space, value, names, vector):
 )
 def test_pictures_are_channels_last(shape, image):
     picture = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
-    rows = ObservationRows(box(*shape, low=0, high=255, dtype=np.uint8), "toy")
+    rows = ObservationFlattener(box(*shape, low=0, high=255, dtype=np.uint8), "toy")
     seen, vector = rows(picture)
     assert rows.image == seen.shape == image
     assert len(vector) == 0
@@ -106,8 +106,8 @@ def test_several_pictures_are_stacked_and_resized():
     )
     value = {"far": np.full((32, 32, 3), 10, np.uint8), "near": np.full((64, 64), 200, np.uint8), "speed": [1.0]}
     with pytest.raises(ManyheadsError, match=r"toy observes pictures of sizes \(32, 32\), \(64, 64\)"):
-        ObservationRows(space, "toy")
-    rows = ObservationRows(space, "toy", image_size=16)
+        ObservationFlattener(space, "toy")
+    rows = ObservationFlattener(space, "toy", image_size=16)
     image, vector = rows(value)
     assert rows.image == image.shape == (16, 16, 4)
     assert image[3, 3].tolist() == [10, 10, 10, 200]
@@ -118,7 +118,7 @@ def test_several_pictures_are_stacked_and_resized():
 def test_a_number_that_is_none_is_named_by_its_place(bad):
     env = Still(spaces.Dict({"arm": box(3)}), spaces.Discrete(2), {"arm": np.array([0, bad, 0])})
     with pytest.raises(ManyheadsError, match=r"Still: the observation's place 'arm\[1\]' is (nan|inf)"):
-        Adapted(env, (REWARD,)).reset()
+        FlatEnv(env, (REWARD,)).reset()
 
 
 @pytest.mark.parametrize("what", ["observations", "actions"])
@@ -126,14 +126,16 @@ def test_spaces_that_do_not_fit_are_refused(what):
     fits, odd = box(1), spaces.Dict({"say": spaces.Text(5)})
     env = Still(odd if what == "observations" else fits, odd if what == "actions" else fits, None)
     with pytest.raises(ManyheadsError, match=f"Still: {what} 'say' are Text.*does not fit a world"):
-        Adapted(env, (REWARD,))
+        FlatEnv(env, (REWARD,))
 
 
 # --- actions ---------------------------------------------------------------------------------------------------
 
 
 def test_continuous_actions_are_clipped_and_rescaled():
-    rows = ActionRows(spaces.Box(np.array([-2, 0, -np.inf], np.float32), np.array([4, 1, np.inf], np.float32)), "toy")
+    rows = ActionUnflattener(
+        spaces.Box(np.array([-2, 0, -np.inf], np.float32), np.array([4, 1, np.inf], np.float32)), "toy"
+    )
     assert rows.continuous == ("action[0]", "action[1]", "action[2]")
     np.testing.assert_allclose(rows([-5.0, 0.0, 0.25]), [-2, 0.5, 0.25])
     np.testing.assert_allclose(rows([1.0, 3.0, 7.0]), [4, 1, 1.0])
@@ -141,15 +143,15 @@ def test_continuous_actions_are_clipped_and_rescaled():
 
 
 def test_discrete_actions_are_the_greatest_of_their_block():
-    assert ActionRows(spaces.Discrete(3, start=4), "toy")([0.1, 0.9, 0.2]) == 5
-    many = ActionRows(spaces.MultiDiscrete([2, 3]), "toy")
+    assert ActionUnflattener(spaces.Discrete(3, start=4), "toy")([0.1, 0.9, 0.2]) == 5
+    many = ActionUnflattener(spaces.MultiDiscrete([2, 3]), "toy")
     assert many.discrete == (("action.0", 2), ("action.1", 3))
     assert many([0, 1, 0, 0, 1]).tolist() == [1, 2]
-    assert ActionRows(spaces.MultiBinary(2), "toy")([0, 1, 1, 0]).tolist() == [1, 0]
+    assert ActionUnflattener(spaces.MultiBinary(2), "toy")([0, 1, 1, 0]).tolist() == [1, 0]
 
 
 def test_mixed_actions_hold_continuous_places_first():
-    rows = ActionRows(spaces.Dict({"gear": spaces.Discrete(2), "move": spaces.Tuple((box(1), box(2)))}), "toy")
+    rows = ActionUnflattener(spaces.Dict({"gear": spaces.Discrete(2), "move": spaces.Tuple((box(1), box(2)))}), "toy")
     assert (rows.continuous, rows.discrete) == (("move.0[0]", "move.1[0]", "move.1[1]"), (("gear", 2),))
     action = rows([0.5, -1, 1, 0, 1])
     assert action["gear"] == 1
@@ -159,7 +161,7 @@ def test_mixed_actions_hold_continuous_places_first():
 @pytest.mark.parametrize("action", [[0.0], [0.0, np.nan]])
 def test_wrong_actions_are_refused(action):
     with pytest.raises(ManyheadsError, match="toy takes 2 finite numbers as action"):
-        ActionRows(box(2), "toy")(action)
+        ActionUnflattener(box(2), "toy")(action)
 
 
 LEAVES = st.one_of(
@@ -182,10 +184,10 @@ SPACES = st.recursive(
 @given(space=SPACES, seed=st.integers(0, 1000))
 def test_every_flat_action_fits_the_space_and_every_observation_its_names(space, seed):
     space.seed(seed)
-    rows = ObservationRows(space, "toy")
+    rows = ObservationFlattener(space, "toy")
     _, vector = rows(space.sample())
     assert len(vector) == len(rows.names) == len(set(rows.names)) == spaces.flatdim(space)
-    actions = ActionRows(space, "toy")
+    actions = ActionUnflattener(space, "toy")
     assert space.contains(actions(np.random.default_rng(seed).normal(0, 3, actions.size)))
 
 
@@ -194,8 +196,8 @@ def test_every_flat_action_fits_the_space_and_every_observation_its_names(space,
 
 def test_rows_of_an_environment():
     env = Still(box(2), box(1, low=-3.0, high=3.0), np.array([1.0, 2.0]))
-    adapted = Adapted(env, (REWARD,))
-    assert adapted.places == Places(vector=("observation[0]", "observation[1]"), continuous=("action[0]",))
+    adapted = FlatEnv(env, (REWARD,))
+    assert adapted.layout == SpaceLayout(vector=("observation[0]", "observation[1]"), continuous=("action[0]",))
     row = adapted.reset(seed=3)
     assert (row.image, row.vector.tolist(), row.signals.tolist()) == (None, [1.0, 2.0], [0.0])
     row, last, terminal = adapted.step([0.5])
@@ -205,15 +207,15 @@ def test_rows_of_an_environment():
 
 def test_a_row_is_a_new_array_each_time():
     observation = np.zeros(2, np.float32)
-    adapted = Adapted(Still(box(2), box(1), observation), (REWARD,))
+    adapted = FlatEnv(Still(box(2), box(1), observation), (REWARD,))
     row = adapted.reset()
     observation += 1
     assert row.vector.tolist() == [0.0, 0.0]
 
 
-CART = Places(vector=("position[0]", "velocity[0]"), continuous=("action[0]",))
-CHOICE = Places(image=(64, 64, 1), vector=("velocity[0]", "height[0]"), discrete=(("action", 2),))
-CHOICE3 = Places(image=(64, 64, 3), discrete=(("action", 3),))
+CART = SpaceLayout(vector=("position[0]", "velocity[0]"), continuous=("action[0]",))
+CHOICE = SpaceLayout(image=(64, 64, 1), vector=("velocity[0]", "height[0]"), discrete=(("action", 2),))
+CHOICE3 = SpaceLayout(image=(64, 64, 3), discrete=(("action", 3),))
 
 
 def test_an_interface_grows_and_fits_each_instance():
@@ -221,17 +223,17 @@ def test_an_interface_grows_and_fits_each_instance():
     assert interface.vector == ("position[0]", "velocity[0]", "height[0]")
     assert interface.discrete == (("action", 2), ("action", 3))
     assert interface.image == (64, 64, 3)
-    fitting = Fitting(interface, CHOICE)
-    assert fitting.vector([[1.0, 2.0]]).tolist() == [[0.0, 1.0, 2.0]]
-    assert fitting.own_vector([9.0, 1.0, 2.0]).tolist() == [1.0, 2.0]
-    assert fitting.action([0.5, 0, 1, 7, 8, 9]).tolist() == [0, 1]
-    assert Fitting(interface, CHOICE3).action([0.5, 0, 1, 7, 8, 9]).tolist() == [7, 8, 9]
-    assert fitting.fit_action([0, 1]).tolist() == [0, 0, 1, 0, 0, 0]
-    image = fitting.image(np.full((64, 64, 1), 9, np.uint8))
+    fitting = LayoutMap(interface, CHOICE)
+    assert fitting.map_vector([[1.0, 2.0]]).tolist() == [[0.0, 1.0, 2.0]]
+    assert fitting.unmap_vector([9.0, 1.0, 2.0]).tolist() == [1.0, 2.0]
+    assert fitting.unmap_action([0.5, 0, 1, 7, 8, 9]).tolist() == [0, 1]
+    assert LayoutMap(interface, CHOICE3).unmap_action([0.5, 0, 1, 7, 8, 9]).tolist() == [7, 8, 9]
+    assert fitting.map_action([0, 1]).tolist() == [0, 0, 1, 0, 0, 0]
+    image = fitting.map_image(np.full((64, 64, 1), 9, np.uint8))
     assert image.shape == (64, 64, 3)
     assert image[0, 0].tolist() == [9, 0, 0]
-    assert not Fitting(interface, CART).image(None).any()
-    assert Fitting(CART, CART).image(None) is None
+    assert not LayoutMap(interface, CART).map_image(None).any()
+    assert LayoutMap(CART, CART).map_image(None) is None
 
 
 def test_masks_tell_which_places_an_instance_has():
@@ -244,31 +246,31 @@ def test_masks_tell_which_places_an_instance_has():
 
 def test_a_place_that_the_interface_lacks_is_named():
     with pytest.raises(ManyheadsError, match=r"lacks the place 'height\[0\]'"):
-        Fitting(CART.union(Places(image=(64, 64, 3))), CHOICE)
+        LayoutMap(CART.union(SpaceLayout(image=(64, 64, 3))), CHOICE)
 
 
 def test_pictures_of_one_world_have_one_size():
     with pytest.raises(ManyheadsError, match="All images of one world have one size"):
-        CHOICE.union(Places(image=(32, 32, 3)))
+        CHOICE.union(SpaceLayout(image=(32, 32, 3)))
 
 
 names = st.lists(st.sampled_from("abcdef"), unique=True, max_size=4).map(tuple)
 blocks = st.lists(st.tuples(st.sampled_from("uv"), st.integers(2, 3)), unique=True, max_size=3).map(tuple)
-places = st.builds(Places, vector=names, continuous=names, discrete=blocks)
+places = st.builds(SpaceLayout, vector=names, continuous=names, discrete=blocks)
 
 
 @given(one=places, other=places)
 def test_fitting_there_and_back_keeps_an_instance_s_numbers(one, other):
-    fitting = Fitting(one.union(other), other)
+    fitting = LayoutMap(one.union(other), other)
     vector, action = np.arange(len(other.vector)) + 1.0, np.arange(other.action_size) + 1.0
-    np.testing.assert_array_equal(fitting.own_vector(fitting.vector(vector)), vector)
-    np.testing.assert_array_equal(fitting.action(fitting.fit_action(action)), action)
-    assert fitting.vector(vector).sum() == vector.sum()
+    np.testing.assert_array_equal(fitting.unmap_vector(fitting.map_vector(vector)), vector)
+    np.testing.assert_array_equal(fitting.unmap_action(fitting.map_action(action)), action)
+    assert fitting.map_vector(vector).sum() == vector.sum()
 
 
 def test_adapting_is_few_calls_however_long_the_rows():
     def calls(size):
-        adapted = Adapted(Still(box(size), box(6), np.zeros(size, np.float32)), (REWARD,))
+        adapted = FlatEnv(Still(box(size), box(6), np.zeros(size, np.float32)), (REWARD,))
         action, events = np.zeros(6, np.float32), []
         sys.setprofile(lambda frame, event, argument: events.append(event))
         try:

@@ -8,9 +8,9 @@ from manyheads.environment.contract import Environment, Signal
 from manyheads.testing import check_environment
 
 SIGNALS = (
-    Signal("place", "m", low=-1.0, high=1.0, says="metres right of the middle", soft=True),
-    Signal("moving", "1", "boolean", 0.0, 1.0, says="1 while it moves"),
-    Signal("control[0]", "1", low=-1.0, high=1.0, says="push to the right"),
+    Signal("place", "m", low=-1.0, high=1.0, description="metres right of the middle", soft=True),
+    Signal("moving", "1", "boolean", 0.0, 1.0, description="1 while it moves"),
+    Signal("control[0]", "1", low=-1.0, high=1.0, description="push to the right"),
 )
 
 

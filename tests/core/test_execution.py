@@ -1,4 +1,4 @@
-"""What a compiled world's execution promises beside the numbers."""
+"""What an execution promises besides the numbers."""
 
 import threading
 
@@ -6,19 +6,18 @@ import pytest
 import torch
 from small_agent import VECTOR, Uncompiled, random_batch, small_head, small_learner, small_world
 
+from manyheads.execution.eager import Execution
+from manyheads.execution.threads import num_threads
 from manyheads.heads.actor_critic import ActorCritic
-from manyheads.world.execution import Compiled, Execution, threads
-
-pytestmark = pytest.mark.usefixtures("no_compiler")
 
 
 @pytest.fixture
 def settled():
-    """Past its first work of a kind, which compiles."""
-    execution = Compiled()
-    with execution.steady("work") as compiles:
+    """Past the first work under a key, which compiles."""
+    execution = Uncompiled()
+    with execution.warmup("work") as compiles:
         assert compiles
-    with threads(4), execution.steady("work") as compiles:
+    with num_threads(4), execution.warmup("work") as compiles:
         assert not compiles
         yield execution
 
@@ -36,7 +35,7 @@ def test_what_does_not_wait_for_each_other_runs_in_two_threads(settled):
         return function
 
     works = [note("first", meets=True), note("second", meets=True), note("third")]
-    assert settled.beside(works) == ["first", "second", "third"]
+    assert settled.run_parallel(works) == ["first", "second", "third"]
     assert ("first", True, 2) in ran
     assert ("second", False, 2) in ran
     assert sorted(name for name, *_ in ran) == ["first", "second", "third"]
@@ -56,20 +55,20 @@ def test_nothing_runs_on_where_one_of_them_fails(settled):
         ended.append("other")
 
     with pytest.raises(ValueError, match="first"):
-        settled.beside([fails, other])
+        settled.run_parallel([fails, other])
     assert ended == ["other"]
     assert torch.get_num_threads() == 4
     with pytest.raises(ZeroDivisionError):
-        settled.beside([lambda: None, lambda: 1 / 0])
+        settled.run_parallel([lambda: None, lambda: 1 / 0])
 
 
 def test_the_other_thread_traces_what_this_one_does(settled):
     def traces():
         return torch.is_grad_enabled()
 
-    assert settled.beside([traces, traces]) == [True, True]
+    assert settled.run_parallel([traces, traces]) == [True, True]
     with torch.no_grad():
-        assert settled.beside([traces, traces]) == [False, False]
+        assert settled.run_parallel([traces, traces]) == [False, False]
 
 
 def test_updates_in_two_threads_learn_the_same():
@@ -80,7 +79,7 @@ def test_updates_in_two_threads_learn_the_same():
         world.execution = execution
         learner = small_learner(world, heads)
         batch, labels, *masks = random_batch(world)
-        with threads(cores):
+        with num_threads(cores):
             for _ in range(3):
                 numbers = learner.update(batch, dict.fromkeys(heads, labels), *masks).metrics
         worlds.append((numbers, {**world.state_dict(), **heads["left"].state_dict(prefix="left.")}))
@@ -107,7 +106,7 @@ def test_losses_of_heads_that_touch_the_world_are_found_one_after_the_other(monk
     batch, labels, *masks = random_batch(world)
     both, ready = threading.Barrier(2, timeout=10), False
     monkeypatch.setattr(ActorCritic, "losses", noted)
-    with threads(2):
+    with num_threads(2):
         learner.update(batch, dict.fromkeys(heads, labels), *masks)
         ready = True
         learner.update(batch, dict.fromkeys(heads, labels), *masks)
@@ -117,7 +116,7 @@ def test_losses_of_heads_that_touch_the_world_are_found_one_after_the_other(monk
 def test_what_is_not_known_to_be_compiled_runs_in_this_thread():
     execution = Uncompiled()
     for _ in range(2):
-        with execution.steady("work"):
+        with execution.warmup("work"):
             pass
-    with threads(4):
-        assert execution.beside([threading.get_ident] * 3) == [threading.get_ident()] * 3
+    with num_threads(4):
+        assert execution.run_parallel([threading.get_ident] * 3) == [threading.get_ident()] * 3

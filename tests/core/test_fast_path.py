@@ -7,14 +7,13 @@ import pytest
 import torch
 from small_agent import BOTH, VECTOR, TracedOnly, Uncompiled, random_batch, small_head, small_learner, small_world
 
-from manyheads.environment.places import Places
-from manyheads.learning.fast import accelerate
-from manyheads.learning.settings import TrainingSettings
-from manyheads.world import scan
-from manyheads.world.execution import Execution
-from manyheads.world.rssm import Latent
+from manyheads.environment.layout import SpaceLayout
+from manyheads.execution.eager import Execution
+from manyheads.learning.device import accelerate
+from manyheads.settings import TrainingSettings
+from manyheads.world.rssm import Latent, observe_sequence
 
-CHOICE = Places(vector=("p", "q"), discrete=(("m", 3),))
+CHOICE = SpaceLayout(vector=("p", "q"), discrete=(("m", 3),))
 pytestmark = pytest.mark.usefixtures("traced_once", "no_compiler")
 PLACES = pytest.mark.parametrize("places", [VECTOR, BOTH], ids=["vector", "image and choices"])
 
@@ -69,7 +68,7 @@ def scanned(execution, rows=7, **settings):
     start = Latent(draw(b, world.settings.deter), draw(b, world.settings.groups, world.settings.classes))
     noise = torch.rand(b, t, world.settings.groups, generator=random, dtype=torch.float64)
     arguments = start, tokens, 2 * draw(b, t, world.interface.action_size), first, noise
-    observed = scan.observe(rssm, execution, *arguments) if execution.compiled else rssm.observe(*arguments)
+    observed = execution.implementation(observe_sequence)(rssm, execution, *arguments)
     states = [*observed.latents, observed.posterior, observed.prior]
     torch.stack([(state * draw(*state.shape)).sum() for state in states]).sum().backward()
     return states, {"tokens": tokens.grad, **{name: p.grad for name, p in rssm.named_parameters()}}
@@ -90,7 +89,7 @@ def test_the_scan_and_its_gradients_in_float64(settings):
 def test_the_scan_in_shorter_products():
     class Short(Uncompiled):
         def for_rows(self, module):
-            return self.short(module)
+            return self.compute_copy(module)
 
     states, gradients = scanned(Execution(torch.float64))
     short_states, short_gradients = scanned(Short(torch.bfloat16))
@@ -105,7 +104,7 @@ def test_the_scan_without_gradients():
     with torch.no_grad():
         world = small_world()
         batch, *_ = random_batch(world)
-        observe = (batch.image, batch.vector, batch.previous_action, batch.first, Latent(batch.deter, batch.stoch))
+        observe = (batch.image, batch.vector, batch.previous_action, batch.is_first, Latent(batch.deter, batch.stoch))
         noise = world.draw_noise(*batch.shape, generator=torch.Generator().manual_seed(0))
         plain = world.observe(*observe, noise)
         world.execution = Uncompiled()
@@ -123,7 +122,7 @@ def test_losses_and_gradients_where_rows_are_not_a_heads_own():
         batch, labels, *masks = agent.arguments
         owned = torch.ones(batch.shape, dtype=torch.bool)
         owned[1, 3:] = owned[2] = False
-        left = labels["left"]._replace(owned=owned)
+        left = labels["left"]._replace(mask=owned)
         agent.arguments = batch, labels | {"left": left}, *masks
     compare(*agents)
 
@@ -168,7 +167,7 @@ def test_every_region_is_one_graph_for_all_updates(places, settings):
     assert len(graphs) >= 8
     assert graphs.pop("laprop") == 2  # the world's, and one for heads, which are alike
     if settings:
-        assert graphs.pop("imagined_step") == 2  # from the start of a rollout no gradients are wanted
+        assert graphs.pop("imagine_policy_step") == 2  # from the start of a rollout no gradients are wanted
     assert set(graphs.values()) == {1}
 
 
@@ -177,7 +176,7 @@ def test_heads_alone_learn_the_same():
     for agent in (Agent(Execution()), Agent(Uncompiled())):
         batch, labels, *_ = agent.arguments
         latents = agent.learner.losses(*agent.arguments)[1].detach()
-        results.append(agent.learner.update_heads(latents, batch.last, labels).metrics)
+        results.append(agent.learner.update_heads(batch, latents, labels).metrics)
     assert results[0] == pytest.approx(results[1], rel=1e-3, abs=1e-5)
 
 
@@ -194,7 +193,7 @@ def test_settings_choose_the_path():
     world = small_world()
     accelerate(world, TrainingSettings(compile=False, precision="float32"))
     assert not world.execution.compiled
-    assert world.execution.dtype is torch.float32
+    assert world.execution.compute_dtype is torch.float32
 
 
 @pytest.mark.slow
@@ -224,7 +223,7 @@ def test_compiled_updates(places):
 def test_compiled_bfloat16_is_near():
     quick = Agent(Execution())
     accelerate(quick.world, TrainingSettings(precision="bfloat16"))
-    assert quick.world.execution.dtype is torch.bfloat16
+    assert quick.world.execution.compute_dtype is torch.bfloat16
     near(Agent(Execution()), quick)
 
 

@@ -3,20 +3,23 @@
 import pytest
 import torch
 from golden_format import close, golden, our_name, our_state, parameter_counts
+from small_agent import head_context
 from torch.nn import functional as F
 
-from manyheads.environment.places import Places
-from manyheads.heads.actor_critic import ActorCritic, HeadSettings
-from manyheads.heads.imagination import Imagined
+from manyheads.environment.layout import SpaceLayout
+from manyheads.execution.eager import Execution
+from manyheads.heads.actor_critic import ActorCritic, ActorCriticSettings
+from manyheads.heads.contract import Head, HeadBatch
+from manyheads.heads.imagination import ImaginedTrajectory
 from manyheads.heads.returns import lambda_return
-from manyheads.learning.optimizer import LaProp, OptimizerSettings
+from manyheads.learning.optimizer import LaProp
+from manyheads.settings import OptimizerSettings
 from manyheads.world import distributions as d
 from manyheads.world.decoder import Decoder, DecoderStage
 from manyheads.world.encoder import Encoder, EncoderStage
-from manyheads.world.execution import Execution
 from manyheads.world.model import World
 from manyheads.world.networks import MLP, BlockLinear, Convolution
-from manyheads.world.rssm import RSSM, Latent
+from manyheads.world.rssm import RSSM, Latent, observe_sequence
 from manyheads.world.sizes import WorldSettings
 
 # --- transforms and distributions --------------------------------------------------------------
@@ -163,7 +166,7 @@ def _stage(g, name):
     return {"conv.weight": weight, "conv.bias": g[f"{name}.bias"], "norm.weight": g[f"{name}.norm_scale"]}
 
 
-LAYER_PLACES = Places(image=(16, 16, 3), vector=tuple("abcdef"), continuous=("a",))
+LAYER_PLACES = SpaceLayout(image=(16, 16, 3), vector=tuple("abcdef"), continuous=("a",))
 VECTOR_KEYS = {"angles": slice(0, 3), "height": slice(3, 4), "velocity": slice(4, 6)}
 
 
@@ -222,7 +225,8 @@ def test_core(rssm):
 def _observe(rssm, tokens):
     g = golden("rssm")
     start = Latent(g["obs_init_deter"], g["obs_init_stoch"])
-    return rssm.observe(start, tokens, g["obs_action"], g["obs_is_first"].bool(), g["obs_sample_uniform"])
+    rows = tokens, g["obs_action"], g["obs_is_first"].bool(), g["obs_sample_uniform"]
+    return observe_sequence(rssm, Execution(), start, *rows)
 
 
 def test_observe(rssm):
@@ -276,9 +280,9 @@ def _head(discrete):
     """The head of the golden file: features of 20 numbers, layers of 16."""
     g = golden("heads_returns")
     actions = {"discrete": (("a", 4),)} if discrete else {"continuous": ("a", "b", "c")}
-    places = Places(vector=("x",), **actions)
+    places = SpaceLayout(vector=("x",), **actions)
     world = World(places, WorldSettings(deter=8, hidden=8, groups=3, classes=4, units=16))
-    head = ActorCritic(places, places.mask(places), world, HeadSettings(horizon=5))
+    head = ActorCritic(head_context(world, ActorCriticSettings(horizon=5)))
     state = {name: head.state_dict()[name] for name in ("return_scale.low", "return_scale.high")}
     actor = "discrete_actor." if discrete else "continuous_actor."
     for part in ("reward.", "continue.", "critic.", "slow_critic.", actor):
@@ -310,7 +314,7 @@ def test_actors():
     g = golden("heads_returns")
     policy = _head(discrete=False).actor(g["feat"])
     close(policy.mean, g["actor_cont_mean"])
-    close(policy.deviation, g["actor_cont_std"])
+    close(policy.std, g["actor_cont_std"])
     close(policy.log_prob(g["action_cont"]), g["actor_cont_log_prob"])
     close(policy.entropy(), g["actor_cont_entropy"])
     policy = _head(discrete=True).actor(g["feat"])
@@ -342,19 +346,19 @@ def test_imagination_losses_over_five_updates(discrete):
     for update in range(5):
         action = g[f"im_act_{kind}"][update]
         action = F.one_hot(action.long(), 4).float() if discrete else action
-        imagined = Imagined(g["im_feat"][update], action[:, :5])
+        imagined = ImaginedTrajectory(g["im_feat"][update], action[:, :5])
         policy = head.actor(imagined.feature)
         close(policy.log_prob(action), g[f"im_{kind}_logpi"][update])
         close(policy.entropy(), g[f"im_{kind}_ent"][update])
         everywhere = torch.ones(len(action), dtype=torch.bool)
-        dream = head.imagined_losses(imagined, g["im_rew"][update], g["im_con"][update], everywhere)
+        dream = head.trajectory_losses(imagined, g["im_rew"][update], g["im_con"][update], everywhere)
         value = head.critic.mean(head.critic(imagined.feature))
         close(value, g["im_value_pred"][update])
         close(head.slow_critic.mean(head.slow_critic(imagined.feature)), g["im_slow_pred"][update])
         close(dream.returns, g["im_ret"][update])
         close(dream.policy, g[f"im_{kind}_policy"][update], rtol=2e-5)
         close(dream.value, g["im_value"][update], rtol=2e-5)
-        head.return_scale.commit()
+        Head.after_update(head, dream.new_state)
         close(head.return_scale.low, g["im_low"][update])
         close(head.return_scale.high, g["im_high"][update])
         scale = (head.return_scale.high - head.return_scale.low).clamp(min=1)
@@ -383,7 +387,8 @@ def test_replay_value_loss():
     g, head = golden("heads_returns"), _head(discrete=False)
     feature = g["rp_feat"].clone().requires_grad_()
     last = g["rp_last"].bool()
-    returns = head.real_returns(g["rp_rew"], g["rp_term"].bool(), last, g["rp_boot"])
+    rows = HeadBatch(None, None, g["rp_rew"], None, last, g["rp_term"].bool(), None)
+    returns = head.replay_returns(rows, g["rp_boot"])
     close(returns, g["rp_ret"])
     loss = head.replay_value_loss(feature, last, returns)
     close(loss, g["rp_loss"], rtol=2e-5)
@@ -400,7 +405,7 @@ def test_replay_value_loss():
 def test_optimizer():
     g = golden("optimizer")
     m = g.metadata
-    settings = OptimizerSettings(rate=float(m["lr"]), warmup=int(m["warmup"]), epsilon=float(m["eps"]))
+    settings = OptimizerSettings(lr=float(m["lr"]), warmup=int(m["warmup"]), eps=float(m["eps"]))
     parameters = {name: value.clone().requires_grad_() for name, value in g.under("start.").items()}
     optimizer = LaProp(parameters, settings)
     for i in range(1, 7):
@@ -409,11 +414,11 @@ def test_optimizer():
         before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
         optimizer.step(optimizer.gradient_norms(), Execution())
         for name, parameter in parameters.items():
-            torch.testing.assert_close(parameter.detach(), g[f"after{i}.{name}"], rtol=0, atol=2e-4 * settings.rate)
+            torch.testing.assert_close(parameter.detach(), g[f"after{i}.{name}"], rtol=0, atol=2e-4 * settings.lr)
             assert parameter.grad is None
             if g["learning_rates"][i - 1] == 0:
                 assert torch.equal(parameter.detach(), before[name])
-    state = optimizer.state()
+    state = optimizer.state_dict()
     for name in parameters:
         close(state[f"square/{name}"], g[f"nu_final.{name}"], rtol=1e-4)
         close(state[f"momentum/{name}"], g[f"mu_final.{name}"], rtol=1e-4)
@@ -428,7 +433,7 @@ CONFIGURATIONS = ["size1m_vector24_cont6", "size12m_vector24_cont6", "size12m_im
 def test_parameter_counts(configuration):
     expected = parameter_counts()[configuration]
     observation, (kind, count) = expected["observation"], expected["action"]
-    places = Places(
+    places = SpaceLayout(
         image=tuple(observation["image"]) if "image" in observation else None,
         vector=tuple(f"v{i}" for i in range(*observation.get("vector", [0]))),
         continuous=tuple(f"a{i}" for i in range(count)) if kind == "cont" else (),
@@ -437,7 +442,7 @@ def test_parameter_counts(configuration):
     settings = WorldSettings(size=configuration.split("_")[0].removeprefix("size"))
     with torch.device("meta"):
         world = World(places, settings)
-    head = ActorCritic(places, places.mask(places), world, HeadSettings())
+    head = ActorCritic(head_context(world, ActorCriticSettings()))
     parts = {**dict(world.named_children()), **dict(head.named_children())}
     names = {"continue": "continues"}
     counts = {name: _count(parts[names.get(name, name)]) for name in expected["modules"]}

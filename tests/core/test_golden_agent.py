@@ -3,17 +3,18 @@
 import pytest
 import torch
 from golden_format import close, golden, our_state
-from small_agent import Uncompiled
+from small_agent import Uncompiled, head_context, rows_of_head
 from torch.nn import functional as F
 
-from manyheads.environment.places import Places
+from manyheads.environment.layout import SpaceLayout
+from manyheads.execution.eager import Execution
 from manyheads.experience.batch import Batch
-from manyheads.heads.actor_critic import ActorCritic, HeadSettings
+from manyheads.heads.actor_critic import ActorCritic, ActorCriticSettings
+from manyheads.heads.contract import evaluate_loss
 from manyheads.heads.imagination import ImaginationNoise
-from manyheads.learning.learner import HeadLabels, Learner
-from manyheads.learning.optimizer import OptimizerSettings
+from manyheads.learning.learner import HeadLabels, Learner, _all_losses
+from manyheads.settings import OptimizerSettings
 from manyheads.world.distributions import mixed_probs
-from manyheads.world.execution import Execution
 from manyheads.world.model import Latent, World
 from manyheads.world.sizes import WorldSettings
 
@@ -39,11 +40,11 @@ class Agent:
         kind, count = hyper["act"]
         self.discrete = count if kind == "disc" else None
         actions = {"discrete": (("a", count),)} if self.discrete else {"continuous": tuple("abc")}
-        places = Places(image=tuple(hyper["img"]), vector=tuple("vwxyz"), **actions)
+        places = SpaceLayout(image=tuple(hyper["img"]), vector=tuple("vwxyz"), **actions)
         sizes = {name: hyper[name] for name in ("deter", "hidden", "classes", "depth", "units", "mults")}
         self.world = World(places, WorldSettings(groups=hyper["stoch"], **sizes))
         self.world.execution = execution
-        self.head = ActorCritic(places, places.mask(places), self.world, HeadSettings(horizon=hyper["H"]))
+        self.head = ActorCritic(head_context(self.world, ActorCriticSettings(horizon=hyper["H"])))
         state = our_state(parameters)
         in_world = ("encoder.", "rssm.", "decoder.")
         self.world.load_state_dict({n: x for n, x in state.items() if n.startswith(in_world)})
@@ -61,10 +62,12 @@ class Agent:
             image=batch["image"],
             vector=batch["vector"],
             previous_action=self.actions(previous_action),
+            action=torch.zeros(*shape, self.world.interface.action_size),
             signals=torch.zeros(*shape, 0),
-            first=first,
-            last=batch["is_last"].bool(),
-            terminal=batch["is_terminal"].bool(),
+            is_first=first,
+            is_last=batch["is_last"].bool(),
+            is_terminal=batch["is_terminal"].bool(),
+            reset_state=torch.zeros_like(first),
             instance=torch.zeros(shape[0], dtype=torch.int64),
             deter=start.deter,
             stoch=start.stoch,
@@ -76,13 +79,13 @@ class Agent:
             self.posterior = self.uniform_of(sample["post_index"])
         self.world.draw_noise = lambda *_, **__: self.posterior
         self.head.draw_noise = lambda *_: self.imagination
-        labels = HeadLabels(batch["reward"], self.batch.terminal, torch.ones(shape, dtype=torch.bool))
+        labels = HeadLabels(batch["reward"], self.batch.is_terminal, torch.ones(shape, dtype=torch.bool))
         return self.batch, {"task": labels}, torch.ones(shape[0], 5), torch.ones(shape[0])
 
     def observe(self, noise):
         b = self.batch
         start = Latent(b.deter, b.stoch)
-        return self.world.observe(b.image, b.vector, b.previous_action, b.first, start, noise)
+        return self.world.observe(b.image, b.vector, b.previous_action, b.is_first, start, noise)
 
     @torch.no_grad()
     def uniform_of(self, index):
@@ -94,6 +97,10 @@ class Agent:
             upper = probs.cumsum(-1).gather(-1, chosen)
             uniform[:, t] = (upper - probs.gather(-1, chosen) / 2)[..., 0]
         return uniform
+
+
+def flat_states(observed):
+    return observed.latents.map(lambda x: x.detach().flatten(0, 1))
 
 
 @pytest.fixture(params=[Execution, Uncompiled], ids=["plain", "fast"])
@@ -121,7 +128,7 @@ def test_states_and_predictions(recorded):
     close(observed.prior, g["mid.prior_logits"])
     assert torch.equal(observed.latents.stoch.argmax(-1).int(), g["sample.post_index"])
 
-    imagined = head.imagine(world, observed.latents, agent.imagination)
+    imagined = head.imagine(world, flat_states(observed), agent.imagination)
     deter = imagined.feature[:, 1:, : hyper["deter"]]
     close(deter, g["mid.imag_deter"])
     stoch = imagined.feature[:, 1:, hyper["deter"] :].unflatten(-1, (hyper["stoch"], hyper["classes"]))
@@ -133,7 +140,7 @@ def test_states_and_predictions(recorded):
         close(policy.log_probs[0], g["mid.imag_actor_logits"].log_softmax(-1))
     else:
         close(policy.mean, g["mid.imag_actor_mean"])
-        close(policy.deviation, g["mid.imag_actor_std"])
+        close(policy.std, g["mid.imag_actor_std"])
     reward, continues = head.predict(imagined.feature)
     close(reward, g["mid.imag_reward"])
     close(continues, g["mid.imag_continue"])
@@ -147,24 +154,26 @@ def test_losses_of_every_row(recorded):
     observed = agent.observe(agent.posterior)
     losses = world.losses(observed, batch.image, batch.vector, vector_mask, image_mask)
     feature, task = observed.latents.feature, labels["task"]
-    losses["reward"], losses["continue"] = head.label_losses(feature, task.reward, task.terminal)
-    imagined = head.imagine(world, observed.latents, agent.imagination)
+    rows = rows_of_head(observed.latents, batch, task)
+    losses["reward"], losses["continue"] = head.label_losses(feature, rows)
+    imagined = head.imagine(world, flat_states(observed), agent.imagination)
     everywhere = torch.ones(task.reward.numel(), dtype=torch.bool)
-    dream = head.imagined_losses(imagined, *head.predict(imagined.feature), everywhere)
+    dream = head.trajectory_losses(imagined, *head.predict(imagined.feature), everywhere)
     close(dream.policy, g["mid.imag_policy_loss"], rtol=2e-5)
     close(dream.value, g["mid.imag_value_loss"], rtol=2e-5)
     close(dream.returns, g["mid.imag_return"])
     losses["policy"], losses["value"] = (x.mean(1).view_as(task.reward) for x in (dream.policy, dream.value))
     boot = dream.returns[:, 0].view_as(task.reward)
-    returns = head.real_returns(task.reward, task.terminal, batch.last, boot)
-    losses["replay_value"] = head.replay_value_loss(feature, batch.last, returns)
+    returns = head.replay_returns(rows, boot)
+    losses["replay_value"] = head.replay_value_loss(feature, batch.is_last, returns)
     for name in TERMS:
         close(losses[name.removeprefix("rec_")], g[f"loss_steps.{name}"], rtol=2e-5)
 
 
 def test_losses_gradients_and_norms(recorded):
     agent, g, arguments = recorded
-    losses, _ = agent.learner.losses(*arguments)
+    terms, heads, _ = agent.learner._losses(*arguments)
+    losses = {name: evaluate_loss(loss)[0] for name, loss in _all_losses(terms, heads).items()}
     scales = dict(zip(TERMS, g["loss_scales"].tolist(), strict=True))
     means = {name: losses[term] / scales[name] for name, term in TERMS.items()}
     for name, mean in means.items():
@@ -192,7 +201,7 @@ def test_losses_gradients_and_norms(recorded):
         close(parameters[name].grad.norm(), norm, rtol=1e-4)
     norms = torch.stack([o.gradient_norms().norm() for o in agent.learner.optimizers.values()])
     close(norms.norm(), g["gradnorm_global"], rtol=1e-4)
-    agent.head.after_update()
+    agent.head.after_update(heads["task"].new_state)
     close(agent.head.return_scale.low, g["after.return_norm_low"])
     close(agent.head.return_scale.high, g["after.return_norm_high"])
 
@@ -201,7 +210,7 @@ def test_losses_gradients_and_norms(recorded):
 def test_three_training_steps(kind, execution):
     file = golden(f"train_{kind}")
     m = {name: float(file.metadata[name]) for name in ("lr", "eps", "warmup")}
-    agent = Agent(file, file.under("start."), execution, rate=m["lr"], epsilon=m["eps"], warmup=int(m["warmup"]))
+    agent = Agent(file, file.under("start."), execution, lr=m["lr"], eps=m["eps"], warmup=int(m["warmup"]))
     for step in (1, 2, 3):
         g = file.under(f"step{step}.")
         g = {name: torch.as_tensor(value) for name, value in g.items()}

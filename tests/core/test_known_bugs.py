@@ -4,16 +4,16 @@ from shutil import which
 
 import pytest
 import torch
-from small_agent import VECTOR, random_batch, small_head, small_learner, small_world
+from small_agent import VECTOR, head_context, random_batch, small_head, small_learner, small_world
 from torch.nn import functional as F
 
-from manyheads.environment.places import Places
+from manyheads.environment.layout import SpaceLayout
 from manyheads.experience.batch import Batch
-from manyheads.heads.actor_critic import ActorCritic, HeadSettings
-from manyheads.heads.imagination import Imagined, draw_noise
+from manyheads.heads.actor_critic import ActorCritic, ActorCriticSettings
+from manyheads.heads.imagination import ImaginedTrajectory, draw_noise
 from manyheads.heads.returns import quantiles
 from manyheads.learning.learner import HeadLabels, Learner
-from manyheads.learning.optimizer import OptimizerSettings
+from manyheads.settings import OptimizerSettings
 from manyheads.world.distributions import two_bins, two_hot_bins, two_hot_loss, two_hot_mean
 from manyheads.world.model import World
 from manyheads.world.networks import BlockLinear, Linear, RMSNorm
@@ -133,7 +133,8 @@ def _dream(reward, continues, head):
     n, steps = reward.shape
     feature = torch.randn(n, steps, 32, generator=torch.Generator().manual_seed(0))
     action = torch.randn(n, steps - 1, 2, generator=torch.Generator().manual_seed(1))
-    return head.imagined_losses(Imagined(feature, action), reward, continues, torch.ones(n, dtype=torch.bool))
+    everywhere = torch.ones(n, dtype=torch.bool)
+    return head.trajectory_losses(ImaginedTrajectory(feature, action), reward, continues, everywhere)
 
 
 def test_weights_include_the_start_states_own_continue():
@@ -160,7 +161,7 @@ def test_the_scale_of_returns_is_really_active():
     head = small_head(small_world(VECTOR), return_rate=0.5)
     reward = torch.linspace(-100, 100, 50)[:, None].expand(50, 4)
     dream = _dream(reward, torch.ones(50, 4), head)
-    head.after_update()
+    head.after_update(dream.new_state)
     spread = dream.returns.quantile(0.95) - dream.returns.quantile(0.05)
     torch.testing.assert_close(head.return_scale.high - head.return_scale.low, 0.5 * spread)
     policy = head.actor(torch.randn(50, 4, 32, generator=torch.Generator().manual_seed(0))[:, :3])
@@ -180,8 +181,8 @@ def test_quantiles_are_those_of_what_is_valid(shape, share):
 
 def test_small_returns_are_not_blown_up():
     head = small_head(small_world(VECTOR))
-    _dream(torch.full((8, 4), 0.01), torch.ones(8, 4), head)
-    assert head.metrics()["return_scale"] == 1
+    dream = _dream(torch.full((8, 4), 0.01), torch.ones(8, 4), head)
+    assert dream.metrics["return_scale"] == 1
 
 
 def test_the_scale_follows_every_update_of_the_learner():
@@ -227,13 +228,15 @@ def _alternation(sequences, rows, seed):
 def alternating():
     """A world and a head trained on these states, bootstrapping every imagined row; the replayed value is off, since it
     is of random actions."""
-    places = Places(vector=("A", "B", "C"), discrete=(("go", 2),))
+    places = SpaceLayout(vector=("A", "B", "C"), discrete=(("go", 2),))
     torch.manual_seed(0)
     # the whole state is about one nat, no more than the free nats: those would leave the dynamics untrained
     world = World(places, WorldSettings(deter=32, hidden=16, groups=2, classes=4, units=32, free_nats=0))
-    settings = HeadSettings(horizon=5, discount_horizon=2, trace=0.0, layers=2, replay_value=0, slow_rate=0.1)
-    head = ActorCritic(places, places.mask(places), world, settings)
-    learner = Learner(world, {"task": head}, OptimizerSettings(rate=1e-2, warmup=20))
+    settings = ActorCriticSettings(
+        horizon=5, discount_horizon=2, lam=0.0, layers=2, replay_value=0, slow_critic_rate=0.1
+    )
+    head = ActorCritic(head_context(world, settings))
+    learner = Learner(world, {"task": head}, OptimizerSettings(lr=1e-2, warmup=20))
     for update in range(300):
         states, actions, rewards, firsts, lasts, terminals = _alternation(16, 6, seed=update)
         start = world.initial(16)
@@ -241,10 +244,12 @@ def alternating():
             image=None,
             vector=F.one_hot(states, 3).float(),
             previous_action=F.one_hot(actions, 2).float(),
+            action=torch.zeros(16, 6, 2),
             signals=torch.zeros(16, 6, 0),
-            first=firsts,
-            last=lasts,
-            terminal=terminals,
+            is_first=firsts,
+            is_last=lasts,
+            is_terminal=terminals,
+            reset_state=torch.zeros_like(firsts),
             instance=torch.zeros(16, dtype=torch.int64),
             deter=start.deter,
             stoch=start.stoch,
@@ -280,7 +285,7 @@ def test_states_are_valued_at_their_closed_form(alternating):
     assert head.actor(latent.feature).log_probs[0][:64, 1].exp().min() > 0.9
 
     noise = draw_noise(world, head.actor, 128, 10, None)
-    imagined = head.imagine(world, latent.map(lambda x: x[:, None]), noise)
+    imagined = head.imagine(world, latent, noise)
     reward, continues = head.predict(imagined.feature)
     paid = torch.tensor([[1.0, 0, 1, 0, 1], [0, 1, 0, 1, 0]])
     torch.testing.assert_close(reward.view(2, 64, -1).median(1).values[:, 1:6], paid, rtol=0, atol=0.15)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_agent import BOTH, QUICK, VECTOR, random_batch, small_head, small_learner, small_world
 
-from manyheads.environment.places import Places
+from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
 from manyheads.learning.learner import Learner
 
@@ -33,7 +33,7 @@ def test_an_update_trains_everything_and_returns_states():
     assert {"world/dyn", "world/image", "task/policy", "task/replay_value"} <= update.metrics.keys()
 
 
-@pytest.mark.parametrize("places", [BOTH, VECTOR, Places(image=(8, 8, 1), discrete=(("m", 3),))])
+@pytest.mark.parametrize("places", [BOTH, VECTOR, SpaceLayout(image=(8, 8, 1), discrete=(("m", 3),))])
 @pytest.mark.parametrize("rows", [1, 3])
 def test_every_kind_of_place_and_one_row_sequences(places, rows):
     world = small_world(places)
@@ -65,7 +65,7 @@ def test_resuming_gives_the_same_bits():
     world, a, b = build()
     learner = small_learner(world, {"a": a, "b": b})
     run(learner, range(3))
-    state = {name: tensor.clone() for name, tensor in learner.state().items()}
+    state = {name: tensor.clone() for name, tensor in learner.state_dict().items()}
     saved = [m.state_dict() for m in (world, a, b)]
     saved = [{n: x.clone() for n, x in s.items()} for s in saved]
     run(learner, range(3, 6))
@@ -74,10 +74,10 @@ def test_resuming_gives_the_same_bits():
     for module, weights in zip((world2, a2, b2), saved, strict=True):
         module.load_state_dict(weights)
     resumed = small_learner(world2, {"a": a2, "b": b2}, seed=99)
-    resumed.load(state)
+    resumed.load_state_dict(state)
     run(resumed, range(3, 6))
     assert _same(_weights(world, a, b), _weights(world2, a2, b2))
-    assert _same(learner.state(), resumed.state())
+    assert _same(learner.state_dict(), resumed.state_dict())
 
 
 def test_a_head_that_joins_later_starts_its_own_warmup():
@@ -87,8 +87,8 @@ def test_a_head_that_joins_later_starts_its_own_warmup():
     first = small_learner(world, {"old": head})
     first.update(batch, {"old": labels}, *masks)
     second = small_learner(world, {"old": head, "new": small_head(world)})
-    second.load(first.state())
-    counts = {name: optimizer.state()["count"].item() for name, optimizer in second.optimizers.items()}
+    second.load_state_dict(first.state_dict())
+    counts = {name: optimizer.state_dict()["count"].item() for name, optimizer in second.optimizers.items()}
     assert counts == {"world": 1, "old": 1, "new": 0}
 
 
@@ -96,9 +96,9 @@ def test_state_of_another_model_is_refused():
     learner = small_learner(small_world(VECTOR), {})
     other = small_learner(small_world(VECTOR, units=8), {})
     with pytest.raises(ManyheadsError, match=r"shape .* belongs to another model"):
-        learner.load(other.state())
+        learner.load_state_dict(other.state_dict())
     with pytest.raises(ManyheadsError, match="belongs to another model"):
-        learner.load(small_learner(small_world(BOTH), {}).state())
+        learner.load_state_dict(small_learner(small_world(BOTH), {}).state_dict())
 
 
 @pytest.mark.parametrize("term", ["world/vector", "task/reward"])
@@ -108,7 +108,7 @@ def test_nan_is_refused_by_name_and_nothing_changes(term):
     learner = small_learner(world, {"task": head})
     batch, labels, *masks = random_batch(world)
     learner.update(batch, {"task": labels}, *masks)
-    before, optimizers = _weights(world, head), [o.state() for o in learner.optimizers.values()]
+    before, optimizers = _weights(world, head), [o.state_dict() for o in learner.optimizers.values()]
     if term == "world/vector":
         masks[0][1, 1] = torch.nan
     else:
@@ -117,7 +117,7 @@ def test_nan_is_refused_by_name_and_nothing_changes(term):
         learner.update(batch, {"task": labels}, *masks)
     assert _same(before, _weights(world, head))
     for saved, optimizer in zip(optimizers, learner.optimizers.values(), strict=True):
-        assert _same(saved, optimizer.state())
+        assert _same(saved, optimizer.state_dict())
     assert all(p.grad is None for p in (*world.parameters(), *head.parameters()))
 
 
@@ -150,7 +150,7 @@ def test_a_frozen_world_stays_and_its_heads_learn(loss_weights):
     before, actor = _weights(world), _weights(head.actor)
     update = learner.update(batch, {"task": labels}, *masks)
     assert not any(name.startswith("world/") for name in update.metrics)
-    metrics = learner.update_heads(update.latents, batch.last, {"task": labels}).metrics
+    metrics = learner.update_heads(batch, update.latents, {"task": labels}).metrics
     assert metrics["task/reward"] < update.metrics["task/reward"]
     assert _same(before, _weights(world))
     assert not _same(actor, _weights(head.actor))
@@ -176,11 +176,11 @@ def test_gradients_into_the_world_can_be_switched_off():
 def test_rows_of_others_train_nothing_of_a_head():
     world = small_world()
     batch, labels, *masks = random_batch(world)
-    labels.owned[1:] = False
+    labels.mask[1:] = False
     after = []
     for value in (0.0, 1e6, torch.nan):
         labels.reward[1:] = value
-        labels.terminal[1:] = value == 0
+        labels.is_terminal[1:] = value == 0
         world, head = small_world(), None
         head = small_head(world)
         small_learner(world, {"task": head}).update(batch, {"task": labels}, *masks)
@@ -193,7 +193,7 @@ def test_a_batch_without_any_own_row_leaves_a_head_as_it_was():
     world = small_world()
     head = small_head(world)
     batch, labels, *masks = random_batch(world)
-    labels.owned[:] = False
+    labels.mask[:] = False
     before = _weights(head)
     small_learner(world, {"task": head}).update(batch, {"task": labels}, *masks)
     assert _same(before, _weights(head))
@@ -204,17 +204,15 @@ def test_heads_share_the_batch_and_imagine_from_their_own_sequences():
     heads = {"a": small_head(world), "b": small_head(world)}
     learner = small_learner(world, heads)
     batch, labels, *masks = random_batch(world, sequences=6)
-    mine = labels.owned.clone()
+    mine = labels.mask.clone()
     mine[2:] = False
     for owned, allowed in ((mine, {0, 1}), (~mine, {2, 3, 4, 5})):
-        starts = learner._starts(owned, torch.Generator().manual_seed(0))
+        starts = learner._start_index(owned, torch.Generator().manual_seed(0))
         assert len(starts) == 3
         assert set(starts.tolist()) <= allowed
-    everything = learner._starts(labels.owned, torch.Generator().manual_seed(0))
+    everything = learner._start_index(labels.mask, torch.Generator().manual_seed(0))
     assert len(set(everything.tolist())) == 3
-    metrics = learner.update(
-        batch, {"a": labels._replace(owned=mine), "b": labels._replace(owned=~mine)}, *masks
-    ).metrics
+    metrics = learner.update(batch, {"a": labels._replace(mask=mine), "b": labels._replace(mask=~mine)}, *masks).metrics
     assert {"a/policy", "b/policy"} <= metrics.keys()
 
 
@@ -232,7 +230,7 @@ def test_places_that_an_instance_lacks_are_not_reconstructed():
     vector_mask[:, 1] = 0
     image_mask[2] = 0
     start, noise = world.initial(4), world.draw_noise(4, 6)
-    observed = world.observe(batch.image, batch.vector, batch.previous_action, batch.first, start, noise)
+    observed = world.observe(batch.image, batch.vector, batch.previous_action, batch.is_first, start, noise)
     target = batch.vector.clone()
     target[..., 1] = 1e3
     losses = [world.losses(observed, batch.image, vector, vector_mask, image_mask) for vector in (batch.vector, target)]

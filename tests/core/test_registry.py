@@ -77,7 +77,7 @@ def test_plugin_that_raises_while_loading_is_named_and_the_others_work(
 
 
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("body", "message"),
     [
         ("register(Environment('x/y', factory=None)); 1 / 0", "ZeroDivisionError: division by zero"),
         ("raise SystemExit(3)", "SystemExit: 3"),
@@ -88,7 +88,7 @@ def test_plugin_that_raises_while_loading_is_named_and_the_others_work(
         ),
     ],
 )
-def test_plugin_that_fails_in_a_hook_registers_nothing(folder: Path, body: str, says: str, request: object) -> None:
+def test_plugin_that_fails_in_a_hook_registers_nothing(folder: Path, body: str, message: str, request: object) -> None:
     name = f"reg_hook_{body[:5].lower()}_{len(body)}"
     source = f"""
 from manyheads import Environment, hookimpl
@@ -100,7 +100,7 @@ def register_environments(register):
     package(folder, name, {f"manyheads_{name}.py": source})
     made = Registry(entries(folder))
     assert not made.environments
-    assert says in made.plugins[name].problems[0]
+    assert message in made.plugins[name].problems[0]
 
 
 def test_hook_that_does_not_exist_is_a_failure(folder: Path) -> None:

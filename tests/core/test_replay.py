@@ -9,10 +9,10 @@ import pytest
 import torch
 from fake_experience import INTERFACE, LAYOUT, PICTURED, random_latents, random_rows, recorded
 
-from manyheads.environment.places import Places
+from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
 from manyheads.experience.chunk import Rows
-from manyheads.experience.latents import LatentLayout
+from manyheads.experience.latent_table import LatentLayout
 from manyheads.experience.replay import Replay
 
 
@@ -52,7 +52,7 @@ def test_a_window_starts_from_the_latent_and_action_of_the_row_before() -> None:
         deter, stoch = replay.episodes()[(start - 1) // 10].latents[:2]
         assert np.array_equal(batch.deter[b], deter[(start - 1) % 10])
         assert np.array_equal(batch.stoch[b], stoch[(start - 1) % 10])
-        assert batch.first[b].tolist() == [t % 10 == 0 for t in range(start, start + 8)]
+        assert batch.is_first[b].tolist() == [t % 10 == 0 for t in range(start, start + 8)]
 
 
 def test_a_window_without_a_stored_latent_starts_afresh_and_says_so() -> None:
@@ -60,7 +60,9 @@ def test_a_window_without_a_stored_latent_starts_afresh_and_says_so() -> None:
     fill(replay, [replay.open_stream(recorded())], 40, latents=False)
     batch, where = replay.sample(8, 5)
     assert where.missing.all()
-    assert batch.first[:, 0].all()
+    assert (batch.is_first[:, 0] | batch.reset_state[:, 0]).all()
+    assert not (batch.is_first & batch.reset_state).any()
+    assert batch.is_first[:, 0].tolist() == [start % 10 == 0 for start in where.starts]
     assert not batch.deter.any()
     assert not batch.stoch.any()
 
@@ -146,7 +148,7 @@ def test_groups_share_a_batch_by_weight_and_signals_are_padded() -> None:
     wanted = np.stack([r.signals[0] for r in rows[start : start + 10]]).astype(np.float32)
     assert np.array_equal(batch.signals[-1], wanted)
     assert set(replay.sample(16, 10, streams=[two])[1].streams) == {two}
-    assert replay.windows(10, [two]) == 31
+    assert replay.num_windows(10, [two]) == 31
 
 
 def test_capacity_drops_whole_oldest_chunks(tmp_path: Path) -> None:
@@ -171,8 +173,8 @@ def test_the_oldest_rows_of_all_streams_go_first(tmp_path: Path) -> None:
     for stream in streams:
         fill(replay, [stream], 100)
         replay.close_stream(stream)
-    assert (replay.stop(streams[0]), replay.windows(1, [streams[2]])) == (None, 100)
-    assert 80 <= replay.windows(1, [streams[1]]) <= 100
+    assert (replay.stop(streams[0]), replay.num_windows(1, [streams[2]])) == (None, 100)
+    assert 80 <= replay.num_windows(1, [streams[1]]) <= 100
     assert not (tmp_path / "stream-00000").exists()
 
 
@@ -206,14 +208,14 @@ def test_episodes_are_whole_newest_last_and_say_which_are_open() -> None:
     rows = fill(replay, [one, two], 25)
     episodes = replay.episodes()
     assert [episode.id for episode in episodes] == [0, 1, 2, 3, 4, 5]
-    assert [episode.open for episode in episodes] == [False] * 4 + [True] * 2
+    assert [episode.is_open for episode in episodes] == [False] * 4 + [True] * 2
     own = replay.episodes("fake/two {}")
     assert [len(episode) for episode in own] == [10, 10, 5]
     assert np.array_equal(own[1].vector, np.stack([r.vector[1] for r in rows[10:20]]))
     assert np.array_equal(own[1].action, np.stack([r.action[1] for r in rows[10:20]]))
     assert np.array_equal(own[1].signals["height"], [r.signals[1, 1] for r in rows[10:20]])
     assert own[1].image is None
-    assert own[1].last.tolist() == [False] * 9 + [True]
+    assert own[1].is_last.tolist() == [False] * 9 + [True]
     assert np.array_equal(replay.signals("fake/two {}")["height"], [r.signals[1, 1] for r in rows])
     assert replay.signals("fake/none {}") == {}
 
@@ -224,10 +226,10 @@ def test_latents_of_an_episode_can_be_recomputed() -> None:
     episode = replay.episodes()[1]
     assert not episode.latents[2].any()
     deter, stoch = random_latents(np.random.default_rng(0), 10)
-    replay.write_latents(episode.where, LAYOUT.pack(deter[None], stoch[None]))
+    replay.write_latents(episode.window_index, LAYOUT.pack(deter[None], stoch[None]))
     assert np.array_equal(episode.latents[0], deter)
     assert episode.latents[2].all()
-    read = replay.read_latents(episode.where)
+    read = replay.read_latents(episode.window_index)
     assert np.array_equal(read[0][0], deter)
     assert np.array_equal(read[1][0], stoch)
 
@@ -248,7 +250,7 @@ def test_rows_are_read_under_an_interface_that_has_grown(tmp_path: Path) -> None
     replay = Replay(tmp_path, PICTURED, LAYOUT)
     rows = fill(replay, [replay.open_stream(recorded())], 30)
     replay.close()
-    more = Places(image=(3, 2, 3), vector=("c",), continuous=("pull",), discrete=(("jump", 2),))
+    more = SpaceLayout(image=(3, 2, 3), vector=("c",), continuous=("pull",), discrete=(("jump", 2),))
     replay = Replay(tmp_path, PICTURED.union(more), LAYOUT)
     fill(replay, [replay.open_stream(recorded("fake/two"))], 30)
     batch, where = replay.sample(3, 10, streams=[0])
@@ -324,7 +326,7 @@ def test_a_number_that_is_not_finite_is_refused() -> None:
 def test_flags_that_contradict_each_other_are_refused() -> None:
     replay = small()
     stream = replay.open_stream(recorded())
-    with pytest.raises(ValueError, match="`first` is False"):
+    with pytest.raises(ValueError, match="`is_first` is False"):
         replay.add([stream], random_rows(np.random.default_rng(0), INTERFACE, [False], [False], [0], [0]))
 
 
@@ -353,7 +355,7 @@ def test_a_newer_format_is_refused(tmp_path: Path, file: str) -> None:
     fill(replay, [replay.open_stream(recorded())], 10)
     replay.close()
     values = json.loads((tmp_path / file).read_text())
-    (tmp_path / file).write_text(json.dumps({**values, "format": 2}))
+    (tmp_path / file).write_text(json.dumps({**values, "format": 3}))
     with pytest.raises(ManyheadsError, match="written by a newer manyheads"):
         small(tmp_path)
 
@@ -371,5 +373,5 @@ def test_sampling_goes_on_identically_after_reopening(tmp_path: Path) -> None:
     for batch, where in wanted:
         again, there = replay.sample(6, 10)
         assert np.array_equal(where.starts, there.starts)
-        for name in ("vector", "previous_action", "signals", "first", "deter", "stoch"):
+        for name in ("vector", "previous_action", "action", "signals", "is_first", "reset_state", "deter", "stoch"):
             assert getattr(batch, name).equal(getattr(again, name))

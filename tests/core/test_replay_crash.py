@@ -37,7 +37,7 @@ def test_a_tail_torn_at_any_byte_is_cut_off(tmp_path_factory: pytest.TempPathFac
     if kept:
         assert np.array_equal(replay.episodes()[0].vector, np.stack([r.vector[0] for r in written[: min(10, kept)]]))
         fill_on = 10 - kept % 10 if kept % 10 else 0
-        assert replay.episodes()[-1].open == bool(fill_on)
+        assert replay.episodes()[-1].is_open == bool(fill_on)
     replay.close()
     assert small(folder).repairs == []
 

@@ -10,7 +10,7 @@ from fake_experience import INTERFACE, LAYOUT, PICTURED, random_latents, random_
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manyheads.environment.places import Places
+from manyheads.environment.layout import SpaceLayout
 from manyheads.experience.replay import Replay
 
 INSTANCES = (recorded("fake/one", ["reward"]), recorded("fake/two", ["reward", "x", "y"]))
@@ -19,15 +19,15 @@ INSTANCES = (recorded("fake/one", ["reward"]), recorded("fake/two", ["reward", "
 class Model:
     """Every row ever added, by stream, as plain dictionaries."""
 
-    def __init__(self, interface: Places) -> None:
+    def __init__(self, interface: SpaceLayout) -> None:
         self.interface = interface
         self.rows: dict[int, list[dict[str, Any]]] = {}
 
     def add(self, replay: Replay, generator: np.random.Generator, ends: float, blind: float) -> None:
         """One lock-step of random rows with random flags; some without latents."""
         streams = list(self.rows)
-        before = [self.rows[s][-1] if self.rows[s] else {"last": True, "index": 0, "episode": 0} for s in streams]
-        first = [bool(row["last"]) for row in before]
+        before = [self.rows[s][-1] if self.rows[s] else {"is_last": True, "index": 0, "episode": 0} for s in streams]
+        first = [bool(row["is_last"]) for row in before]
         last = (generator.random(len(streams)) < ends).tolist()
         episode = [replay.new_episode() if f else int(row["episode"]) for f, row in zip(first, before, strict=True)]
         index = [0 if f else int(row["index"]) + 1 for f, row in zip(first, before, strict=True)]
@@ -49,17 +49,16 @@ class Model:
         if context is None:
             actions.insert(0, np.zeros_like(own[0]["action"]))
         known = context is not None and context["valid"]
-        for name in ("vector", "last", "terminal", *(("image",) if self.interface.image else ())):
+        for name in ("vector", "is_last", "is_terminal", *(("image",) if self.interface.image else ())):
             assert np.array_equal(getattr(batch, name)[b], np.stack([row[name] for row in own])), name
         assert np.array_equal(batch.previous_action[b], np.stack(actions))
+        assert np.array_equal(batch.action[b], np.stack([row["action"] for row in own]))
         signals = len(replay.instances[int(batch.instance[b])].signals)
         wanted = np.stack([row["signals"][:signals] for row in own]).astype(np.float32)
         assert np.array_equal(batch.signals[b, :, :signals], wanted)
         assert not batch.signals[b, :, signals:].any()
-        assert batch.first[b].tolist() == [
-            bool(own[0]["first"]) or not known,
-            *(bool(r["first"]) for r in own[1:]),
-        ]
+        assert batch.is_first[b].tolist() == [bool(row["is_first"]) for row in own]
+        assert batch.reset_state[b].tolist() == [not known and not own[0]["is_first"], *[False] * (len(own) - 1)]
         assert where.missing[b] == (not known)
         assert np.array_equal(batch.deter[b], context["deter"] if known else np.zeros(LAYOUT.deter))
         assert np.array_equal(batch.stoch[b], context["stoch"] if known else np.zeros((LAYOUT.groups, LAYOUT.classes)))
@@ -79,7 +78,7 @@ class Model:
 )
 def test_every_window_is_what_was_written(
     seed: int,
-    interface: Places,
+    interface: SpaceLayout,
     streams: list[int],
     steps: list[int],
     length: int,
@@ -104,7 +103,7 @@ def test_every_window_is_what_was_written(
             begins = check(replay, model, generator, length, capacity)
             if folder is not None:
                 state = json.loads(json.dumps(replay.state()))
-                wanted = replay.sample(3, length) if replay.windows(length) else None
+                wanted = replay.sample(3, length) if replay.num_windows(length) else None
                 replay.close()
                 replay = opened(seed + 1)
                 replay.restore(state)
@@ -121,7 +120,7 @@ def test_every_window_is_what_was_written(
 
 def check_begins(replay: Replay, model: Model) -> dict[int, int]:
     """The first row still there of each stream."""
-    begins = {stream: int(replay.stop(stream) or 0) - replay.windows(1, [stream]) for stream in model.rows}
+    begins = {stream: int(replay.stop(stream) or 0) - replay.num_windows(1, [stream]) for stream in model.rows}
     assert all(replay.stop(stream) == len(rows) for stream, rows in model.rows.items())
     return begins
 
@@ -132,10 +131,10 @@ def check(
     """Everything that can be read is what was written, and as much is kept as the capacity says."""
     begins = check_begins(replay, model)
     total = sum(len(rows) for rows in model.rows.values())
-    assert replay.rows == sum(replay.windows(1, [stream]) for stream in model.rows)
+    assert replay.rows == sum(replay.num_windows(1, [stream]) for stream in model.rows)
     assert replay.rows <= max(capacity or total, 32 * len(model.rows))
     assert replay.rows >= min(total, (capacity or total) - 16)
-    if replay.windows(length):
+    if replay.num_windows(length):
         for online in (True, False):
             batch, where = replay.sample(5, length, online=online)
             for b in range(5):
@@ -146,7 +145,7 @@ def check(
         assert {int(row["episode"]) for row in rows} == {episode.id}
         assert np.array_equal(episode.vector, np.stack([row["vector"] for row in rows]))
         assert np.array_equal(episode.latents[2], [row["valid"] for row in rows])
-        assert episode.open == (not rows[-1]["last"])
+        assert episode.is_open == (not rows[-1]["is_last"])
     return begins
 
 

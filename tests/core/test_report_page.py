@@ -56,8 +56,8 @@ SMALL = {
     "world.units": 8,
     "training.batch": 4,
     "training.length": 8,
-    "training.slots": 2,
-    "training.ratio": 2,
+    "training.num_envs": 2,
+    "training.train_ratio": 2,
     "training.compile": False,
 }
 

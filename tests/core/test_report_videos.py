@@ -12,9 +12,9 @@ import torch
 from gymnasium import spaces
 
 from manyheads.environment.contract import Environment, Signal
-from manyheads.environment.places import Places
+from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
-from manyheads.heads.contract import Head
+from manyheads.heads.contract import Head, HeadLosses
 from manyheads.report.drawing import HEIGHT, Panel, as_picture, line_charts, side_by_side
 from manyheads.report.rollouts import imagine, play
 from manyheads.report.videos import real_and_imagined, write_video
@@ -68,11 +68,12 @@ class Silent(Counting):
 class Swinging(Head):
     """A head that needs no training: it acts by the state's first number."""
 
-    def act(self, latent, generator=None):
-        return torch.tanh(latent.deter[:, :1]) + 0.1 * torch.randn(len(latent.deter), 1, generator=generator)
+    def act(self, world, latent, state, is_first, generator=None):
+        noise = torch.randn(len(latent.deter), 1, generator=generator)
+        return torch.tanh(latent.deter[:, :1]) + 0.1 * noise, state
 
     def losses(self, batch, world, generator=None):
-        return {}
+        return HeadLosses({})
 
 
 def task_of(make, steps=1000):
@@ -83,7 +84,7 @@ def task_of(make, steps=1000):
 
 def world_of(image=False):
     torch.manual_seed(0)
-    interface = Places(image=(16, 16, 3) if image else None, vector=("at[0]", "at[1]"), continuous=("action[0]",))
+    interface = SpaceLayout(image=(16, 16, 3) if image else None, vector=("at[0]", "at[1]"), continuous=("action[0]",))
     settings = WorldSettings(size="demo", deter=16, hidden=8, groups=2, classes=4, units=8, depth=4, mults=(1, 2))
     return World(interface, settings)
 

@@ -58,7 +58,7 @@ def test_json_for_programs(check):
             "message": "There is no such key here; leave it out.",
         }
     ]
-    assert json.loads(check(SPEC, "--json").output)["says"].startswith("A step earns height")
+    assert json.loads(check(SPEC, "--json").output)["description"].startswith("A step earns height")
 
 
 def test_a_task_file_and_another_environment(check):

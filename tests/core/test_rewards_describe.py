@@ -5,7 +5,7 @@ from manyheads.rewards.describe import describe, summarize
 from manyheads.rewards.spec import RewardSpec
 
 SIGNALS = (
-    Signal("cart_position", "m", low=-1.8, high=1.8, says="metres right of the centre; negative is left"),
+    Signal("cart_position", "m", low=-1.8, high=1.8, description="metres right of the centre; negative is left"),
     Signal("pole_angle_cosine", "1"),
     Signal("speed", "m/s"),
     Signal("in_target", "1", "boolean"),

@@ -20,7 +20,7 @@ from manyheads.rewards.validate import (
 
 SIGNALS = (
     Signal("reward"),
-    Signal("torso_height", "m", low=0.0, says="metres above the floor"),
+    Signal("torso_height", "m", low=0.0, description="metres above the floor"),
     Signal("cart_position", "m", low=-1.8, high=1.8),
     Signal("speed", "m/s"),
     Signal("angle", "rad", "angle", -3.15, 3.15),
@@ -245,7 +245,7 @@ def test_the_catalogue_hash_follows_meaning_and_nothing_else():
     assert check(spec.model_copy(update={"catalogue": bound}), SIGNALS) == []
     assert catalogue_hash(spec, SIGNALS[::-1]) == bound
     assert catalogue_hash(spec, [s for s in SIGNALS if s.name != "speed"]) == bound
-    turned = [Signal("torso_height", "m", low=0.0, says="metres below the roof"), *SIGNALS[2:]]
+    turned = [Signal("torso_height", "m", low=0.0, description="metres below the roof"), *SIGNALS[2:]]
     assert catalogue_hash(spec, turned) != bound
 
 

@@ -7,7 +7,9 @@ import torch
 
 from manyheads.cli.train import open_or_create
 from manyheads.errors import ManyheadsError
-from manyheads.learning.settings import head_settings, load_settings
+from manyheads.registry import registry
+from manyheads.renamed_settings import RENAMED, _say_once
+from manyheads.settings import Settings, differences, head_settings, load_settings, setting_names
 from manyheads.task import load_task
 
 TASK = "dmc/cartpole-swingup"
@@ -20,11 +22,11 @@ TASK = "dmc/cartpole-swingup"
         ("heads.actor_critic.horizon=far", "setting heads.actor_critic.horizon='far': Input should be a valid integer"),
         ("heads.actor_crtic.horizon=3", "There is no head named 'actor_crtic'. Did you mean actor_critic?"),
         ("heads.actor_critic=3", "--set: setting heads.actor_critic=3: "),
-        ("training.batch=many", "--set: setting training.batch='many': Input should be a valid integer"),
-        ("training.batch", "--set training.batch: expected NAME=VALUE, for example --set training.batch=16."),
-        ("training.batch=[1", "--set training.batch=[1: no valid YAML: "),
-        ("training.batch=.inf", "--set training.batch=.inf: .inf is no finite number."),
-        ("training.batch=0x10", "setting training.batch='0x10': Input should be a valid integer"),
+        ("training.batch_size=many", "--set: setting training.batch_size='many': Input should be a valid integer"),
+        ("training.batch", "--set training.batch: expected NAME=VALUE, for example --set training.batch_size=16."),
+        ("training.batch_size=[1", "--set training.batch_size=[1: no valid YAML: "),
+        ("training.batch_size=.inf", "--set training.batch_size=.inf: .inf is no finite number."),
+        ("training.batch_size=0x10", "setting training.batch_size='0x10': Input should be a valid integer"),
         ("world.kernel=4", "--set: setting world: Value error, kernel=4 is even"),
     ],
 )
@@ -37,8 +39,8 @@ def test_override_that_is_wrong(override: str, message: str) -> None:
 def test_file_that_is_wrong_is_named(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("training: {batch: many}\n")
-    with pytest.raises(ManyheadsError, match=r"mine\.yaml: setting training\.batch='many'"):
-        load_settings(path, ["training.length=8"])
+    with pytest.raises(ManyheadsError, match=r"mine\.yaml: setting training\.batch_size='many'"):
+        load_settings(path, ["training.batch_length=8"])
 
 
 def test_settings_of_a_head() -> None:
@@ -51,12 +53,12 @@ def test_a_preset_that_changed_since_leaves_a_worlds_own_settings(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world, tasks = tmp_path / "world", [load_task(TASK)]
-    asked = ["training.batch=4", "heads.actor_critic.horizon=3"]
-    made, _ = open_or_create(world, tasks, "demo", [*asked, "world.free_nats=0.7", "optimizer.rate=1e-3"])
+    asked = ["training.batch_size=4", "heads.actor_critic.horizon=3"]
+    made, _ = open_or_create(world, tasks, "demo", [*asked, "world.free_nats=0.7", "optimizer.lr=1e-3"])
     again, _ = open_or_create(world, tasks, "demo", asked)  # as if the preset had said 0.7 and 1e-3 then
     assert again.settings == made.settings
     assert capsys.readouterr().err == (
-        f"{world} goes on with its own settings; demo differs in world.free_nats, optimizer.rate.\n"
+        f"{world} goes on with its own settings; demo differs in world.free_nats, optimizer.lr.\n"
     )
     open_or_create(world, tasks, None, asked)
     assert not capsys.readouterr().err
@@ -65,7 +67,7 @@ def test_a_preset_that_changed_since_leaves_a_worlds_own_settings(
 @pytest.mark.parametrize(
     ("text", "overrides", "wrong"),
     [
-        ("", ["training.batch=8"], "training.batch"),
+        ("", ["training.batch_size=8"], "training.batch"),
         ("", ["heads.actor_critic.horizon=4"], "heads.actor_critic.horizon"),
         ("", ["world={size: 1m}"], r"world\.size, world\.deter"),
         ("training: {batch: 8}", [], "training.batch"),
@@ -76,7 +78,7 @@ def test_a_user_who_asks_for_other_settings_is_refused(
     text: str, overrides: list[str], wrong: str, tmp_path: Path
 ) -> None:
     world, file = tmp_path / "world", tmp_path / "mine.yaml"
-    open_or_create(world, [load_task(TASK)], "demo", ["training.batch=4"])
+    open_or_create(world, [load_task(TASK)], "demo", ["training.batch_size=4"])
     file.write_text(text)
     with pytest.raises(ManyheadsError, match=f"was made with other settings: {wrong}"):
         open_or_create(world, [], str(file) if text else "demo", overrides)
@@ -89,3 +91,28 @@ def test_device_that_this_machine_lacks(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(ManyheadsError, match="torch finds no CUDA device here"):
         open_or_create(tmp_path / "world", [load_task(TASK)], "demo", ["training.device=cuda"])
     assert not (tmp_path / "world").exists()
+
+
+def test_names_of_the_version_before_are_read_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _say_once.cache_clear()
+    path = tmp_path / "old.yaml"
+    path.write_text(
+        "training: {ratio: 7, slots: 3}\noptimizer: {rate: 0.5, clip: 0.1}\nheads: {actor_critic: {trace: 0.5}}\n"
+    )
+    settings = load_settings(path, ["training.batch=4"])
+    assert (settings.training.train_ratio, settings.training.num_envs, settings.training.batch_size) == (7, 3, 4)
+    assert (settings.optimizer.lr, settings.optimizer.agc) == (0.5, 0.1)
+    assert head_settings(settings, "actor_critic").lam == 0.5
+    said = capsys.readouterr().err
+    assert f"{path}: the setting training.ratio is now called training.train_ratio" in said
+    assert "--set: the setting training.batch is now called training.batch_size" in said
+    assert differences(settings, path, ["training.batch=5"])[0] == ["training.batch_size"]
+
+
+def test_every_renamed_setting_exists_under_its_new_name() -> None:
+    known = {
+        *setting_names(Settings),
+        *setting_names(registry().heads["actor_critic"].load().settings, "heads.actor_critic."),
+    }
+    assert {*RENAMED.values()} <= known
+    assert not {*RENAMED} & known

@@ -43,7 +43,7 @@ class Boat(gymnasium.Env):
 
 @hookimpl
 def register_environments(register):
-    signals = [Signal("x", "m", says="metres right")]
+    signals = [Signal("x", "m", description="metres right")]
     register(Environment("sea/boat", Boat, signals=signals, options=BoatOptions))
 
 @hookimpl
@@ -167,7 +167,7 @@ def test_any_task_survives_writing(
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "says"),
+    ("old", "new", "message"),
     [
         ("version: 1", "version: 2", ":1: version: Input should be 1; found 2."),
         ("version: 1\n", "", ": version: is missing; the keys are version, environment, options, reward, "),
@@ -222,13 +222,13 @@ def test_any_task_survives_writing(
         (GOOD, "[" * 5000, ":1: nested deeper than 24 levels."),
     ],
 )
-def test_what_is_wrong_is_said_with_file_line_and_key(old: str, new: str, says: str, tmp_path: Path) -> None:
+def test_what_is_wrong_is_said_with_file_line_and_key(old: str, new: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "wrong.yaml"
     assert old in GOOD
     path.write_text(GOOD.replace(old, new))
     with pytest.raises(ManyheadsError) as error:
         load_task(path)
-    assert str(error.value).startswith(f"{path}{says}")
+    assert str(error.value).startswith(f"{path}{message}")
 
 
 SPEC = """\
@@ -243,7 +243,7 @@ reward:
 
 
 @pytest.mark.parametrize(
-    ("reward", "says"),
+    ("reward", "message"),
     [
         (SPEC.replace("signal: x", "signal: y"), ":10: reward.spec.reward.x.signal: The reward specification does not"),
         (SPEC.replace("sea/boat", "sea/ship"), ":4: reward: The reward specification does not fit sea/boat"),
@@ -258,13 +258,13 @@ reward:
     ],
 )
 def test_what_is_wrong_with_a_reward_source_is_said_with_file_line_and_key(
-    reward: str, says: str, tmp_path: Path
+    reward: str, message: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "wrong.yaml"
     path.write_text(GOOD.replace("reward: {source: environment}", reward))
     with pytest.raises(ManyheadsError) as error:
         load_task(path).built()
-    assert str(error.value).startswith(f"{path}{says}")
+    assert str(error.value).startswith(f"{path}{message}")
 
 
 PLAIN = st.none() | st.text(max_size=5) | st.floats() | st.integers()
@@ -281,16 +281,16 @@ def test_any_other_text_is_one_clear_error(text: str, tmp_path_factory: pytest.T
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
         ("sea/boat-rihgt", "There is no task named 'sea/boat-rihgt'. Did you mean sea/boat-right?"),
         ("nowhere.yaml", "nowhere.yaml can't be read: No such file or directory."),
     ],
 )
-def test_task_that_is_not_there(name: str, says: str) -> None:
+def test_task_that_is_not_there(name: str, message: str) -> None:
     with pytest.raises(ManyheadsError) as error:
         load_task(name)
-    assert str(error.value).startswith(says)
+    assert str(error.value).startswith(message)
 
 
 def test_file_that_is_no_text(tmp_path: Path) -> None:

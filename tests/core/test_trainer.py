@@ -20,15 +20,16 @@ from manyheads import ManyheadsError, load
 from manyheads.cli import manyheads
 from manyheads.experience.collector import Collector
 from manyheads.learning.learner import Learner
-from manyheads.storage.folder import WorldFolder
+from manyheads.storage.world_folder import WorldFolder
 
 TASKS = ["dmc/cartpole-swingup", "dmc/cartpole-balance_spec"]
 TINY = [
     f"--set={setting}"
     for setting in (
         "world.deter=16", "world.hidden=8", "world.groups=4", "world.classes=4", "world.units=8",
-        "heads.actor_critic.horizon=3", "training.batch=4", "training.length=8", "training.slots=2",
-        "training.ratio=4", "training.checkpoint_minutes=0.02", "training.compile=false", "training.precision=float32",
+        "heads.actor_critic.horizon=3", "training.batch_size=4", "training.batch_length=8", "training.num_envs=2",
+        "training.train_ratio=4", "training.checkpoint_minutes=0.02", "training.compile=false",
+        "training.precision=float32",
     )
 ]  # fmt: skip
 
@@ -83,7 +84,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(
 ) -> None:
     """Stopped between updates, before one, before several, and in the last rows."""
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
-    new = [*TASKS, *TINY, f"--set=training.ratio={ratio}"]
+    new = [*TASKS, *TINY, f"--set=training.train_ratio={ratio}"]
     steps = 200 if ratio == 4 else 60
     run("train", straight, *new, "--steps", steps)
     with monkeypatch.context() as patch:
@@ -108,7 +109,7 @@ def test_a_stopped_online_finetune_goes_on_bit_for_bit(world: Path, monkeypatch:
 
 def test_latents_are_refreshed_once_for_each_state_of_the_world(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    monkeypatch.setattr("manyheads.learning.trainer.refresh", lambda *_: calls.append(1))
+    monkeypatch.setattr("manyheads.learning.trainer.refresh_latents", lambda *_: calls.append(1))
     run("finetune", world, TASKS[1], "--updates", 0, "--steps", 10)
     assert len(calls) == 1
     run("finetune", world, TASKS[1], "--updates", 2, "--steps", 20)
@@ -196,7 +197,7 @@ def test_a_loaded_head_acts_on_native_observations(world: Path) -> None:
         (["train", "WORLD"], "is new: name at least one task"),
         (["train", "WORLD", "dmc/cartpole-swingpu"], "Did you mean dmc/cartpole-swingup"),
         (["train", "WORLD", TASKS[0], "--set", "training.batsh=3"], "Did you mean training.batch"),
-        (["train", "WORLD", TASKS[0], "--set", "training.batch=many"], "training.batch='many'"),
+        (["train", "WORLD", TASKS[0], "--set", "training.batch_size=many"], "training.batch_size='many'"),
         (["train", "WORLD", TASKS[0], "--settings", "dmeo"], "Did you mean demo"),
         (["finetune", "WORLD", TASKS[0]], "holds no world"),
         (["evaluate", "WORLD"], "holds no world"),
@@ -232,7 +233,7 @@ def test_a_head_is_not_silently_replaced_by_another_task_of_its_name(world: Path
 
 def test_a_newer_world_is_refused(world: Path) -> None:
     path = world / "world.yaml"
-    path.write_text(path.read_text().replace("format: 1", "format: 99"))
+    path.write_text(path.read_text().replace("format: 2", "format: 99"))
     with pytest.raises(ManyheadsError, match="written by a newer manyheads"):
         load(world)
 

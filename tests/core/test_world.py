@@ -7,16 +7,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from small_agent import BOTH, VECTOR, random_batch, small_head, small_learner, small_world
+from small_agent import BOTH, VECTOR, Uncompiled, random_batch, small_head, small_learner, small_world
 
-from manyheads.environment.places import Places
+from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
-from manyheads.heads.predictors import TwoHot
-from manyheads.learning.optimizer import LaProp, OptimizerSettings
+from manyheads.execution.eager import Execution
+from manyheads.heads.predictors import TwoHotHead
+from manyheads.learning.optimizer import LaProp
+from manyheads.settings import OptimizerSettings
 from manyheads.world.distributions import sample_one_hot, symexp, symlog, two_bins, two_hot_bins, two_hot_loss
-from manyheads.world.execution import Compiled, Execution
 from manyheads.world.harmony import Harmony
-from manyheads.world.latents import Categorical, normal_kl
+from manyheads.world.latent_distribution import Categorical, normal_kl
 from manyheads.world.model import World
 from manyheads.world.networks import Convolution, DoublingConvolution, Layer, max_pool
 from manyheads.world.rssm import Latent
@@ -68,7 +69,7 @@ def test_drawing_many_states_is_sampling_each(classes, dtype):
 
 def test_expected_values_are_the_means_of_logits():
     torch.manual_seed(0)
-    head = TwoHot(8, 16, layers=2)
+    head = TwoHotHead(8, 16, layers=2)
     torch.nn.init.normal_(head.out.weight)
     feature = torch.randn(40, 8)
     mean = head.mean(head(feature))
@@ -78,12 +79,12 @@ def test_expected_values_are_the_means_of_logits():
 
 
 def test_short_copies_follow_their_module():
-    module, execution = Layer(4, 8), Compiled(torch.bfloat16)
-    first = execution.short(module)
+    module, execution = Layer(4, 8), Uncompiled(torch.bfloat16)
+    first = execution.compute_copy(module)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(1)
-    again = execution.short(module)
+    again = execution.compute_copy(module)
     assert again is first
     assert again.linear.weight.dtype is torch.bfloat16
     torch.testing.assert_close(again.linear.weight, module.linear.weight.bfloat16())
@@ -95,9 +96,9 @@ def test_acting_step_by_step_is_observing():
     world = small_world()
     batch, *_ = random_batch(world)
     noise, latent = world.draw_noise(4, 6), world.initial(4)
-    observed = world.observe(batch.image, batch.vector, batch.previous_action, batch.first, latent, noise)
+    observed = world.observe(batch.image, batch.vector, batch.previous_action, batch.is_first, latent, noise)
     for t in range(6):
-        rows = (batch.image[:, t], batch.vector[:, t], batch.previous_action[:, t], batch.first[:, t])
+        rows = (batch.image[:, t], batch.vector[:, t], batch.previous_action[:, t], batch.is_first[:, t])
         latent = world.step(*rows, latent, noise[:, t])
         torch.testing.assert_close(latent.deter, observed.latents.deter[:, t], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(latent.stoch, observed.latents.stoch[:, t], rtol=1e-4, atol=1e-5)
@@ -116,16 +117,16 @@ def test_decode_gives_images_and_natural_units():
     image, vector = world.decode(world.initial(1))
     assert image is None
     torch.testing.assert_close(vector, torch.tensor([[200.0, -3.0]]))
-    image, vector = small_world(Places(image=(8, 8, 3), continuous=("u",))).decode(world.initial(2))
+    image, vector = small_world(SpaceLayout(image=(8, 8, 3), continuous=("u",))).decode(world.initial(2))
     assert vector.shape == (2, 0)
 
 
 @pytest.mark.parametrize(
     ("places", "message"),
     [
-        (Places(continuous=("u",)), "something to observe"),
-        (Places(vector=("p",)), "needs actions"),
-        (Places(image=(30, 32, 3), continuous=("u",)), "multiples of 4"),
+        (SpaceLayout(continuous=("u",)), "something to observe"),
+        (SpaceLayout(vector=("p",)), "needs actions"),
+        (SpaceLayout(image=(30, 32, 3), continuous=("u",)), "multiples of 4"),
     ],
 )
 def test_interfaces_that_do_not_fit(places, message):
@@ -159,7 +160,7 @@ def test_presets_can_be_changed_number_by_number_and_written_out(size):
     assert settings.deter == SIZES[size]["deter"]
     assert WorldSettings(**settings.model_dump()) == settings
     with torch.device("meta"):
-        World(Places(image=(64, 64, 3), discrete=(("m", 3),)), settings)
+        World(SpaceLayout(image=(64, 64, 3), discrete=(("m", 3),)), settings)
 
 
 # --- variants -------------------------------------------------------------------------------------
@@ -195,7 +196,7 @@ def test_the_standard_prior_pulls_the_posterior_and_not_the_prior_network():
     world = small_world(VECTOR, latent_prior="standard", **GAUSSIAN)
     raw = torch.randn(2, 3, 8, 2)
     raw[..., 1] = torch.log(torch.expm1(torch.tensor(0.9)))
-    dyn, rep = world.rssm.kind.losses(raw, raw)
+    dyn, rep = world.rssm.distribution.losses(raw, raw)
     torch.testing.assert_close(dyn, torch.zeros(2, 3), rtol=0, atol=1e-5)
     torch.testing.assert_close(rep, 0.5 * raw[..., 0].square().sum(-1), rtol=1e-5, atol=1e-5)
 
@@ -207,7 +208,7 @@ def test_absolute_reconstruction_error():
     sums = []
     for world in (squared, absolute):
         start = world.initial(4)
-        observed = world.observe(batch.image, batch.vector, batch.previous_action, batch.first, start, noise)
+        observed = world.observe(batch.image, batch.vector, batch.previous_action, batch.is_first, start, noise)
         sums.append((world.losses(observed, batch.image, batch.vector, *masks), observed))
     latents = Latent(*(x.detach() for x in sums[0][1].latents))
     error = squared.decoder.vector(latents) - symlog(batch.vector)
@@ -233,7 +234,7 @@ def test_a_harmonised_loss_and_its_gradient(s):
 @pytest.mark.parametrize("loss", [0.02, 1.0, 50.0])
 def test_a_learned_weight_settles_where_its_gradient_is_zero(loss):
     harmony = Harmony(["dyn"])
-    optimizer = LaProp(dict(harmony.named_parameters()), OptimizerSettings(rate=1e-2, warmup=0))
+    optimizer = LaProp(dict(harmony.named_parameters()), OptimizerSettings(lr=1e-2, warmup=0))
     for _ in range(1000):
         harmony("dyn", torch.tensor(loss)).backward()
         optimizer.step(optimizer.gradient_norms(), Execution())

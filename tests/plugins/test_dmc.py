@@ -8,7 +8,7 @@ import pytest
 from dm_control import suite
 
 import manyheads_dmc
-from manyheads.environment.adapter import Adapted
+from manyheads.environment.adapter import FlatEnv
 from manyheads.environment.contract import Environment
 from manyheads.errors import ManyheadsError
 from manyheads.testing import check_environment
@@ -27,7 +27,7 @@ def instance(domain, **options):
 
 def rolled(built, actions, seed=0):
     """Rows of one episode under given actions."""
-    env = Adapted(built.make(), built.signals)
+    env = FlatEnv(built.make(), built.signals)
     rows = [(env.reset(seed), False, False)]
     for action in actions:
         rows.append(env.step(action))
@@ -86,10 +86,10 @@ def test_options_are_a_closed_set():
 
 
 def test_observations_come_in_alphabetical_order():
-    env = Adapted(instance("walker").make(), instance("walker").signals)
-    keys = list(dict.fromkeys(name.partition("[")[0] for name in env.places.vector))
+    env = FlatEnv(instance("walker").make(), instance("walker").signals)
+    keys = list(dict.fromkeys(name.partition("[")[0] for name in env.layout.vector))
     assert keys == ["height", "orientations", "velocity"]
-    assert env.places.continuous == tuple(f"action[{i}]" for i in range(6))
+    assert env.layout.continuous == tuple(f"action[{i}]" for i in range(6))
 
 
 def test_action_repeat_sums_rewards_and_shows_the_last_step():
@@ -140,7 +140,7 @@ HEAVY = {"dog", "humanoid_CMU"}
 )
 def test_tasks_that_share_experience_share_dynamics_observations_and_signals(domain):
     built = [instance(domain, task=task) for task in sorted(SAME_SIMULATOR[domain])]
-    assert len({each.experience for each in built}) == 1
+    assert len({each.dynamics_key for each in built}) == 1
     assert len({each.signals for each in built}) == 1
     envs = [each.make() for each in built]
     for env in envs:
@@ -165,10 +165,10 @@ def test_tasks_that_share_experience_share_dynamics_observations_and_signals(dom
 
 def test_tasks_that_differ_in_more_do_not_share_experience():
     for domain, tasks in TASKS.items():
-        keys = {task: instance(domain, task=task).experience for task in tasks}
+        keys = {task: instance(domain, task=task).dynamics_key for task in tasks}
         same = SAME_SIMULATOR.get(domain, frozenset())
         assert len(set(keys.values())) == len(tasks) - len(same) + bool(same)
-    seen = [instance("reacher", task=task, image_size=64).experience for task in ("easy", "hard")]
+    seen = [instance("reacher", task=task, image_size=64).dynamics_key for task in ("easy", "hard")]
     assert seen[0] != seen[1], "a picture shows the size of the target"
 
 
@@ -188,11 +188,11 @@ UP_TO_PLACE = {"cheetah": ["rootx"], "hopper": ["rootx"], "walker": ["rootx"], "
 
 def played(domain, task):
     built = instance(domain, task=task)
-    env = Adapted(built.make(), built.signals)
+    env = FlatEnv(built.make(), built.signals)
     env.reset(seed=1)
     rng = np.random.default_rng(2)
     for _ in range(40):
-        row, *_ = env.step(rng.uniform(-1, 1, env.places.action_size))
+        row, *_ = env.step(rng.uniform(-1, 1, env.layout.action_size))
     return env, row
 
 
@@ -238,5 +238,5 @@ def test_drawing_leaves_the_running_episode_alone():
 
 def test_where_observations_do_not_tell_the_state_there_is_no_picture():
     built = instance("humanoid")
-    env = Adapted(built.make(), built.signals)
+    env = FlatEnv(built.make(), built.signals)
     assert env.env.unwrapped.picture(env.reset(0).vector) is None

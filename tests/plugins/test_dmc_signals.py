@@ -36,7 +36,7 @@ def test_a_table_is_small_and_says_what_it_measures(domain, task):
     signals = [measure.signal for measure in TABLES[domain](task)]
     names = [signal.name for signal in signals]
     assert len(names) == len(set(names)) <= 63, "64 numbers a step, the reward among them"
-    assert all(len(signal.says) > 10 for signal in signals)
+    assert all(len(signal.description) > 10 for signal in signals)
 
 
 @pytest.mark.parametrize(("domain", "task"), LIGHT)

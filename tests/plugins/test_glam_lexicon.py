@@ -119,15 +119,15 @@ def test_any_text_can_be_parsed(text):
     parse(text)
 
 
-def reading(name, unit="m", says="", low=None, high=None, kind="continuous"):
-    return Reading(Signal(name, unit, kind, low, high, says))
+def reading(name, unit="m", description="", low=None, high=None, kind="continuous"):
+    return Reading(Signal(name, unit, kind, low, high, description))
 
 
-def test_a_signals_sentence_says_which_way_it_points():
-    assert reading("x", says="metres right of the centre; negative is left").axes["lateral"] == 1
-    assert reading("x", says="metres left of the centre; negative is right").axes["lateral"] == -1
+def test_a_signals_sentence_description_which_way_it_points():
+    assert reading("x", description="metres right of the centre; negative is left").axes["lateral"] == 1
+    assert reading("x", description="metres left of the centre; negative is right").axes["lateral"] == -1
     assert reading("v", "m/s", "positive to the left, negative to the right").axes["lateral"] == -1
-    assert reading("height", says="metres above the floor").axes["vertical"] == 1
+    assert reading("height", description="metres above the floor").axes["vertical"] == 1
 
 
 def test_words_that_name_a_part_point_nowhere():

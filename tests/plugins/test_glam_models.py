@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from manyheads import ManyheadsError
-from manyheads_glam.causal import CausalModel
-from manyheads_glam.scripted import ScriptedModel
-from manyheads_glam.transcript import Recorded
-from manyheads_glam.transformers_local import local
+from manyheads_glam.models.causal import CausalModel
+from manyheads_glam.models.local import local
+from manyheads_glam.models.scripted import ScriptedModel
+from manyheads_glam.transcript import RecordingModel
 
 PROMPT = "Goal: move left. So it should be"
 CANDIDATES = [" left", " on the far right side", " x"]
@@ -113,7 +113,7 @@ class Nonsense:
 
 
 def test_nonsense_is_an_error_that_names_the_model():
-    recorded = Recorded(Nonsense())
+    recorded = RecordingModel(Nonsense())
     for call in (
         lambda: recorded.score("p", ["a", "b"]),
         lambda: recorded.generate("p"),
@@ -126,7 +126,7 @@ def test_nonsense_is_an_error_that_names_the_model():
 def test_every_call_is_recorded_once(tmp_path):
     path = tmp_path / "replies.jsonl"
     path.write_text('{"prompt": "p", "candidates": ["a", "b"], "scores": [-1.0, -2.0]}\n{"reply": "yes"}\n')
-    recorded = Recorded(ScriptedModel(path))
+    recorded = RecordingModel(ScriptedModel(path))
     assert recorded.score("p", ["a", "b"]) == recorded.score("p", ["a", "b"]) == [-1.0, -2.0]
     assert recorded.generate("q") == "yes"
     assert [call["call"] for call in recorded.calls] == ["score", "generate"]

@@ -14,25 +14,29 @@ from manyheads.rewards.sources import SpecSource
 from manyheads.rewards.validate import check
 from manyheads_glam import writer
 from manyheads_glam.amounts import measure
-from manyheads_glam.decisions import Option, weigh
+from manyheads_glam.decisions import Option, choose
 from manyheads_glam.drafting import constrained
+from manyheads_glam.models.scripted import ScriptedModel
 from manyheads_glam.retrieval import examples
-from manyheads_glam.scripted import ScriptedModel
-from manyheads_glam.transcript import Recorded
+from manyheads_glam.transcript import RecordingModel
 from manyheads_glam.writer import write
 
 CART = Environment(
     name="toy/cart",
     factory=lambda options: None,
     signals=(
-        Signal("cart_position", "m", low=-1.8, high=1.8, says="metres right of the centre; negative is left"),
-        Signal("cart_velocity", "m/s", says="metres per second to the right; negative moves left"),
-        Signal("pole_angle_cosine", low=-1.0, high=1.0, says="how upright the pole is: 1 straight up, -1 hanging"),
-        Signal("pole_angular_velocity", "rad/s", says="how fast the pole turns; positive to the right, negative left"),
-        Signal("tip_height", "m", low=0.0, high=2.0, says="metres of the tip above the floor"),
-        Signal("tip_to_target_distance", "m", low=0.0, says="metres from the tip to the target"),
-        Signal("door_angle", "rad", low=-1.0, high=1.0, says="positive is open, negative is closed"),
-        Signal("control[0]", low=-1.0, high=1.0, says="push to the right"),
+        Signal("cart_position", "m", low=-1.8, high=1.8, description="metres right of the centre; negative is left"),
+        Signal("cart_velocity", "m/s", description="metres per second to the right; negative moves left"),
+        Signal("pole_angle_cosine", low=-1.0, high=1.0, description="how upright the pole is: 1 upright, -1 hanging"),
+        Signal(
+            "pole_angular_velocity",
+            "rad/s",
+            description="how fast the pole turns; positive to the right",
+        ),
+        Signal("tip_height", "m", low=0.0, high=2.0, description="metres of the tip above the floor"),
+        Signal("tip_to_target_distance", "m", low=0.0, description="metres from the tip to the target"),
+        Signal("door_angle", "rad", low=-1.0, high=1.0, description="positive is open, negative is closed"),
+        Signal("control[0]", low=-1.0, high=1.0, description="push to the right"),
     ),
 ).instance({})
 BARE = Environment(
@@ -226,10 +230,10 @@ def test_likelihood_decides_where_nothing_else_does(tmp_path):
     path = tmp_path / "scores.jsonl"
     options = [Option("a", "one way"), Option("b", "another way")]
     for favourite in (" one way", " another way"):
-        scores = [0.0 if option.says == favourite.strip() else -9.0 for option in options]
+        scores = [0.0 if option.description == favourite.strip() else -9.0 for option in options]
         says = [" one way", " another way"]
         path.write_text(json.dumps({"prompt": "Goal: go. So", "candidates": says, "scores": scores}))
-        best = weigh(Recorded(ScriptedModel(path)), "go", "which", "Goal: {goal}. So", options)[0]
+        best = choose(RecordingModel(ScriptedModel(path)), "go", "which", "Goal: {goal}. So", options)[0]
         assert best.answer == {" one way": "a", " another way": "b"}[favourite]
         assert best.step == "R2 score"
 
@@ -242,7 +246,7 @@ def test_words_that_are_likely_under_any_goal_gain_nothing(tmp_path):
         for goal in ("go", "")
     ]
     path.write_text("\n".join(map(json.dumps, lines)))
-    best = weigh(Recorded(ScriptedModel(path)), "go", "which", "Goal: {goal}. So", options)[0]
+    best = choose(RecordingModel(ScriptedModel(path)), "go", "which", "Goal: {goal}. So", options)[0]
     assert (best.answer, best.step) == ("a", "R1 retrieval")
 
 

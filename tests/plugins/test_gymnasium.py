@@ -7,7 +7,7 @@ import pytest
 from gymnasium.envs.registration import registry as ids
 
 import manyheads_gymnasium
-from manyheads.environment.adapter import Adapted
+from manyheads.environment.adapter import FlatEnv
 from manyheads.environment.contract import Environment
 from manyheads.errors import ManyheadsError
 from manyheads.testing import check_environment
@@ -39,11 +39,11 @@ def test_it_keeps_its_promises(id):
 def test_pictures_can_be_observed_beside_the_vector():
     small = instance("Pendulum-v1", image_size=32)
     check_environment(small, steps=5)
-    adapted = Adapted(small.make(), small.signals)
+    adapted = FlatEnv(small.make(), small.signals)
     row = adapted.reset(seed=0)
-    assert adapted.places.image == row.image.shape == (32, 32, 3)
+    assert adapted.layout.image == row.image.shape == (32, 32, 3)
     assert row.image.std() > 1
-    assert adapted.places.vector == ("observation[0]", "observation[1]", "observation[2]")
+    assert adapted.layout.vector == ("observation[0]", "observation[1]", "observation[2]")
 
 
 def test_every_id_is_there_but_those_that_moved_away():

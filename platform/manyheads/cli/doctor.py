@@ -110,9 +110,9 @@ def precision() -> Check:
     """What large products are computed in where `training.precision` is auto."""
     import torch
 
-    from manyheads.learning.precision import multiplies_bfloat16
+    from manyheads.execution.precision import has_bfloat16
 
-    if multiplies_bfloat16("cuda" if torch.cuda.is_available() else "cpu"):
+    if has_bfloat16("cuda" if torch.cuda.is_available() else "cpu"):
         return Check("precision", "ok", "bfloat16 in large products")
     return Check("precision", "optional", "float32; no instructions for bfloat16, so updates take longer")
 

@@ -10,7 +10,7 @@ from manyheads.errors import ManyheadsError
 from manyheads.learning.trainer import Trainer
 from manyheads.report.metrics import Metrics
 from manyheads.report.progress import Progress
-from manyheads.storage.folder import WorldFolder
+from manyheads.storage.world_folder import WorldFolder
 from manyheads.task import load_task
 
 

@@ -21,7 +21,7 @@ def environments(known: Registry) -> Iterable[Row]:
             "name": name,
             "options": sorted(environment.options.model_fields),
             "needs": environment.missing(),
-            "says": environment.says,
+            "description": environment.description,
         }
 
 
@@ -35,18 +35,18 @@ def tasks(known: Registry) -> Iterable[Row]:
 
 def heads(known: Registry) -> Iterable[Row]:
     for name, kind in known.heads.items():
-        yield {"name": name, "says": kind.says}
+        yield {"name": name, "description": kind.description}
 
 
 def rewards(known: Registry) -> Iterable[Row]:
     for name, kind in known.rewards.items():
         settings = sorted(kind.settings.model_fields)
-        yield {"name": name, "settings": settings, "says": kind.says}
+        yield {"name": name, "settings": settings, "description": kind.description}
 
 
 def models(known: Registry) -> Iterable[Row]:
     for name, kind in known.models.items():
-        yield {"name": name, "needs": kind.missing(), "says": kind.says}
+        yield {"name": name, "needs": kind.missing(), "description": kind.description}
 
 
 def plugins(known: Registry) -> Iterable[Row]:

@@ -9,9 +9,9 @@ from string import Template
 
 import click
 
+from manyheads import atomic
 from manyheads.errors import ManyheadsError
 from manyheads.registry import registry
-from manyheads.storage import atomic
 
 TEMPLATES = Path(__file__).parent / "templates" / "plugin"
 

@@ -25,7 +25,7 @@ def report(world: Path, out: Path | None, video_steps: int) -> None:
     from manyheads.report.contents import gather
     from manyheads.report.page import write_report
     from manyheads.report.progress import Progress
-    from manyheads.storage.folder import WorldFolder
+    from manyheads.storage.world_folder import WorldFolder
 
     heads = WorldFolder.open(world).heads
     with Progress(len(heads), "playing and imagining", unit="heads") as progress:

@@ -17,7 +17,7 @@ from manyheads.learning.trainer import Trainer
 from manyheads.report.metrics import Metrics, Series, read
 from manyheads.report.progress import Progress
 from manyheads.report.published import Comparison, Protocol, Suite, bands, compare, draw, protocol, stuck
-from manyheads.storage.folder import WORLD
+from manyheads.storage.world_folder import WORLD
 from manyheads.task import Task, load_task
 
 EARLY = (

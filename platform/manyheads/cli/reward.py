@@ -36,7 +36,9 @@ def signals(environment: str, settings: Sequence[str], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(signal) for signal in measured], indent=1, ensure_ascii=False))
         return
-    console.table([{"signal": s.name, "unit": s.unit, "range": _range(s), "says": s.says} for s in measured])
+    console.table(
+        [{"signal": s.name, "unit": s.unit, "range": _range(s), "description": s.description} for s in measured]
+    )
 
 
 @reward.command()
@@ -65,7 +67,7 @@ def check(context: click.Context, file: Path, environment: str | None, settings:
 
 def _report(spec: RewardSpec | None, findings: Sequence[Finding], words: str, as_json: bool) -> None:
     if as_json:
-        record = {"valid": not errors(findings), "findings": [*map(asdict, findings)], "says": words}
+        record = {"valid": not errors(findings), "findings": [*map(asdict, findings)], "description": words}
         click.echo(json.dumps(record, indent=1, ensure_ascii=False))
         return
     for finding in findings:

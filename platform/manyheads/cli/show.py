@@ -16,7 +16,7 @@ from rich.text import Text
 from manyheads.environment.contract import Instance
 from manyheads.errors import ManyheadsError
 from manyheads.storage.evaluations import Evaluation, read
-from manyheads.storage.folder import WorldFolder
+from manyheads.storage.world_folder import WorldFolder
 
 STALE = ", on an earlier state of the world: fine-tune it again"
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from manyheads.environment.adapter import Adapted
+from manyheads.environment.adapter import FlatEnv
 from manyheads.errors import ManyheadsError
-from manyheads.learning.fast import check_device
-from manyheads.learning.settings import differences, load_settings
+from manyheads.learning.device import check_device
 from manyheads.learning.trainer import Trainer
 from manyheads.report.metrics import Metrics
 from manyheads.report.progress import Progress
-from manyheads.storage.folder import WORLD, InstanceRecord, WorldFolder
+from manyheads.settings import differences, load_settings
+from manyheads.storage.world_folder import WORLD, InstanceRecord, WorldFolder
 from manyheads.task import Task, load_task
 
 
@@ -86,9 +86,9 @@ def records(tasks: Sequence[Task]) -> list[InstanceRecord]:
     found: dict[str, InstanceRecord] = {}
     for task in tasks:
         if task.instance.key not in found:
-            adapted = Adapted(task.make_environment(), task.instance.signals)
+            adapted = FlatEnv(task.make_environment(), task.instance.signals)
             found[task.instance.key] = InstanceRecord(
-                environment=task.environment, options=dict(task.options), places=adapted.places
+                environment=task.environment, options=dict(task.options), layout=adapted.layout
             )
             adapted.close()
     return list(found.values())

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from manyheads.environment.contract import Signal
-from manyheads.environment.places import Places
-from manyheads.environment.spaces import ActionRows, Floats, ObservationRows, Pixels
+from manyheads.environment.layout import SpaceLayout
+from manyheads.environment.spaces import ActionUnflattener, Floats, ObservationFlattener, Pixels
 from manyheads.errors import ManyheadsError
 
 Doubles = npt.NDArray[np.float64]
@@ -28,20 +28,19 @@ class Observation(NamedTuple):
     """(S,) float64 in the order of the catalogue, `reward` first"""
 
 
-class Adapted:
+class FlatEnv:
     """A measured environment (from `Instance.make`) that takes flat actions and gives flat rows.
 
     `signals` is the instance's catalogue; with `image_size` all pictures become squares of that side.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], signals: Sequence[Signal], image_size: int | None = None) -> None:
-        measured = env.has_wrapper_attr("instance")
-        owner = env.get_wrapper_attr("instance").environment.name if measured else type(env.unwrapped).__name__
+        owner = env.get_wrapper_attr("owner") if env.has_wrapper_attr("owner") else type(env.unwrapped).__name__
         self.env = env
         self.signals = tuple(signal.name for signal in signals)
-        self.observe = ObservationRows(env.observation_space, owner, image_size)
-        self.act = ActionRows(env.action_space, owner)
-        self.places = Places(
+        self.observe = ObservationFlattener(env.observation_space, owner, image_size)
+        self.act = ActionUnflattener(env.action_space, owner)
+        self.layout = SpaceLayout(
             image=self.observe.image,
             vector=self.observe.names,
             continuous=self.act.continuous,
@@ -72,36 +71,36 @@ class Adapted:
         self.env.close()
 
 
-class Fitting:
+class LayoutMap:
     """How one instance's places lie in a world's interface; what the instance lacks is zero there."""
 
-    def __init__(self, interface: Places, own: Places) -> None:
-        if interface.union(own) != interface:
+    def __init__(self, interface: SpaceLayout, layout: SpaceLayout) -> None:
+        if interface.union(layout) != interface:
             known = {*interface.vector, *interface.continuous, *interface.discrete}
-            new = [place for place in (*own.vector, *own.continuous, *own.discrete) if place not in known]
-            what = f"the place {new[0]!r}" if new else f"pictures of size {own.image}"
+            new = [place for place in (*layout.vector, *layout.continuous, *layout.discrete) if place not in known]
+            what = f"the place {new[0]!r}" if new else f"pictures of size {layout.image}"
             raise ManyheadsError(f"The world's interface lacks {what}. Grow it with `interface.union(places)` first.")
-        self.interface, self.own = interface, own
-        self._vector = np.array([interface.vector.index(name) for name in own.vector], np.intp)
+        self.interface, self.layout = interface, layout
+        self._vector = np.array([interface.vector.index(name) for name in layout.vector], np.intp)
         starts = dict(zip(interface.discrete, _starts(interface), strict=True))
         self._action = np.array(
-            [interface.continuous.index(name) for name in own.continuous]
-            + [starts[block] + k for block in own.discrete for k in range(block[1])],
+            [interface.continuous.index(name) for name in layout.continuous]
+            + [starts[block] + k for block in layout.discrete for k in range(block[1])],
             np.intp,
         )
 
-    def vector(self, own: npt.ArrayLike) -> Floats:
+    def map_vector(self, own: npt.ArrayLike) -> Floats:
         """Vectors (.., v) of the instance in the interface's places (.., V)."""
         own = np.asarray(own, np.float32)
         fitted = np.zeros((*own.shape[:-1], len(self.interface.vector)), np.float32)
         fitted[..., self._vector] = own
         return fitted
 
-    def own_vector(self, fitted: npt.ArrayLike) -> Floats:
+    def unmap_vector(self, fitted: npt.ArrayLike) -> Floats:
         """Vectors (.., V) of the interface (a decoded one, say) in the instance's places (.., v)."""
         return np.asarray(fitted, np.float32)[..., self._vector]
 
-    def image(self, own: Pixels | None) -> Pixels | None:
+    def map_image(self, own: Pixels | None) -> Pixels | None:
         """A picture in the interface's channels: black if the instance has none, None if the world."""
         if self.interface.image is None or (own is not None and own.shape[-3:] == self.interface.image):
             return own
@@ -110,11 +109,11 @@ class Fitting:
             fitted[..., : own.shape[-1]] = own
         return fitted
 
-    def action(self, fitted: npt.ArrayLike) -> Floats:
+    def unmap_action(self, fitted: npt.ArrayLike) -> Floats:
         """The instance's flat action (.., a) out of the interface's (.., A)."""
         return np.asarray(fitted, np.float32)[..., self._action]
 
-    def fit_action(self, own: npt.ArrayLike) -> Floats:
+    def map_action(self, own: npt.ArrayLike) -> Floats:
         """The instance's flat action (.., a) in the interface's places (.., A)."""
         own = np.asarray(own, np.float32)
         fitted = np.zeros((*own.shape[:-1], self.interface.action_size), np.float32)
@@ -122,6 +121,6 @@ class Fitting:
         return fitted
 
 
-def _starts(interface: Places) -> list[int]:
+def _starts(interface: SpaceLayout) -> list[int]:
     sizes = interface.blocks
     return [len(interface.continuous) + sum(sizes[:i]) for i in range(len(sizes))]

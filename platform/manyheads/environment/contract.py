@@ -48,11 +48,11 @@ class Signal:
     kind: Kind = "continuous"
     low: float | None = None
     high: float | None = None
-    says: str = ""
+    description: str = ""
     soft: bool = False
 
 
-REWARD = Signal("reward", says="the simulator's own reward, summed over repeated actions")
+REWARD = Signal("reward", description="the simulator's own reward, summed over repeated actions")
 
 
 class Options(BaseModel):
@@ -79,10 +79,10 @@ class Environment:
     signals: Sequence[Signal] | Callable[[Any], Sequence[Signal]] = ()
     measure: Callable[[gymnasium.Env[Any, Any], Any], Mapping[str, float]] | None = None
     options: type[Options] = Options
-    starts_only: frozenset[str] | Callable[[Any], frozenset[str]] = frozenset()
+    reset_only_options: frozenset[str] | Callable[[Any], frozenset[str]] = frozenset()
     requires: tuple[str, ...] = ()
     extra: str = ""
-    says: str = ""
+    description: str = ""
     goals_need: str = ""
     """How to name this environment's signals, shown when a goal needs one and only `reward` is declared."""
 
@@ -118,9 +118,9 @@ class Instance:
         return self._key(frozenset())
 
     @property
-    def experience(self) -> str:
+    def dynamics_key(self) -> str:
         """The key without the options that change neither dynamics nor observations nor measured signals."""
-        starts_only = self.environment.starts_only
+        starts_only = self.environment.reset_only_options
         return self._key(starts_only(self.options) if callable(starts_only) else starts_only)
 
     def _key(self, leave_out: frozenset[str]) -> str:
@@ -135,7 +135,15 @@ class Instance:
         return (REWARD, *own)
 
     def make(self) -> gymnasium.Env[Any, Any]:
-        """Builds the environment: native spaces, `info["signals"]` at every reset and step."""
-        from manyheads.environment.measure import build
+        """Builds the environment: native spaces, `info["signals"]` at every reset and step.
 
-        return build(self)
+        Raises ManyheadsError naming the missing modules where the simulator is not installed.
+        """
+        from manyheads.environment.measured import MeasuredEnv
+
+        environment, missing = self.environment, self.environment.missing()
+        if missing:
+            install = f" Install with `pip install 'manyheads[{environment.extra}]'`." if environment.extra else ""
+            raise ManyheadsError(f"{environment.name} needs {' and '.join(missing)}, not installed here.{install}")
+        signals = [signal.name for signal in self.signals[1:]]
+        return MeasuredEnv(environment.factory(self.options), environment.name, self.key, signals, environment.measure)

@@ -21,7 +21,7 @@ class FirstSeed(gymnasium.Wrapper[Any, Any, Any, Any]):
         return self.env.reset(seed=seed, options=options)
 
 
-def episodes(env: gymnasium.Env[Any, Any], steps: int, seed: int | None = None) -> gymnasium.Env[Any, Any]:
+def limit_episodes(env: gymnasium.Env[Any, Any], steps: int, seed: int | None = None) -> gymnasium.Env[Any, Any]:
     """`env` whose episodes are truncated after `steps` steps, and whose first reset uses `seed`."""
     limited = TimeLimit(env, steps)
     return limited if seed is None else FirstSeed(limited, seed)

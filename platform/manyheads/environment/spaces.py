@@ -34,19 +34,19 @@ class Leaf(NamedTuple):
         return value
 
 
-def leaves(space: Space, root: str, path: Path = (), name: str = "") -> Iterator[Leaf]:
+def leaf_spaces(space: Space, root: str, path: Path = (), name: str = "") -> Iterator[Leaf]:
     """The parts of nested Dict and Tuple spaces in order, with dotted names; `root` where there is no key."""
     if isinstance(space, spaces.Dict):
         for key, part in space.spaces.items():
-            yield from leaves(part, root, (*path, key), f"{name}.{key}" if name else str(key))
+            yield from leaf_spaces(part, root, (*path, key), f"{name}.{key}" if name else str(key))
     elif isinstance(space, spaces.Tuple):
         for index, part in enumerate(space.spaces):
-            yield from leaves(part, root, (*path, index), f"{name or root}.{index}")
+            yield from leaf_spaces(part, root, (*path, index), f"{name or root}.{index}")
     else:
         yield Leaf(path, space, name or root)
 
 
-class ObservationRows:
+class ObservationFlattener:
     """Reads native observations as (image uint8 (H, W, C) | None, vector float32 (V,)).
 
     Discrete parts become one-hot. Pictures are uint8 boxes (H, W), (H, W, C), stacked (K, H, W) or
@@ -59,7 +59,7 @@ class ObservationRows:
         self._parts: list[tuple[Leaf, slice]] = []
         names: list[str] = []
         sizes: list[tuple[int, int, int]] = []
-        for leaf in leaves(space, "observation"):
+        for leaf in leaf_spaces(space, "observation"):
             if is_picture(leaf.space):
                 self._pictures.append(leaf)
                 sizes.append(self._picture(leaf, np.zeros(leaf.space.shape or (), np.uint8)).shape)
@@ -105,7 +105,7 @@ class ObservationRows:
         return np.stack([np.asarray(plane) for plane in planes], axis=-1)
 
 
-class ActionRows:
+class ActionUnflattener:
     """Turns flat actions (A,) float32 into native ones: continuous places, then a one-hot block a choice.
 
     Continuous places are clipped to [-1, 1] here and nowhere else, then rescaled to the box if it is bounded.
@@ -113,7 +113,7 @@ class ActionRows:
 
     def __init__(self, space: Space, owner: str) -> None:
         self._space, self._owner = space, owner
-        self._leaves = list(leaves(space, "action"))
+        self._leaves = list(leaf_spaces(space, "action"))
         self.continuous: tuple[str, ...] = ()
         self.discrete: tuple[tuple[str, int], ...] = ()
         for leaf in self._leaves:

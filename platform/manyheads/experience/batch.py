@@ -1,4 +1,4 @@
-"""The layout of a training batch: exact rows of replay, and how a batch is read."""
+"""A training batch: exact rows of replay, and where they lie there."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from torch import Tensor
 
 
 class Batch(NamedTuple):
-    """B sequences of T rows; row t holds observation t, its signals and its flags.
+    """B sequences of T rows; row t holds observation t, its signals and flags, and the action chosen after seeing it.
 
-    `previous_action[t]` is the action chosen in row t-1 (whatever it was, also where `first`: the RSSM zeroes
-    it). A sequence belongs to one instance but may span several of its episodes.
+    A sequence belongs to one instance but may span several of its episodes.
     """
 
     image: Tensor | None
@@ -22,15 +21,20 @@ class Batch(NamedTuple):
     vector: Tensor
     """(B, T, V) float32; V may be 0"""
     previous_action: Tensor
-    """(B, T, A) float32, flat (continuous places, then one-hot blocks), unclipped as the actor chose it"""
+    """(B, T, A) float32: the action of row t-1, also across episodes; flat (continuous entries, then one-hot blocks)
+    and unclipped, as the actor chose it"""
+    action: Tensor
+    """(B, T, A) float32: the action of row t; where `is_last` it is not carried out"""
     signals: Tensor
-    """(B, T, S) float32, columns of the sequence's own instance in catalogue order, padded with zeros"""
-    first: Tensor
+    """(B, T, S) float32, columns in the order of the recorded instance's `signals`, padded with zeros"""
+    is_first: Tensor
     """(B, T) bool: the row starts an episode"""
-    last: Tensor
+    is_last: Tensor
     """(B, T) bool: the row ends an episode, by termination or truncation"""
-    terminal: Tensor
+    is_terminal: Tensor
     """(B, T) bool: the simulator itself ended the episode here"""
+    reset_state: Tensor
+    """(B, T) bool: the latent before the row is missing, so the recurrent state starts anew within an episode"""
     instance: Tensor
     """(B,) int64: position in the replay's list of instances"""
     deter: Tensor
@@ -41,12 +45,12 @@ class Batch(NamedTuple):
     @property
     def shape(self) -> tuple[int, int]:
         """(B, T)"""
-        return self.first.shape[0], self.first.shape[1]
+        return self.is_first.shape[0], self.is_first.shape[1]
 
 
 @dataclass(frozen=True)
-class Where:
-    """Where the B windows of a batch lie, to write their latents back."""
+class WindowIndex:
+    """Where the B windows of a batch lie in replay, to write their latents back."""
 
     streams: npt.NDArray[np.int64]
     """(B,)"""
@@ -54,4 +58,4 @@ class Where:
     """(B,) number in its stream of a window's row 0"""
     length: int
     missing: npt.NDArray[np.bool_]
-    """(B,) the row before the window has no stored latent: the window starts afresh, `first` is set"""
+    """(B,) the row before the window has no stored latent, so that `reset_state` is set in row 0"""

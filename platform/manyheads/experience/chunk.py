@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from manyheads.environment.places import Places
+from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
 
 Records = npt.NDArray[Any]
@@ -32,16 +32,16 @@ class Rows:
     """(N, A), unclipped as chosen"""
     signals: npt.NDArray[np.float64]
     """(N, S); a stream takes as many columns as its instance has signals"""
-    first: npt.NDArray[np.bool_]
-    last: npt.NDArray[np.bool_]
-    terminal: npt.NDArray[np.bool_]
+    is_first: npt.NDArray[np.bool_]
+    is_last: npt.NDArray[np.bool_]
+    is_terminal: npt.NDArray[np.bool_]
     episode: npt.NDArray[np.int64]
     """(N,) from `Replay.new_episode`"""
     index: npt.NDArray[np.int64]
     """(N,) position in the episode"""
 
 
-def record_type(interface: Places, signals: int) -> np.dtype[Any]:
+def record_type(interface: SpaceLayout, signals: int) -> np.dtype[Any]:
     """The fixed-width record of one row; `check` is the CRC-32 of everything behind it."""
     fields: list[Any] = [
         ("check", "<u4"),
@@ -50,9 +50,9 @@ def record_type(interface: Places, signals: int) -> np.dtype[Any]:
         ("signals", "<f8", (signals,)),
         ("vector", "<f4", (len(interface.vector),)),
         ("action", "<f4", (interface.action_size,)),
-        ("first", "?"),
-        ("last", "?"),
-        ("terminal", "?"),
+        ("is_first", "?"),
+        ("is_last", "?"),
+        ("is_terminal", "?"),
     ]
     if interface.image is not None:
         fields.append(("image", "u1", interface.image))
@@ -114,7 +114,7 @@ class Chunk:
         self._rows: Records | None = None
         self._latents: Records | None = None
 
-    def begin(self, size: int) -> Chunk:
+    def create(self, size: int) -> Chunk:
         """Makes the files and room for `size` rows."""
         self.size, self.growing, self.writable = size, True, True
         self._rows = np.zeros(size, self.record)
@@ -128,7 +128,7 @@ class Chunk:
         _reserve(self._beside, size * self.latent.itemsize)
         return self
 
-    def found(self, count: int, writable: bool) -> Chunk:
+    def open_existing(self, count: int, writable: bool) -> Chunk:
         """Takes up the `count` rows that the file holds."""
         self.count = self.size = count
         self.writable = writable
@@ -144,7 +144,7 @@ class Chunk:
         return self.start + self.count
 
     @property
-    def room(self) -> int:
+    def num_bytes(self) -> int:
         """Bytes that the rows and their latents take."""
         return self.count * (self.record.itemsize + self.latent.itemsize)
 

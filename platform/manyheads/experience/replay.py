@@ -9,14 +9,14 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from manyheads.environment.places import Places
+from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
-from manyheads.experience.batch import Batch, Where
+from manyheads.experience.batch import Batch, WindowIndex
 from manyheads.experience.chunk import MapPool, Rows
-from manyheads.experience.episode import Episode
-from manyheads.experience.folder import check_head, claim, stream_folders
-from manyheads.experience.latents import Floats, LatentLayout, Packed
-from manyheads.experience.stream import Recorded, Stream, read_sidecar
+from manyheads.experience.latent_table import Floats, LatentLayout, PackedLatents
+from manyheads.experience.recorded_episode import Episode
+from manyheads.experience.replay_folder import check_header, lock_folder, stream_folders
+from manyheads.experience.stream import RecordedInstance, Stream, read_sidecar
 from manyheads.experience.windows import Window, draw, gather, shares
 
 CHUNK_ROWS = 4096
@@ -35,7 +35,7 @@ class Replay:
     def __init__(
         self,
         folder: Path | None,
-        interface: Places,
+        interface: SpaceLayout,
         latent: LatentLayout,
         capacity_rows: int = 5_000_000,
         capacity_bytes: int | None = None,
@@ -44,7 +44,7 @@ class Replay:
     ) -> None:
         self.folder, self.interface, self.latent = folder, interface, latent
         self.capacity_rows, self.capacity_bytes, self.read_only = capacity_rows, capacity_bytes, read_only
-        self.instances: list[Recorded] = []
+        self.instances: list[RecordedInstance] = []
         """every instance seen, in the order that `Batch.instance` counts them"""
         self.repairs: list[str] = []
         """what was mended on opening, in words"""
@@ -59,7 +59,7 @@ class Replay:
 
     # streams and rows
 
-    def open_stream(self, instance: Recorded) -> int:
+    def open_stream(self, instance: RecordedInstance) -> int:
         """A new stream for rows of that instance; returns its number."""
         self._check_writable()
         number = self._next_stream
@@ -67,7 +67,7 @@ class Replay:
         folder = None if self.folder is None else self.folder / f"stream-{number:05d}"
         stream = Stream(number, instance, self.interface, self.interface, self.latent, folder, self._pool)
         self._streams[number] = stream.create()
-        self._remember(instance)
+        self._register_instance(instance)
         return number
 
     def close_stream(self, number: int) -> None:
@@ -103,9 +103,9 @@ class Replay:
 
     # batches
 
-    def windows(self, length: int, streams: Collection[int] | None = None) -> int:
+    def num_windows(self, length: int, streams: Collection[int] | None = None) -> int:
         """How many windows of `length` rows could be drawn."""
-        return sum(stream.windows(length) for stream in self._chosen(streams))
+        return sum(stream.num_windows(length) for stream in self._chosen(streams))
 
     def sample(
         self,
@@ -115,14 +115,14 @@ class Replay:
         streams: Collection[int] | None = None,
         online: bool = True,
         images: bool = True,
-    ) -> tuple[Batch, Where]:
+    ) -> tuple[Batch, WindowIndex]:
         """Draws `batch` windows of `length` rows; each starts from the latent and action of the row before.
 
         `groups` gives experience keys a share of the batch each; `streams` leaves out all others; without
         `online` the windows are drawn uniformly and the online queue stays as it is; without `images`, which are most
         of what is copied, the batch has none.
         """
-        able = [s for s in self._chosen(streams) if s.windows(length)]
+        able = [s for s in self._chosen(streams) if s.num_windows(length)]
         chosen: list[Window] = []
         for members, count in shares(able, batch, groups, self._generator):
             chosen += draw(members, count, length, online, self._generator)
@@ -133,7 +133,7 @@ class Replay:
             )
         return gather(chosen, length, self.interface, self.latent, self.instances, images)
 
-    def write_latents(self, where: Where, latents: Packed) -> None:
+    def write_latents(self, where: WindowIndex, latents: PackedLatents) -> None:
         """Stores the latents deter (B, T, D), stoch (B, T, G) of the rows of a batch; `latent.pack` makes them."""
         self._check_writable()
         records = self.latent.encode(latents)
@@ -141,7 +141,7 @@ class Replay:
             if number in self._streams:
                 self._streams[number].write_latents(start, own)
 
-    def read_latents(self, where: Where) -> tuple[Floats, Floats]:
+    def read_latents(self, where: WindowIndex) -> tuple[Floats, Floats]:
         """The stored latents deter (B, T, D), stoch (B, T, G, C) of the rows of a batch; zeros where missing."""
         records = np.zeros((len(where.starts), where.length), self.latent.record)
         for b, (number, start) in enumerate(zip(where.streams.tolist(), where.starts.tolist(), strict=True)):
@@ -153,21 +153,21 @@ class Replay:
     def newest_episode(self, stream: int) -> Episode | None:
         """The stream's newest episode whose beginning is still there."""
         found = self._streams[stream]
-        return self._episode(found, len(found.begun) - 1) if found.begun else None
+        return self._episode(found, len(found.episode_starts) - 1) if found.episode_starts else None
 
     def episodes(self, experience: str | None = None) -> list[Episode]:
         """All episodes whose beginning is still there, newest last, with those that have not ended."""
         found = [
             self._episode(stream, at)
             for stream in self._streams.values()
-            if experience is None or stream.instance.experience == experience
-            for at in range(len(stream.begun))
+            if experience is None or stream.instance.dynamics_key == experience
+            for at in range(len(stream.episode_starts))
         ]
         return sorted(found, key=lambda episode: episode.id)
 
     def signals(self, experience: str) -> dict[str, npt.NDArray[np.float64]]:
         """All rows' values of each signal that every instance with this experience key measures."""
-        streams = [s for s in self._streams.values() if s.instance.experience == experience and s.stop > s.start]
+        streams = [s for s in self._streams.values() if s.instance.dynamics_key == experience and s.stop > s.start]
         names = (
             [n for n in streams[0].instance.signals if all(n in s.instance.signals for s in streams)] if streams else []
         )
@@ -210,10 +210,10 @@ class Replay:
             self._lock = None
 
     def _episode(self, stream: Stream, at: int) -> Episode:
-        newest = at == len(stream.begun) - 1
-        stop = stream.stop if newest else stream.begun[at + 1].start
-        number, start = stream.begun[at]
-        return Episode(stream, self.interface, self.latent, number, start, stop, newest and stream.episode_open)
+        newest = at == len(stream.episode_starts) - 1
+        stop = stream.stop if newest else stream.episode_starts[at + 1].start
+        number, start = stream.episode_starts[at]
+        return Episode(stream, self.interface, self.latent, number, start, stop, newest and stream.has_open_episode)
 
     def _chosen(self, numbers: Collection[int] | None) -> list[Stream]:
         if numbers is None:
@@ -240,7 +240,7 @@ class Replay:
         if self.interface.image is not None and (rows.image is None or rows.image.shape[1:] != self.interface.image):
             raise ValueError(f"The interface needs images of shape {self.interface.image}.")
 
-    def _remember(self, instance: Recorded) -> None:
+    def _register_instance(self, instance: RecordedInstance) -> None:
         if all(known.key != instance.key for known in self.instances):
             self.instances.append(instance)
 
@@ -259,27 +259,27 @@ class Replay:
                 return
             stream = min(full, key=lambda s: s.chunks[0].serial)
             self.rows -= stream.chunks[0].count
-            self.bytes -= stream.chunks[0].room
+            self.bytes -= stream.chunks[0].num_bytes
             stream.drop()
             if not stream.chunks:
                 del self._streams[stream.number]
 
     def _open(self, folder: Path) -> None:
         if not self.read_only:
-            self._lock = claim(folder)
-        check_head(folder, self.latent, self.read_only)
+            self._lock = lock_folder(folder)
+        check_header(folder, self.latent, self.read_only)
         for number, path in stream_folders(folder, self.read_only):
             known = read_sidecar(path)
             stream = Stream(number, known.instance, known.interface, self.interface, self.latent, path, self._pool)
             self.repairs += stream.load(not self.read_only)
-            self._take_up(stream)
+            self._add_stream(stream)
 
-    def _take_up(self, stream: Stream) -> None:
+    def _add_stream(self, stream: Stream) -> None:
         self._streams[stream.number] = stream
-        self._remember(stream.instance)
+        self._register_instance(stream.instance)
         self._next_stream = stream.number + 1
         for chunk in stream.chunks:
             self.rows += chunk.count
-            self.bytes += chunk.room
+            self.bytes += chunk.num_bytes
             self._next_serial = max(self._next_serial, chunk.serial + 1)
             self._next_episode = max(self._next_episode, int(chunk.rows["episode"].max()) + 1)

@@ -12,31 +12,31 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from manyheads.environment.adapter import Fitting
+from manyheads import atomic
+from manyheads.environment.adapter import LayoutMap
 from manyheads.environment.contract import Instance
-from manyheads.environment.places import Places
+from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
 from manyheads.experience.chunk import Chunk, MapPool, Records, Rows, checksum, record_type, sound_rows
-from manyheads.experience.folder import FORMAT
-from manyheads.experience.latents import LatentLayout
-from manyheads.storage import atomic
+from manyheads.experience.latent_table import LatentLayout
+from manyheads.experience.replay_folder import FORMAT
 
 
-class Recorded(BaseModel):
+class RecordedInstance(BaseModel):
     """What replay remembers of an instance: its keys, the names of its signals in order, its own places."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     key: str
-    experience: str
+    dynamics_key: str
     signals: tuple[str, ...]
-    places: Places
+    layout: SpaceLayout
 
     @classmethod
-    def of(cls, instance: Instance, places: Places) -> Recorded:
+    def of(cls, instance: Instance, layout: SpaceLayout) -> RecordedInstance:
         """`places` are those of the instance's adapted environment."""
         names = tuple(signal.name for signal in instance.signals)
-        return cls(key=instance.key, experience=instance.experience, signals=names, places=places)
+        return cls(key=instance.key, dynamics_key=instance.dynamics_key, signals=names, layout=layout)
 
 
 class Sidecar(BaseModel):
@@ -45,15 +45,15 @@ class Sidecar(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: int = FORMAT
-    instance: Recorded
-    interface: Places
+    instance: RecordedInstance
+    interface: SpaceLayout
     record: dict[str, tuple[str, int]]
     """type and offset of each field"""
     bytes: int
     """size of one record"""
 
 
-class Begun(NamedTuple):
+class EpisodeStart(NamedTuple):
     """Where an episode begins in a stream."""
 
     episode: int
@@ -66,9 +66,9 @@ class Stream:
     def __init__(
         self,
         number: int,
-        instance: Recorded,
-        recorded: Places,
-        interface: Places,
+        instance: RecordedInstance,
+        recorded: SpaceLayout,
+        interface: SpaceLayout,
         latent: LatentLayout,
         folder: Path | None,
         pool: MapPool,
@@ -77,12 +77,12 @@ class Stream:
         self.latent = latent.record
         self.record = record_type(recorded, len(instance.signals))
         self.chunks: list[Chunk] = []
-        self.begun: list[Begun] = []
+        self.episode_starts: list[EpisodeStart] = []
         self.served = 0
         """rows before this one have gone through the online queue"""
         self.live = False
         """rows are still being added"""
-        self._fitting = None if recorded == interface else Fitting(interface, recorded)
+        self._layout_map = None if recorded == interface else LayoutMap(interface, recorded)
         self._recorded = recorded
         self._between = True
         self._scratch = np.zeros(1, self.record)
@@ -103,15 +103,15 @@ class Stream:
         return self.record.itemsize + self.latent.itemsize
 
     @property
-    def episode_open(self) -> bool:
+    def has_open_episode(self) -> bool:
         """Whether the newest row does not end its episode."""
         return not self._between
 
-    def windows(self, length: int) -> int:
+    def num_windows(self, length: int) -> int:
         """How many stretches of `length` rows there are."""
         return max(0, self.stop - self.start - length + 1)
 
-    def waiting(self) -> int:
+    def num_unserved(self) -> int:
         """Rows that have not gone through the online queue."""
         return self.stop - max(self.served, self.start)
 
@@ -130,26 +130,28 @@ class Stream:
 
     def append(self, rows: Rows, i: int, latent: Records | None, serial: int, size: int) -> bool:
         """Adds row `i`, in a new chunk of `size` rows if none is growing; returns whether it began one."""
-        first, last = bool(rows.first[i]), bool(rows.last[i])
-        if first != self._between:
-            raise ValueError(f"Stream {self.number}, row {self.stop}: `first` is {first} after `last` {self._between}.")
+        is_first, is_last = bool(rows.is_first[i]), bool(rows.is_last[i])
+        if is_first != self._between:
+            raise ValueError(
+                f"Stream {self.number}, row {self.stop}: `is_first` is {is_first} after `is_last` {self._between}."
+            )
         self.live = True
         begins = not self.chunks or not self.chunks[-1].growing
         if begins:
-            self.chunks.append(self._chunk(serial, self.stop).begin(size))
+            self.chunks.append(self._chunk(serial, self.stop).create(size))
         fields = self._fields
         fields["vector"][0] = rows.vector[i]
         fields["action"][0] = rows.action[i]
         fields["signals"][0] = rows.signals[i, : len(self.instance.signals)]
-        fields["first"][0], fields["last"][0], fields["terminal"][0] = first, last, rows.terminal[i]
+        fields["is_first"][0], fields["is_last"][0], fields["is_terminal"][0] = is_first, is_last, rows.is_terminal[i]
         fields["episode"][0], fields["index"][0] = rows.episode[i], rows.index[i]
         if rows.image is not None:
             fields["image"][0] = rows.image[i]
         fields["check"][0] = checksum(self._bytes)
         self.chunks[-1].append(self._scratch, latent)
-        if first:
-            self.begun.append(Begun(int(rows.episode[i]), self.stop - 1))
-        self._between = last
+        if is_first:
+            self.episode_starts.append(EpisodeStart(int(rows.episode[i]), self.stop - 1))
+        self._between = is_last
         return begins
 
     def drop(self) -> None:
@@ -157,8 +159,8 @@ class Stream:
         chunk = self.chunks.pop(0)
         chunk.remove()
         start = self.start if self.chunks else chunk.stop
-        while self.begun and self.begun[0].start < start:
-            self.begun.pop(0)
+        while self.episode_starts and self.episode_starts[0].start < start:
+            self.episode_starts.pop(0)
         if not self.chunks and self.folder is not None:
             (self.folder / "stream.json").unlink()
             self.folder.rmdir()
@@ -187,14 +189,14 @@ class Stream:
         """Copies a field of rows `start` to `stop` into `out`, fitted to the world's interface."""
         for chunk, own, there in self.parts(start, stop):
             values = chunk.rows[field][own]
-            if self._fitting is None or field not in ("vector", "action", "image"):
+            if self._layout_map is None or field not in ("vector", "action", "image"):
                 out[there] = values
             elif field == "vector":
-                out[there] = self._fitting.vector(values)
+                out[there] = self._layout_map.map_vector(values)
             elif field == "action":
-                out[there] = self._fitting.fit_action(values)
+                out[there] = self._layout_map.map_action(values)
             else:
-                out[there] = self._fitting.image(values)
+                out[there] = self._layout_map.map_image(values)
 
     def has(self, field: str) -> bool:
         """Whether the rows hold that field."""
@@ -238,18 +240,27 @@ class Stream:
                     "or delete the folder to go on without its rows."
                 )
             if count:
-                self._take_up(self._chunk(serial, start).found(count, writable))
+                self._add_chunk(self._chunk(serial, start).open_existing(count, writable))
             elif writable:
                 path.unlink()
         self.served = self.stop
         return repairs
 
-    def _take_up(self, chunk: Chunk) -> None:
+    def _add_chunk(self, chunk: Chunk) -> None:
         self.chunks.append(chunk)
         rows = chunk.rows
-        for at in np.flatnonzero(rows["first"]).tolist():
-            self.begun.append(Begun(int(rows["episode"][at]), chunk.start + at))
-        self._between = bool(rows["last"][-1])
+        for at in np.flatnonzero(rows["is_first"]).tolist():
+            self.episode_starts.append(EpisodeStart(int(rows["episode"][at]), chunk.start + at))
+        self._between = bool(rows["is_last"][-1])
+
+
+def _upgraded(values: dict[str, Any]) -> dict[str, Any]:
+    """A sidecar of format 1 or 2 as format 2."""
+    if values["format"] > 1 or not isinstance(values.get("instance"), dict):
+        return values
+    names = {"experience": "dynamics_key", "places": "layout"}
+    instance = {names.get(key, key): value for key, value in values["instance"].items()}
+    return {**values, "format": 2, "instance": instance}
 
 
 def read_sidecar(folder: Path) -> Sidecar:
@@ -258,7 +269,7 @@ def read_sidecar(folder: Path) -> Sidecar:
     values = atomic.read_json(path)
     atomic.check_format(path, values, FORMAT)
     try:
-        sidecar = Sidecar.model_validate(values)
+        sidecar = Sidecar.model_validate(_upgraded(values))
     except ValidationError as error:
         raise ManyheadsError(f"{path} is damaged: {error.errors()[0]['msg']}. Restore it from a copy.") from None
     if record_type(sidecar.interface, len(sidecar.instance.signals)).itemsize != sidecar.bytes:

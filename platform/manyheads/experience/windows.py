@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from manyheads.environment.places import Places
-from manyheads.experience.batch import Batch, Where
-from manyheads.experience.latents import LatentLayout
-from manyheads.experience.stream import Recorded, Stream
+from manyheads.environment.layout import SpaceLayout
+from manyheads.experience.batch import Batch, WindowIndex
+from manyheads.experience.latent_table import LatentLayout
+from manyheads.experience.stream import RecordedInstance, Stream
 
 Window = tuple[Stream, int]
 """a stream and the number of the window's row 0"""
@@ -26,7 +26,7 @@ def shares(
     """
     if groups is None:
         return [(list(streams), batch)] if streams else []
-    members = [[s for s in streams if s.instance.experience == key] for key in groups]
+    members = [[s for s in streams if s.instance.dynamics_key == key] for key in groups]
     weights = np.array([weight if own else 0.0 for weight, own in zip(groups.values(), members, strict=True)])
     if not weights.any():
         return []
@@ -41,16 +41,16 @@ def draw(
 ) -> list[Window]:
     """Windows of `length` rows: first those that wait in the online queue, then uniformly from all."""
     chosen: list[Window] = []
-    waiting = [s for s in streams if s.waiting() >= length] if online else []
+    waiting = [s for s in streams if s.num_unserved() >= length] if online else []
     while waiting and len(chosen) < count:
-        stream = max(waiting, key=Stream.waiting)
-        if stream.waiting() < length:
+        stream = max(waiting, key=Stream.num_unserved)
+        if stream.num_unserved() < length:
             break
         start = max(stream.served, stream.start)
         stream.served = start + length
         chosen.append((stream, start))
     if len(chosen) < count:
-        ends = np.cumsum([s.windows(length) for s in streams]).tolist()
+        ends = np.cumsum([s.num_windows(length) for s in streams]).tolist()
         for at in generator.integers(ends[-1], size=count - len(chosen)).tolist():
             k = bisect_right(ends, at)
             chosen.append((streams[k], streams[k].stop - length - (ends[k] - 1 - at)))
@@ -60,18 +60,18 @@ def draw(
 def gather(
     chosen: Sequence[Window],
     length: int,
-    interface: Places,
+    interface: SpaceLayout,
     latent: LatentLayout,
-    instances: Sequence[Recorded],
+    instances: Sequence[RecordedInstance],
     images: bool,
-) -> tuple[Batch, Where]:
+) -> tuple[Batch, WindowIndex]:
     """Copies the rows of windows into a batch; each starts from the latent and action of the row before."""
     shape = (len(chosen), length)
     vector = np.zeros((*shape, len(interface.vector)), np.float32)
-    action = np.zeros((*shape, interface.action_size), np.float32)
+    action = np.zeros((len(chosen), length + 1, interface.action_size), np.float32)
     signals = np.zeros((*shape, max(len(known.signals) for known in instances)), np.float32)
     image = np.zeros((*shape, *interface.image), np.uint8) if images and interface.image is not None else None
-    flags = {name: np.zeros(shape, np.bool_) for name in ("first", "last", "terminal")}
+    flags = {name: np.zeros(shape, np.bool_) for name in ("is_first", "is_last", "is_terminal")}
     before = np.zeros(len(chosen), latent.record)
     for b, (stream, start) in enumerate(chosen):
         stop = start + length
@@ -82,24 +82,27 @@ def gather(
         if image is not None and stream.has("image"):
             stream.read("image", start, stop, image[b])
         context = max(start - 1, stream.start)
-        stream.read("action", context, stop - 1, action[b, context - start + 1 :])
+        stream.read("action", context, stop, action[b, context - start + 1 :])
         if context < start:
             before[b] = stream.read_latents(context, start)[0]
     missing = ~before["valid"]
-    flags["first"][:, 0] |= missing
+    reset = np.zeros(shape, np.bool_)
+    reset[:, 0] = missing & ~flags["is_first"][:, 0]
     deter, stoch = latent.decode(before)
     positions = {known.key: i for i, known in enumerate(instances)}
     batch = Batch(
         image=None if image is None else torch.from_numpy(image),
         vector=torch.from_numpy(vector),
-        previous_action=torch.from_numpy(action),
+        previous_action=torch.from_numpy(np.ascontiguousarray(action[:, :-1])),
+        action=torch.from_numpy(np.ascontiguousarray(action[:, 1:])),
         signals=torch.from_numpy(signals),
-        first=torch.from_numpy(flags["first"]),
-        last=torch.from_numpy(flags["last"]),
-        terminal=torch.from_numpy(flags["terminal"]),
+        is_first=torch.from_numpy(flags["is_first"]),
+        is_last=torch.from_numpy(flags["is_last"]),
+        is_terminal=torch.from_numpy(flags["is_terminal"]),
+        reset_state=torch.from_numpy(reset),
         instance=torch.tensor([positions[stream.instance.key] for stream, _ in chosen]),
         deter=torch.from_numpy(deter),
         stoch=torch.from_numpy(stoch),
     )
     streams = np.array([stream.number for stream, _ in chosen])
-    return batch, Where(streams, np.array([start for _, start in chosen]), length, missing)
+    return batch, WindowIndex(streams, np.array([start for _, start in chosen]), length, missing)

@@ -4,75 +4,114 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from manyheads.heads.kind import HeadKind as HeadKind
-
 if TYPE_CHECKING:
     from manyheads.world.model import Latent, World
 
-Loss = Tensor | Callable[[], Tensor]
-"""a scalar, or a function that gives it, which may run in another thread, or stream of a GPU, while others are traced
-back: its graph shares nothing with theirs or with the batch, it draws no random numbers, and it writes nothing that
-they read"""
+Metrics = Mapping[str, Tensor]
+"""scalars () worth plotting, without gradients"""
+
+DeferredLoss = Callable[[], tuple[Tensor, Metrics]]
+"""A function that returns a loss and metrics, which may run in another thread, or stream of a GPU, during the backward
+pass of other losses: its graph shares nothing with theirs or with the batch, it draws no random numbers, and it writes
+nothing that they read."""
+
+Loss = Tensor | DeferredLoss
+"""a scalar, already scaled"""
+
+State = Any
+"""what a head remembers between two steps of acting: a tree of tensors with the environments as first axis"""
 
 
-def found_now(loss: Loss) -> Tensor:
-    """The loss, called for where it is a function."""
-    return loss if isinstance(loss, Tensor) else loss()
+def evaluate_loss(loss: Loss) -> tuple[Tensor, Metrics]:
+    """The loss and its metrics, called for where it is deferred."""
+    return (loss, {}) if isinstance(loss, Tensor) else loss()
+
+
+class HeadLosses(NamedTuple):
+    """What `Head.losses` returns."""
+
+    losses: Mapping[str, Loss]
+    """by name; their sum is minimised"""
+    metrics: Metrics = MappingProxyType({})
+    new_state: Mapping[str, Tensor] = MappingProxyType({})
+    """new values of the head's buffers, by name, that `after_update` puts in force"""
 
 
 class HeadBatch(NamedTuple):
-    """What one head learns from: B sequences of T posterior states and their labels."""
+    """What one head learns from: B sequences of T rows with their posterior states and labels."""
 
     latents: Latent
     """deter (B, T, D), stoch (B, T, G, C); attached to the world's graph in joint training"""
+    action: Tensor
+    """(B, T, A) chosen in each row, flat and unclipped"""
     reward: Tensor
-    """(B, T) float32, 0 where first"""
-    terminal: Tensor
-    """(B, T) bool: the simulator's terminal or the task's own"""
-    last: Tensor
+    """(B, T) float32 earned on arriving at the row, 0 where it is a first one"""
+    is_first: Tensor
+    """(B, T) bool: the row starts an episode"""
+    is_last: Tensor
     """(B, T) bool: the stored episode ends here"""
-    owned: Tensor
+    is_terminal: Tensor
+    """(B, T) bool: ended by the simulator's termination or the task's own"""
+    mask: Tensor
     """(B, T) bool: rows on which the labels hold; other rows train nothing of this head"""
-    starts: Tensor | None = None
+    start_index: Tensor | None = None
     """(K,) int64: sequences to imagine from, where several heads share a batch; None: all"""
 
-    def to_imagine(self) -> HeadBatch:
+    def imagination_starts(self) -> HeadBatch:
         """The sequences that imagination starts from."""
-        if self.starts is None:
+        index = self.start_index
+        if index is None:
             return self
-        latents = self.latents.map(lambda x: x[self.starts])
-        return HeadBatch(latents, *(x[self.starts] for x in self[1:5] if x is not None))
+        rows = (x[index] for x in self[1:7] if isinstance(x, Tensor))
+        return HeadBatch(self.latents.map(lambda x: x[index]), *rows)
 
 
 class Head(nn.Module, ABC):
     """One task's learner on the latent state; see `actor_critic` for the standard one.
 
-    On a GPU acting and whole updates are captured and repeated: what changes is kept in tensors, in place, and none is
-    read.
+    On a GPU acting and whole updates are captured as CUDA graphs: what changes is kept in tensors, in place, and no
+    number is read.
     """
 
+    def initial_state(self, n: int) -> State:
+        """What n environments remember before their first step."""
+        return ()
+
     @abstractmethod
-    def act(self, latent: Latent, generator: torch.Generator | None = None) -> Tensor:
-        """A sampled flat action (N, A) for N states; unclipped."""
+    def act(
+        self, world: World, latent: Latent, state: State, is_first: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, State]:
+        """A sampled flat action (N, A), unclipped, for N posterior states, and what to remember.
+
+        Where `is_first` (N,), an episode starts and `state` is that of another one.
+        """
 
     @property
-    def independent(self) -> bool:
-        """Whether `losses` changes nothing but this head, so that other heads' may be found at the same time in another
-        thread, or stream of a GPU."""
+    def parallel_safe(self) -> bool:
+        """Whether `losses` writes to nothing, so that other heads' losses may be computed at the same time."""
         return False
 
     @abstractmethod
-    def losses(self, batch: HeadBatch, world: World, generator: torch.Generator | None = None) -> Mapping[str, Loss]:
-        """Scalar losses by name, already scaled; their sum is minimised."""
+    def losses(self, batch: HeadBatch, world: World, generator: torch.Generator | None = None) -> HeadLosses:
+        """The losses of one update; no attribute is written."""
 
-    def after_update(self) -> None:
-        """Called once after each optimiser step (slow copies, schedules)."""
+    @torch.no_grad()
+    def after_update(self, new_state: Mapping[str, Tensor]) -> None:
+        """Called once after each optimiser step with the new state from `losses`; subclasses add slow copies."""
+        for name, value in new_state.items():
+            self.get_buffer(name).copy_(value)
 
-    def metrics(self) -> dict[str, float | Tensor]:
-        """Numbers of the last `losses` call worth plotting."""
-        return {}
+
+@runtime_checkable
+class RewardPredictor(Protocol):
+    """A head that predicts rewards and continuation, so that others may plan with it."""
+
+    def predict(self, feature: Tensor) -> tuple[Tensor, Tensor]:
+        """The expected reward (N, T) of arriving in states with features (N, T, F), and the discounted probability to
+        continue from them."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ImaginationNoise(NamedTuple):
-    """All randomness of a rollout of N starts over H steps, drawn up front."""
+    """All randomness of N trajectories of H steps, drawn up front."""
 
     latent: Tensor
     """(N, H, G)"""
@@ -26,8 +26,8 @@ class ImaginationNoise(NamedTuple):
     """(N, H, places)"""
 
 
-class Imagined(NamedTuple):
-    """A rollout; state 0 is the start, action h leads from state h to state h + 1. In memory step by step."""
+class ImaginedTrajectory(NamedTuple):
+    """N trajectories: state 0 is the start, action h leads from state h to state h + 1. In memory step by step."""
 
     feature: Tensor
     """(N, H + 1, F)"""
@@ -48,14 +48,14 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def through(module: nn.Module, x: Tensor) -> Tensor:
-    """What `module` makes of `x`; gradients flow to `x`, and not into the module. Unlike `frozen` it can be traced."""
-    made: Tensor = functional_call(module, fixed(module), (x,))
-    return made
+def apply_frozen(module: nn.Module, x: Tensor) -> Tensor:
+    """`module(x)` with gradients to `x` and none into the module. Unlike `frozen` it can be traced."""
+    output: Tensor = functional_call(module, detached_parameters(module), (x,))
+    return output
 
 
-def fixed(module: nn.Module) -> dict[str, Tensor]:
-    """The module's parameters by name, cut off from the graph."""
+def detached_parameters(module: nn.Module) -> dict[str, Tensor]:
+    """The module's parameters by name, without gradients."""
     return {name: parameter.detach() for name, parameter in module.named_parameters()}
 
 
@@ -69,19 +69,19 @@ def draw_noise(
     )
 
 
-def imagine(world: World, actor: Actor, start: Latent, noise: ImaginationNoise) -> Imagined:
+def imagine(world: World, actor: Actor, start: Latent, noise: ImaginationNoise) -> ImaginedTrajectory:
     """Rolls out from N states (deter (N, D), stoch (N, G, C)) for as many steps as there is noise."""
-    feature = start.shorten(world.execution.dtype).feature
+    feature = start.to_compute_dtype(world.execution.compute_dtype).feature
     features, actions = [feature], []
-    step = world.execution.region(imagined_step)
+    step = world.execution.compile(imagine_policy_step)
     for latent_noise, action_noise in zip(noise.latent.unbind(1), noise.action.unbind(1), strict=True):
         feature, action = step(world.rssm, actor, feature, latent_noise, action_noise)
         features.append(feature)
         actions.append(action)
-    return Imagined(torch.stack(features).transpose(0, 1), torch.stack(actions).transpose(0, 1))
+    return ImaginedTrajectory(torch.stack(features).transpose(0, 1), torch.stack(actions).transpose(0, 1))
 
 
-def imagined_step(
+def imagine_policy_step(
     rssm: RSSM, actor: Actor, feature: Tensor, latent_noise: Tensor, action_noise: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The feature (N, F) after one step from `feature`, and the action (N, A) that led there."""

@@ -11,19 +11,48 @@ from pydantic import BaseModel
 from manyheads.imports import load_object
 
 if TYPE_CHECKING:
-    from manyheads.environment.places import Mask, Places
+    from manyheads.environment.contract import Signal
+    from manyheads.environment.layout import Mask, SpaceLayout
     from manyheads.heads.contract import Head
-    from manyheads.world.model import World
+    from manyheads.rewards.contract import RewardSource
+    from manyheads.rewards.spec import Success
+    from manyheads.world.sizes import WorldSettings
+
+
+@dataclass(frozen=True)
+class HeadTask:
+    """The task that a head learns."""
+
+    name: str
+    source: RewardSource
+    signals: tuple[Signal, ...]
+    """everything that its environment measures"""
+    success: Success | None = None
+
+
+@dataclass(frozen=True)
+class HeadContext:
+    """What a head is built for."""
+
+    interface: SpaceLayout
+    """the world's observation and action entries"""
+    mask: Mask
+    """which of them the task's environment has"""
+    world: WorldSettings
+    """the world's sizes"""
+    task: HeadTask
+    settings: Any
+    """checked by the kind's `settings` model"""
 
 
 @dataclass(frozen=True)
 class HeadKind:
-    """A kind of head: `settings` checks what is set, `build(interface, mask, world, settings)` makes one."""
+    """A kind of head: `settings` checks what is set, `build(context)` makes one."""
 
     name: str
     settings: type[BaseModel]
-    build: Callable[[Places, Mask, World, Any], Head]
-    says: str = ""
+    build: Callable[[HeadContext], Head]
+    description: str = ""
 
     def load(self) -> HeadKind:
         return self
@@ -35,7 +64,7 @@ class LazyHeadKind:
 
     name: str
     where: str
-    says: str = ""
+    description: str = ""
 
     def load(self) -> HeadKind:
         """The kind itself; raises ManyheadsError where `where` does not lead to one of this name."""

@@ -20,7 +20,7 @@ from manyheads.world.distributions import (
 from manyheads.world.networks import MLP, Linear
 
 
-class TwoHot(nn.Module):
+class TwoHotHead(nn.Module):
     """A number as a distribution over 255 symexp-spaced bins; starts at exactly 0 everywhere."""
 
     bins: Tensor
@@ -50,15 +50,15 @@ class TwoHot(nn.Module):
     def mean(self, logits: Tensor) -> Tensor:
         return two_hot_mean(logits, self.bins)
 
-    def between(self, target: Tensor) -> TwoBins:
+    def bins_around(self, target: Tensor) -> TwoBins:
         return two_bins(target, self.bins)
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy (...) with targets (...)."""
-        return two_hot_loss(logits, self.between(target))
+        return two_hot_loss(logits, self.bins_around(target))
 
 
-class Continue(nn.Module):
+class ContinueHead(nn.Module):
     """The logit (...) of going on after a row."""
 
     def __init__(self, inputs: int, units: int) -> None:

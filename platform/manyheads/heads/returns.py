@@ -1,4 +1,4 @@
-"""Lambda returns and the scale that they are measured by."""
+"""Lambda returns and the scale by which they are divided."""
 
 from __future__ import annotations
 
@@ -6,22 +6,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Measured = tuple[Tensor, Tensor]
-"""low and high percentile of returns, ()"""
-
 
 def lambda_return(
-    reward: Tensor, terminal: Tensor, last: Tensor, boot: Tensor, discount: float, trace: float
+    reward: Tensor, is_terminal: Tensor, is_last: Tensor, bootstrap: Tensor, discount: float, lam: float
 ) -> Tensor:
-    """Lambda returns (N, T - 1) of sequences (N, T), the last starting from `boot[:, -1]`.
+    """Lambda returns (N, T - 1) of sequences (N, T), the last one from `bootstrap[:, -1]`.
 
-    Reward and terminal of row t + 1 belong to the return at row t; `last` cuts the trace there, not the
-    bootstrap. `terminal` may be soft: one minus the probability to continue.
+    Reward and `is_terminal` of row t + 1 belong to the return at row t; `is_last` cuts the trace there, not the
+    bootstrap. `is_terminal` may be soft: one minus the probability to continue.
     """
-    live = (1 - terminal[:, 1:]) * discount
-    through = (1 - last[:, 1:]) * trace
-    own = torch.cat([reward[:, 1:] + live * (1 - through) * boot[:, 1:], boot[:, -1:]], 1)
-    carried = F.pad(live * through, (0, 1))
+    live = (1 - is_terminal[:, 1:]) * discount
+    traced = (1 - is_last[:, 1:]) * lam
+    own = torch.cat([reward[:, 1:] + live * (1 - traced) * bootstrap[:, 1:], bootstrap[:, -1:]], 1)
+    carried = F.pad(live * traced, (0, 1))
     span = 1
     while span < own.shape[1]:  # return[t] = own[t] + carried[t] * return[t + 1], over doubling spans
         own = own + carried * F.pad(own[:, span:], (0, span))
@@ -31,9 +28,9 @@ def lambda_return(
 
 
 def quantiles(values: Tensor, valid: Tensor, levels: Tensor) -> Tensor:
-    """Quantiles (L,) of what is `valid` in values (any shape), between two of them in proportion; NaN of nothing.
+    """Quantiles (L,) of the `valid` values (any shape), linearly interpolated; NaN where there are none.
 
-    `torch.nanquantile`, but on a CPU that one looks at its levels before torch 2.13, which no compiled graph may.
+    `torch.nanquantile`, which before torch 2.13 reads its levels on a CPU, as no compiled graph may.
     """
     ordered = values.masked_fill(~valid, torch.nan).flatten().sort().values  # NaN comes last
     rank = levels * (valid.sum() - 1).clamp(min=0)
@@ -56,21 +53,13 @@ class ReturnScale(nn.Module):
         self.register_buffer("low", torch.zeros(()))
         self.register_buffer("high", torch.zeros(()))
         self.register_buffer("levels", torch.tensor([0.05, 0.95]), persistent=False)
-        self.measured: Measured | None = None
 
-    def measure(self, returns: Tensor, valid: Tensor) -> Tensor:
-        """The scale with these returns (any shape) taken in where `valid`; `commit` keeps them."""
+    def forward(self, returns: Tensor, valid: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The scale () that counts these returns (any shape) where `valid`, and the new `low` and `high`."""
         low, high = quantiles(returns, valid, self.levels)
-        self.measured = (self._follow(self.low, low), self._follow(self.high, high))
-        return (self.measured[1] - self.measured[0]).clamp(min=1)
-
-    def commit(self) -> None:
-        """Keeps what the last `measure` saw."""
-        if self.measured is not None:
-            self.low.copy_(self.measured[0])
-            self.high.copy_(self.measured[1])
-            self.measured = None
+        new = {"low": self._follow(self.low, low), "high": self._follow(self.high, high)}
+        return (new["high"] - new["low"]).clamp(min=1), new
 
     def _follow(self, kept: Tensor, seen: Tensor) -> Tensor:
         followed = (1 - self.rate) * kept + self.rate * seen
-        return torch.where(seen.isnan(), kept, followed)  # no valid return at all changes nothing
+        return torch.where(seen.isnan(), kept, followed)  # without any valid return nothing changes

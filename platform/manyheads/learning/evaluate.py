@@ -13,16 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from manyheads.environment.adapter import Adapted, Fitting, Observation
+from manyheads.environment.adapter import FlatEnv, LayoutMap, Observation
 from manyheads.heads.contract import Head
-from manyheads.learning.policies import Policies, random_action
+from manyheads.heads.policy import VectorPolicy, random_action
 from manyheads.rewards.sources import episode_succeeded
-from manyheads.storage.evaluations import EpisodeResult, Interval
+from manyheads.storage.evaluations import RESERVED_SEEDS, EpisodeResult, Interval
 from manyheads.task import Task
 from manyheads.world.model import World
-
-RESERVED_SEEDS = 10_000_000
-"""Evaluation seeds start here; training seeds stay below."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -51,7 +48,7 @@ def bootstrap_difference(ours: Sequence[float], theirs: Sequence[float], resampl
 class _Slot:
     """One episode while it is played; `signals` holds a row a step."""
 
-    simulator: Adapted
+    simulator: FlatEnv
     seed: int
     signals: list[npt.NDArray[np.float64]]
     over: bool = False
@@ -60,7 +57,7 @@ class _Slot:
 def play(task: Task, episodes: int, world: World | None = None, head: Head | None = None) -> list[EpisodeResult]:
     """Plays `episodes` episodes of `head` on `world` in lock-step on reserved seeds; without them, random actions."""
     seeds = range(RESERVED_SEEDS, RESERVED_SEEDS + episodes)
-    slots = [_Slot(Adapted(task.make_environment(), task.instance.signals), seed, []) for seed in seeds]
+    slots = [_Slot(FlatEnv(task.make_environment(), task.instance.signals), seed, []) for seed in seeds]
     try:
         if world is not None and head is not None:
             _play_head(task, slots, world, head)
@@ -73,22 +70,22 @@ def play(task: Task, episodes: int, world: World | None = None, head: Head | Non
 
 
 def _play_head(task: Task, slots: list[_Slot], world: World, head: Head) -> None:
-    fitting = Fitting(world.interface, slots[0].simulator.places)
-    policies = Policies(world, {task.name: head}, [task.name] * len(slots), seed=RESERVED_SEEDS)
+    fitting = LayoutMap(world.interface, slots[0].simulator.layout)
+    policies = VectorPolicy(world, {task.name: head}, [task.name] * len(slots), seed=RESERVED_SEEDS)
     rows = [slot.simulator.reset(slot.seed) for slot in slots]
-    first = np.ones(len(slots), dtype=bool)
+    is_first = np.ones(len(slots), dtype=bool)
     while True:
         for slot, row in zip(slots, rows, strict=True):
             if not slot.over:
                 slot.signals.append(row.signals)
         image = None
         if world.interface.image is not None:
-            image = np.stack([np.asarray(fitting.image(row.image)) for row in rows])
-        action = policies.act(image, fitting.vector(np.stack([row.vector for row in rows])), first).action
-        first = np.zeros(len(slots), dtype=bool)
+            image = np.stack([np.asarray(fitting.map_image(row.image)) for row in rows])
+        action = policies.act(image, fitting.map_vector(np.stack([row.vector for row in rows])), is_first).action
+        is_first = np.zeros(len(slots), dtype=bool)
         for index, slot in enumerate(slots):
             if not slot.over:
-                rows[index], slot.over = _step(slot, fitting.action(action[index]))
+                rows[index], slot.over = _step(slot, fitting.unmap_action(action[index]))
         if all(slot.over for slot in slots):
             return
 
@@ -98,16 +95,16 @@ def _play_random(slots: list[_Slot]) -> None:
         generator = torch.Generator().manual_seed(slot.seed)
         slot.signals.append(slot.simulator.reset(slot.seed).signals)
         while not slot.over:
-            row, slot.over = _step(slot, random_action(slot.simulator.places, 1, generator)[0].numpy())
+            row, slot.over = _step(slot, random_action(slot.simulator.layout, 1, generator)[0].numpy())
             if not slot.over:
                 slot.signals.append(row.signals)
 
 
 def _step(slot: _Slot, action: npt.NDArray[np.float32]) -> tuple[Observation, bool]:
-    row, last, _ = slot.simulator.step(action)
-    if last:
+    row, is_last, _ = slot.simulator.step(action)
+    if is_last:
         slot.signals.append(row.signals)
-    return row, last
+    return row, is_last
 
 
 def _result(task: Task, slot: _Slot) -> EpisodeResult:

@@ -8,37 +8,47 @@ import torch
 
 from manyheads.errors import ManyheadsError
 from manyheads.experience.batch import Batch
-from manyheads.experience.stream import Recorded
+from manyheads.experience.stream import RecordedInstance
 from manyheads.learning.learner import HeadLabels
 from manyheads.task import Task
 
 
 class Labeller:
-    """Labels batches for one task; `instances` is the replay's growing list, which batches index."""
+    """Labels batches for one task; `instances` is the replay's growing list, which `Batch.instance` indexes.
 
-    def __init__(self, task: Task, instances: Sequence[Recorded]) -> None:
+    The source sees rows of its own environment alone, each signal from the column that was recorded under its name.
+    """
+
+    def __init__(self, task: Task, instances: Sequence[RecordedInstance]) -> None:
         self.task = task
         self.source = task.reward
-        catalogue = {signal.name for signal in task.instance.signals}
-        missing = sorted(self.source.signals - catalogue)
+        measured = {signal.name for signal in task.instance.signals}
+        missing = sorted(self.source.signals - measured)
         if missing:
             raise ManyheadsError(f"{task.name} reads {', '.join(missing)}, which {task.environment} does not measure.")
         self._instances = instances
 
-    def _owns(self, instance: Recorded) -> bool:
+    def __call__(self, batch: Batch) -> HeadLabels:
+        """Rewards, ends and the mask (B, T) of the task's own rows; elsewhere reward 0 and the simulator's ends."""
+        reward = torch.zeros(batch.shape, device=batch.is_first.device)
+        is_terminal, mask = batch.is_terminal.clone(), torch.zeros_like(batch.is_first)
+        for number in sorted({*batch.instance.tolist()}):
+            instance = self._instances[number]
+            if not self._owns(instance):
+                continue
+            rows = (batch.instance == number).nonzero().squeeze(1)
+            signals = {name: batch.signals[rows, :, instance.signals.index(name)] for name in self.source.signals}
+            is_first = batch.is_first[rows]
+            earned, terminated = self.source.label(signals, is_first)
+            reward[rows] = torch.where(is_first, 0.0, earned)
+            is_terminal[rows] |= terminated
+            mask[rows] = True
+        return HeadLabels(reward, is_terminal, mask)
+
+    def _owns(self, instance: RecordedInstance) -> bool:
+        """Whether the source's labels hold on rows of an instance, all of whose signals it needs were recorded."""
+        if not self.source.signals <= {*instance.signals}:
+            return False
         if self.source.own_rows_only:
             return instance.key == self.task.instance.key
-        return instance.experience == self.task.instance.experience
-
-    def __call__(self, batch: Batch) -> HeadLabels:
-        mine = [self._owns(instance) for instance in self._instances]
-        owned = torch.tensor(mine, device=batch.instance.device)[batch.instance]
-        columns = [signal.name for signal in self.task.instance.signals]
-        signals = {name: batch.signals[..., columns.index(name)] for name in self.source.signals}
-        reward, terminated = self.source.label(signals, batch.first)
-        rows = owned[:, None].expand(batch.shape)
-        return HeadLabels(
-            reward=torch.where(rows & ~batch.first, reward, 0.0),
-            terminal=batch.terminal | (terminated & rows),
-            owned=rows,
-        )
+        return instance.dynamics_key == self.task.instance.dynamics_key

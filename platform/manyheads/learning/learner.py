@@ -2,61 +2,66 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from manyheads.errors import ManyheadsError
+from manyheads.execution.eager import Execution
 from manyheads.experience.batch import Batch
-from manyheads.heads.contract import Head, HeadBatch, Loss, found_now
-from manyheads.learning.ahead import compile_ahead
-from manyheads.learning.numbers import Numbers
-from manyheads.learning.optimizer import LaProp, OptimizerSettings
-from manyheads.world.execution import Execution
+from manyheads.heads.contract import Head, HeadBatch, HeadLosses, Loss, evaluate_loss
+from manyheads.learning.optimizer import LaProp
+from manyheads.learning.update_metrics import UpdateMetrics
+from manyheads.settings import OptimizerSettings
 from manyheads.world.model import Latent, World
 
-R = TypeVar("R")
-
 WORLD = "world"
+
+ReduceGradients = Callable[[Sequence[Tensor]], None]
+"""Averages gradients over several learners, in place; called between the backward pass and clipping."""
 
 
 class HeadLabels(NamedTuple):
     """What a task says about (B, T) rows; see `HeadBatch`."""
 
     reward: Tensor
-    """(B, T) float32, 0 where first"""
-    terminal: Tensor
-    """(B, T) bool: the simulator's terminal or the task's own"""
-    owned: Tensor
+    """(B, T) float32, 0 where `is_first`"""
+    is_terminal: Tensor
+    """(B, T) bool: ended by the simulator's termination or the task's own"""
+    mask: Tensor
     """(B, T) bool: rows on which the labels hold"""
 
 
 class Update(NamedTuple):
-    """What one update gives back."""
+    """The result of one update."""
 
-    numbers: Numbers
-    """`world/dyn`, `TASK/policy`, ...: losses as they were minimised, and each head's own numbers"""
+    numbers: UpdateMetrics
+    """`world/dyn`, `TASK/policy`, ...: losses as they were minimised, and each head's own metrics"""
     latents: Latent | None
-    """(B, T) posterior states before the update, cut off from the graph; None on a frozen world"""
+    """(B, T) posterior states before the update, without gradients; None on a frozen world"""
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The numbers, read."""
+        """The numbers, read from the device."""
         return self.numbers.read()
 
 
 class Learner:
     """Trains a world and its heads jointly, or heads alone on a frozen world.
 
-    The world and each head have an optimiser and a random generator of their own: every rule in the optimiser
-    is per tensor, so this equals one optimiser over all, and a head that joins later warms up on its own.
+    The world and each head have an optimiser and a random generator of their own: every rule of the optimiser is per
+    tensor, so this equals one optimiser over all, and a head that joins later warms up on its own.
 
-    On a GPU updates are `deferred`: the host never waits for the device, so whoever reads an update's numbers
-    refuses what is not finite. Otherwise that is done before weights change.
+    On a GPU updates are `asynchronous`: the host never waits for the device, so whoever reads an update's metrics
+    refuses what is not finite. On a CPU that is done before weights change.
+
+    Where several learners train together, each has its `rank`, which its random numbers depend on, and
+    `reduce_gradients` averages their gradients.
     """
 
     def __init__(
@@ -66,61 +71,50 @@ class Learner:
         settings: OptimizerSettings,
         seed: int = 0,
         train_world: bool = True,
+        rank: int = 0,
+        reduce_gradients: ReduceGradients | None = None,
     ) -> None:
         if WORLD in heads:
             raise ManyheadsError(f"A head can't be named {WORLD!r}: that is the world model's own name.")
         self.world, self.heads, self.train_world = world, dict(heads), train_world
-        self.deferred = world.device.type != "cpu"
+        self.asynchronous = world.device.type != "cpu"
+        self.reduce_gradients = reduce_gradients
         trained = {**({WORLD: world} if train_world else {}), **self.heads}
         self.optimizers = {name: LaProp(dict(m.named_parameters()), settings) for name, m in trained.items()}
-        self.generators = {name: _generator(seed, name, world.device) for name in (WORLD, *self.heads)}
+        self.generators = {name: _generator(seed, name, rank, world.device) for name in (WORLD, *self.heads)}
 
     def update(self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor) -> Update:
         """One update from a batch; with a frozen world, of the heads alone.
 
-        vector_mask (B, V) and image_mask (B,) say in which places each sequence is reconstructed. Raises
-        ManyheadsError, with nothing changed, when a loss or a gradient is not finite; deferred, it does not. What
-        it returns then holds until the next update.
+        vector_mask (B, V) and image_mask (B,) say which entries of each sequence are reconstructed. Raises
+        ManyheadsError, with nothing changed, when a loss or a gradient is not finite; not where it is asynchronous.
+        What it returns is then valid until the next update.
         """
-        return self._steadily("_update", batch.shape, batch, labels, vector_mask, image_mask)
+        return self._run(Learner._update, batch, labels, vector_mask, image_mask)
+
+    def update_heads(self, batch: Batch, latents: Latent, labels: Mapping[str, HeadLabels]) -> Update:
+        """One update of the heads alone from stored states (B, T, ...) of the batch's rows."""
+        return self._run(Learner._update_heads, batch, latents, labels)
 
     def losses(
         self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor
     ) -> tuple[dict[str, Tensor], Latent]:
-        """The scaled terms (`world/dyn`, `TASK/policy`) whose sum an update minimises; (B, T) latents.
+        """The scaled terms (`world/dyn`, `TASK/policy`) whose sum an update minimises, and the (B, T) latents.
 
-        Learned weights leave the terms as they are and have one of their own, `world/harmony`: what they add.
+        With learned weights of the world's losses, `world/harmony` is what the weights add.
         """
-        losses, latents = self._losses(batch, labels, vector_mask, image_mask)
-        return {name: found_now(loss) for name, loss in losses.items()}, latents
+        terms, heads, latents = self._losses(batch, labels, vector_mask, image_mask)
+        return {name: evaluate_loss(loss)[0] for name, loss in _all_losses(terms, heads).items()}, latents
 
-    def _losses(
-        self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor
-    ) -> tuple[dict[str, Loss], Latent]:
-        noise = self.world.draw_noise(*batch.shape, generator=self.generators[WORLD])
-        start = Latent(batch.deter, batch.stoch)
-        with torch.set_grad_enabled(self.train_world):
-            observed = self.world.observe(batch.image, batch.vector, batch.previous_action, batch.first, start, noise)
-        losses: dict[str, Loss] = {}
-        if self.train_world:
-            terms = self.world.objective(observed, batch.image, batch.vector, vector_mask, image_mask)
-            losses = {f"{WORLD}/{name}": loss for name, loss in terms.items()}
-        losses |= self._head_losses(observed.latents, batch.last, labels)
-        return losses, observed.latents
-
-    def update_heads(self, latents: Latent, last: Tensor, labels: Mapping[str, HeadLabels]) -> Update:
-        """One update of the heads alone from given states (B, T, ...) and `last` (B, T)."""
-        return self._steadily("_update_heads", last.shape, latents, last, labels)
-
-    def state(self) -> dict[str, Tensor]:
-        """Optimisers and generators as named tensors; with the weights, enough to go on bit for bit."""
+    def state_dict(self) -> dict[str, Tensor]:
+        """Optimisers and generators as named tensors; with the weights, enough to continue bit for bit."""
         state = {f"{name}/generator": g.get_state() for name, g in self.generators.items()}
         for name, optimizer in self.optimizers.items():
-            state |= {f"{name}/optimizer/{key}": tensor for key, tensor in optimizer.state().items()}
+            state |= {f"{name}/optimizer/{key}": tensor for key, tensor in optimizer.state_dict().items()}
         return state
 
-    def load(self, state: Mapping[str, Tensor]) -> None:
-        """Takes back what `state` gave; a head of which nothing was saved starts afresh."""
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restores what `state_dict` returned; a head of which nothing was saved starts afresh."""
         for name, generator in self.generators.items():
             if f"{name}/generator" in state:
                 generator.set_state(state[f"{name}/generator"].cpu())
@@ -128,105 +122,140 @@ class Learner:
             prefix = f"{name}/optimizer/"
             own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
             if own:
-                optimizer.load(own)
+                optimizer.load_state_dict(own)
 
-    def _steadily(self, update: str, shape: Sequence[int], *args: Any) -> Update:
-        """The `update` of that name; those of one shape call the same regions."""
+    def _run(self, update: Callable[..., Update], batch: Batch, *args: Any) -> Update:
+        """The update, compiled and captured as the world's execution does; equal shapes share what is compiled."""
         execution = self.world.execution
-        function: Callable[..., Update] = getattr(self, update)
-        with execution.steady(self, update, shape) as compiles:
-            if compiles:
-                compile_ahead(self, update, *args)
-            return execution.whole(function, self.generators.values())(*args)
+        rehearse = partial(self._rehearse, update, batch, *args)
+        with execution.warmup((self, update, batch.shape), rehearse):
+            bound: Callable[..., Update] = update.__get__(self)  # equal at every call, so it is captured once
+            return execution.capture(bound, self.generators.values())(batch, *args)
+
+    def _rehearse(self, update: Callable[..., Update], *args: Any) -> None:
+        """The update on a copy, where the last argument is the execution to use; its numbers mean nothing."""
+        *given, execution = args
+        copied = copy.deepcopy(self)
+        copied.world.execution, copied.asynchronous = execution, True
+        update(copied, *given)
 
     def _update(
         self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor
     ) -> Update:
-        losses, latents = self._losses(batch, labels, vector_mask, image_mask)
-        numbers = self._descend(losses)
+        terms, heads, latents = self._losses(batch, labels, vector_mask, image_mask)
+        metrics = self._minimize(terms, heads)
         if self.train_world:
-            self.world.take_in(batch.vector, vector_mask)
-        return Update(numbers, latents.detach())
+            self.world.update_norm(batch.vector, vector_mask)
+        return Update(metrics, latents.detach())
 
-    def _update_heads(self, latents: Latent, last: Tensor, labels: Mapping[str, HeadLabels]) -> Update:
-        return Update(self._descend(self._head_losses(latents.detach(), last, labels)), None)
+    def _update_heads(self, batch: Batch, latents: Latent, labels: Mapping[str, HeadLabels]) -> Update:
+        return Update(self._minimize({}, self._head_losses(batch, latents.detach(), labels)), None)
 
-    def _head_losses(self, latents: Latent, last: Tensor, labels: Mapping[str, HeadLabels]) -> dict[str, Loss]:
-        def of(name: str) -> dict[str, Loss]:
+    def _losses(
+        self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor
+    ) -> tuple[dict[str, Tensor], dict[str, HeadLosses], Latent]:
+        noise = self.world.draw_noise(*batch.shape, generator=self.generators[WORLD])
+        start, reset = Latent(batch.deter, batch.stoch), batch.is_first | batch.reset_state
+        with torch.set_grad_enabled(self.train_world):
+            observed = self.world.observe(batch.image, batch.vector, batch.previous_action, reset, start, noise)
+        terms: dict[str, Tensor] = {}
+        if self.train_world:
+            terms = self.world.scaled_losses(observed, batch.image, batch.vector, vector_mask, image_mask)
+        return terms, self._head_losses(batch, observed.latents, labels), observed.latents
+
+    def _head_losses(self, batch: Batch, latents: Latent, labels: Mapping[str, HeadLabels]) -> dict[str, HeadLosses]:
+        def losses(name: str) -> HeadLosses:
             own, generator = labels[name], self.generators[name]
-            starts = self._starts(own.owned, generator) if len(self.heads) > 1 else None
-            batch = HeadBatch(latents, own.reward, own.terminal, last, own.owned, starts)
-            terms = self.heads[name].losses(batch, self.world, generator)
-            return {f"{name}/{term}": loss for term, loss in terms.items()}
+            rows = HeadBatch(
+                latents,
+                batch.action,
+                own.reward,
+                batch.is_first,
+                batch.is_last,
+                own.is_terminal,
+                own.mask,
+                self._start_index(own.mask, generator) if len(self.heads) > 1 else None,
+            )
+            return self.heads[name].losses(rows, self.world, generator)
 
         for name in self.heads:
             if name not in labels:
                 raise ManyheadsError(f"The batch has no labels for {name!r}; every head needs its own.")
-        if all(head.independent for head in self.heads.values()):
-            found = self._beside([partial(of, name) for name in self.heads])
-        else:
-            found = [of(name) for name in self.heads]
-        return {term: loss for terms in found for term, loss in terms.items()}
+        functions = [partial(losses, name) for name in self.heads]
+        safe = all(head.parallel_safe for head in self.heads.values())
+        found = self._run_parallel(functions) if safe else [function() for function in functions]
+        return dict(zip(self.heads, found, strict=True))
 
-    def _starts(self, owned: Tensor, generator: torch.Generator) -> Tensor:
-        """As many sequences for every head, its own ones: at random, several times where there are few."""
-        sequences = owned.shape[0]
-        mine = owned.any(1)
-        order = (torch.rand(sequences, generator=generator, device=owned.device) - mine.float()).argsort()
-        places = torch.arange(max(1, sequences // len(self.heads)), device=owned.device)
-        return order[places % mine.sum().clamp(min=1)]
+    def _start_index(self, mask: Tensor, generator: torch.Generator) -> Tensor:
+        """Equally many sequences for every head, of its own ones: at random, repeated where there are few."""
+        sequences = mask.shape[0]
+        own = mask.any(1)
+        order = (torch.rand(sequences, generator=generator, device=mask.device) - own.float()).argsort()
+        positions = torch.arange(max(1, sequences // len(self.heads)), device=mask.device)
+        return order[positions % own.sum().clamp(min=1)]
 
-    def _descend(self, losses: Mapping[str, Loss]) -> Numbers:
+    def _minimize(self, terms: Mapping[str, Tensor], heads: Mapping[str, HeadLosses]) -> UpdateMetrics:
+        losses = _all_losses(terms, heads)
         now = {name: loss for name, loss in losses.items() if isinstance(loss, Tensor)}
-        later = {name: loss for name, loss in losses.items() if not isinstance(loss, Tensor)}
-        _, *found = self._beside([partial(_trace_back, now.values()), *later.values()])
-        _trace_back(found)
-        known = now | dict(zip(later, found, strict=True))
-        numbers: dict[str, float | Tensor] = {name: known[name].detach() for name in losses}
-        norms = {name: optimizer.gradient_norms() for name, optimizer in self.optimizers.items()}
+        deferred = {name: loss for name, loss in losses.items() if not isinstance(loss, Tensor)}
+        _, *results = self._run_parallel([partial(_backward, now.values()), *deferred.values()])
+        _backward([loss for loss, _ in results])
+        found = dict(zip(deferred, results, strict=True))
+        numbers = {name: (now[name] if name in now else found[name][0]).detach() for name in losses}
+        norms = self._gradient_norms()
         numbers |= {f"{name}/gradient_norm": torch.linalg.vector_norm(own) for name, own in norms.items()}
-        refusable = len(numbers)
-        for name, head in self.heads.items():
-            numbers |= {f"{name}/{key}": value for key, value in head.metrics().items()}
+        must_be_finite = len(numbers)
+        for name, head in heads.items():
+            own = {**head.metrics}
+            for term in head.losses:
+                own |= found[f"{name}/{term}"][1] if f"{name}/{term}" in found else {}
+            numbers |= {f"{name}/{key}": value for key, value in own.items()}
         if self.train_world and self.world.harmony is not None:
             numbers |= {f"{WORLD}/{name}_weight": weight for name, weight in self.world.harmony.weights().items()}
-        measured = Numbers(tuple(numbers), refusable, torch.stack([self._on_device(x) for x in numbers.values()]))
-        if not self.deferred:
-            self._refuse_what_is_not_finite(measured)
+        metrics = UpdateMetrics(tuple(numbers), must_be_finite, torch.stack([x.float() for x in numbers.values()]))
+        if not self.asynchronous:
+            self._require_finite(metrics)
         for name, optimizer in self.optimizers.items():
             optimizer.step(norms[name], self.world.execution)
-        for head in self.heads.values():
-            head.after_update()
-        return measured
+        for name, head in heads.items():
+            self.heads[name].after_update(head.new_state)
+        return metrics
 
-    def _beside(self, works: Sequence[Callable[[], Any]]) -> list[Any]:
-        """What does not wait for each other: side by side, unless images make the way back much the longest; then all
-        cores of a CPU go through one after the other."""
+    def _gradient_norms(self) -> dict[str, Tensor]:
+        if self.reduce_gradients is not None:
+            for optimizer in self.optimizers.values():
+                self.reduce_gradients(optimizer.gradients())
+        return {name: optimizer.gradient_norms() for name, optimizer in self.optimizers.items()}
+
+    def _run_parallel(self, functions: Sequence[Callable[[], Any]]) -> list[Any]:
+        """In parallel, unless images make the backward pass by far the longest on a CPU: then each gets all cores."""
         execution = self.world.execution
         if self.world.decoder.image is not None and self.world.device.type == "cpu":
-            return Execution.beside(execution, works)
-        return execution.beside(works)
+            return Execution.run_parallel(execution, functions)
+        return execution.run_parallel(functions)
 
-    def _on_device(self, number: float | Tensor) -> Tensor:
-        if isinstance(number, Tensor):
-            return number.detach().float()
-        return torch.full((), number, dtype=torch.float32, device=self.world.device)
-
-    def _refuse_what_is_not_finite(self, numbers: Numbers) -> None:
+    def _require_finite(self, metrics: UpdateMetrics) -> None:
         try:
-            numbers.refuse_what_is_not_finite("the weights are as they were before this update")
+            metrics.require_finite("the weights are as they were before this update")
         except ManyheadsError:
             for optimizer in self.optimizers.values():
-                optimizer.forget_gradients()
+                optimizer.zero_grad()
             raise
 
 
-def _trace_back(losses: Iterable[Tensor]) -> None:
+def _all_losses(terms: Mapping[str, Tensor], heads: Mapping[str, HeadLosses]) -> dict[str, Loss]:
+    """The world's and the heads' losses by `world/term` and `TASK/term`."""
+    losses: dict[str, Loss] = {f"{WORLD}/{name}": loss for name, loss in terms.items()}
+    return losses | {f"{name}/{term}": loss for name, head in heads.items() for term, loss in head.losses.items()}
+
+
+def _backward(losses: Iterable[Tensor]) -> None:
     if losses := [*losses]:
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
 
 
-def _generator(seed: int, name: str, device: torch.device) -> torch.Generator:
-    """A generator that depends on the seed and its owner's name alone, not on its neighbours."""
-    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
+def _generator(seed: int, name: str, rank: int, device: torch.device) -> torch.Generator:
+    """A generator that depends on the seed, its owner's name and the learner's rank, not on its neighbours."""
+    text = f"{seed} {name} {rank}" if rank else f"{seed} {name}"
+    digest = hashlib.sha256(text.encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "little", signed=True))

@@ -5,31 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from manyheads.errors import ManyheadsError
-from manyheads.world.execution import Execution
-
-
-class OptimizerSettings(BaseModel):
-    """DreamerV3's numbers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    rate: float = Field(default=4e-5, gt=0, description="learning rate after the warmup")
-    warmup: int = Field(default=1000, ge=0, description="updates until the full rate; the first has rate 0")
-    clip: float = Field(default=0.3, gt=0, description="largest norm of a gradient, relative to its tensor")
-    clip_floor: float = Field(default=1e-3, gt=0, description="the norm that a smaller tensor counts as")
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    decay: float = Field(default=0.999, ge=0, lt=1, description="of the squared gradient's average")
-    epsilon: float = Field(default=1e-20, gt=0)
+from manyheads.execution.eager import Execution
+from manyheads.settings import OptimizerSettings
 
 
 class LaProp:
-    """Momentum over RMS-scaled, per-tensor clipped gradients of named parameters.
+    """Momentum over RMS-scaled, per-tensor clipped gradients of named parameters (Ziyin et al. 2020).
 
-    Averages are flat: one region passes over all of them, whatever number of tensors they belong to.
+    Averages are flat: one compiled function passes over all of them, whatever number of tensors they belong to.
     """
 
     def __init__(self, parameters: Mapping[str, Tensor], settings: OptimizerSettings) -> None:
@@ -43,37 +29,45 @@ class LaProp:
         self._count = torch.zeros((), dtype=torch.float64, device=device)
 
     @torch.no_grad()
+    def gradients(self) -> list[Tensor]:
+        """Each tensor's gradient, zeros where it has none."""
+        for parameter in self._parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        return [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+
+    @torch.no_grad()
     def gradient_norms(self) -> Tensor:
         """Euclidean norm of each tensor's gradient (tensors,), before clipping."""
-        return torch.stack(torch._foreach_norm(self._gradients()))
+        return torch.stack(torch._foreach_norm(self.gradients()))
 
     @torch.no_grad()
     def step(self, norms: Tensor, execution: Execution) -> None:
-        """One update from the parameters' gradients, whose `gradient_norms` these are; it then drops them."""
+        """One step from the parameters' gradients, whose `gradient_norms` these are; then drops them."""
         s, parameters = self.settings, self._parameters
-        own = torch.stack(torch._foreach_norm(parameters)).clamp(min=s.clip_floor)
-        excess = (norms / (s.clip * own)).clamp(min=1)
-        gradient = torch.cat([g.flatten() for g in torch._foreach_div(self._gradients(), [*excess.unbind()])])
-        rate = s.rate * (self._count / s.warmup).clamp(max=1) if s.warmup else s.rate
+        own = torch.stack(torch._foreach_norm(parameters)).clamp(min=s.agc_pmin)
+        excess = (norms / (s.agc * own)).clamp(min=1)
+        gradient = torch.cat([g.flatten() for g in torch._foreach_div(self.gradients(), [*excess.unbind()])])
+        rate = s.lr * (self._count / s.warmup).clamp(max=1) if s.warmup else s.lr
         self._count += 1
-        bias = (1 - s.decay**self._count).float()
-        rate = (rate / (1 - s.momentum**self._count)).float()
-        change = execution.region(laprop)(gradient, self._square, self._momentum, bias, rate, s)
+        bias = (1 - s.beta2**self._count).float()
+        rate = (rate / (1 - s.beta1**self._count)).float()
+        change = execution.compile(laprop)(gradient, self._square, self._momentum, bias, rate, s)
         torch._foreach_sub_(parameters, self._shaped(change))
-        self.forget_gradients()
+        self.zero_grad()
 
-    def forget_gradients(self) -> None:
+    def zero_grad(self) -> None:
         """Drops the gradients, as `step` does after use."""
         for parameter in self._parameters:
             parameter.grad = None
 
-    def state(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """All state as named tensors."""
         return {name: tensor.clone() for name, tensor in self._tensors().items()}
 
     @torch.no_grad()
-    def load(self, state: Mapping[str, Tensor]) -> None:
-        """Takes back what `state` gave; raises ManyheadsError where it belongs to other parameters."""
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restores what `state_dict` returned; raises ManyheadsError where it belongs to other parameters."""
         mine = self._tensors()
         if odd := sorted(mine.keys() ^ state.keys()):
             side = "lacks" if odd[0] in mine else "has an unknown"
@@ -85,9 +79,6 @@ class LaProp:
                     f"the model {tuple(tensor.shape)}: it belongs to another model."
                 )
             tensor.copy_(state[name])
-
-    def _gradients(self) -> list[Tensor]:
-        return [torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters]
 
     def _split(self, flat: Tensor) -> list[Tensor]:
         return list(torch.split(flat, self._sizes))
@@ -107,11 +98,11 @@ class LaProp:
 def laprop(
     gradient: Tensor, square: Tensor, momentum: Tensor, bias: Tensor, rate: Tensor, s: OptimizerSettings
 ) -> Tensor:
-    """By how much parameters fall (N,), after both averages took in their clipped gradient.
+    """By how much parameters (N,) decrease; both running averages are updated with the clipped gradient.
 
-    `bias` () corrects the average of squares for its start at 0; `rate` () is so corrected for momentum's.
+    `bias` () corrects the average of squares for its start at 0; `rate` () includes that correction of the momentum.
     """
-    square.lerp_(gradient.square(), 1 - s.decay)
-    scale = (square / bias).sqrt() + s.epsilon
-    momentum.lerp_(gradient / scale, 1 - s.momentum)
+    square.lerp_(gradient.square(), 1 - s.beta2)
+    scale = (square / bias).sqrt() + s.eps
+    momentum.lerp_(gradient / scale, 1 - s.beta1)
     return momentum * rate

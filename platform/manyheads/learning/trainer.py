@@ -9,36 +9,38 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from manyheads.errors import ManyheadsError
-from manyheads.experience.batch import Where
-from manyheads.experience.collector import Collector, Finished
+from manyheads.execution.toolchain import is_compiler_error
+from manyheads.experience.batch import WindowIndex
+from manyheads.experience.collector import Collector, FinishedEpisode
 from manyheads.experience.replay import Replay
-from manyheads.experience.simulators import Slot
-from manyheads.learning.fast import accelerate, check_device
-from manyheads.learning.feed import At, Draw, Feed, Learned, Work
-from manyheads.learning.inductor import by_compiler
+from manyheads.experience.vector_env import EnvSlot
+from manyheads.heads.policy import VectorPolicy
+from manyheads.learning.device import accelerate, check_device
 from manyheads.learning.labels import Labeller
-from manyheads.learning.latents import refresh
 from manyheads.learning.learner import Learner
-from manyheads.learning.policies import Policies
+from manyheads.learning.prefetch import BatchSampler, Prefetcher, TrainingBatch, UpdateCount, UpdateOutput
+from manyheads.learning.refresh_latents import refresh_latents
 from manyheads.learning.stop import StopRequest
-from manyheads.report.metrics import Metrics
-from manyheads.report.progress import Progress
 from manyheads.storage.agent import build_head, load_module
-from manyheads.storage.folder import WorldFolder
+from manyheads.storage.world_folder import WorldFolder
 from manyheads.task import Task
 from manyheads.world.model import World
+
+if TYPE_CHECKING:
+    from manyheads.report.metrics import Metrics
+    from manyheads.report.progress import Progress
 
 METRICS_EVERY = 50
 """updates between two lines of metrics"""
 FULL = (
     "The GPU has too little memory: {error}. The last checkpoint stands. Close other programs on it and run the "
-    "command again, or begin a world with a smaller world.size or training.batch."
+    "command again, or begin a world with a smaller world.size or training.batch_size."
 )
 COMPILING = "Still getting ready: what is computed is compiled first, a minute or more where its shapes are new here."
 
@@ -60,10 +62,10 @@ class Trainer:
         self.learner = Learner(self.world, self.heads, settings.optimizer, settings.seed, train_world=not frozen)
         self.replay: Replay = folder.replay()
         self.steps = self.updates = 0
-        self.owed = 0.0
+        self.update_credit = 0.0
         self._collector: Collector | None = None
-        self._policies: Policies | None = None
-        self._feed: Feed | None = None
+        self._policy: VectorPolicy | None = None
+        self._prefetcher: Prefetcher | None = None
         self._run: dict[str, Any] = {}
         self._ready: set[str] = set()
         self._restore()
@@ -76,15 +78,15 @@ class Trainer:
     def collect_and_learn(self, steps: int, progress: Progress, metrics: Metrics) -> None:
         """Goes on until `steps` rows have been collected in this run, learning at the replay ratio."""
         training = self.folder.settings.training
-        slots = [self.tasks[i % len(self.tasks)] for i in range(training.slots)]
+        slots = [self.tasks[i % len(self.tasks)] for i in range(training.num_envs)]
         collector, policies = self._open_collector(slots)
-        feed = self._open_feed(metrics)
-        rows_an_update = training.batch * training.length
-        before_learning = max(rows_an_update, training.slots * training.length)
+        feed = self._open_prefetcher(metrics)
+        rows_an_update = training.batch_size * training.batch_length
+        before_learning = max(rows_an_update, training.num_envs * training.batch_length)
         with self._safely(progress) as stopping:
             while not stopping():
-                if self.owed >= 1:
-                    self.owed -= 1
+                if self.update_credit >= 1:
+                    self.update_credit -= 1
                     self._update(feed, progress)
                 elif self.steps < steps:
                     result = collector.collect(policies.act)
@@ -93,7 +95,7 @@ class Trainer:
                     for episode in result.finished:
                         self._report(episode, metrics, progress)
                     if self.steps >= before_learning:
-                        self.owed += result.rows * training.ratio / rows_an_update
+                        self.update_credit += result.rows * training.train_ratio / rows_an_update
                 else:
                     break
 
@@ -101,8 +103,8 @@ class Trainer:
         """Trains the heads on what replay holds, until `updates` have been made in this run; no environment."""
         if not self._refreshed():
             with self._patience(progress, "refresh"):
-                refresh(self.world, self.replay, self.folder.settings.seed)
-        feed = self._open_feed(metrics)
+                refresh_latents(self.world, self.replay, self.folder.settings.seed)
+        feed = self._open_prefetcher(metrics)
         with self._safely(progress) as stopping:
             while self.updates < updates and not stopping():
                 self._update(feed, progress)
@@ -110,21 +112,21 @@ class Trainer:
 
     def save(self) -> None:
         """Writes one consistent checkpoint."""
-        if self._feed is not None:
-            self._feed.drain()
+        if self._prefetcher is not None:
+            self._prefetcher.drain()
         self.replay.flush()
         checkpoint = self.folder.checkpoint
-        sets: dict[str, Mapping[str, Tensor]] = {f"{self.run_name}/learner": self.learner.state()}
+        sets: dict[str, Mapping[str, Tensor]] = {f"{self.run_name}/learner": self.learner.state_dict()}
         if not self.frozen:
             sets["world"] = self.world.state_dict()
         for task in self.tasks:
             sets[f"heads/{task.slug}/weights"] = self.heads[task.name].state_dict()
-        run: dict[str, Any] = {"steps": self.steps, "updates": self.updates, "owed": self.owed}
+        run: dict[str, Any] = {"steps": self.steps, "updates": self.updates, "update_credit": self.update_credit}
         run["tasks"] = [task.name for task in self.tasks]
         run["replay"] = self.replay.state()
-        if self._collector is not None and self._policies is not None:
+        if self._collector is not None and self._policy is not None:
             run["collector"] = self._collector.state()
-            sets[f"{self.run_name}/policies"] = self._policies.state()
+            sets[f"{self.run_name}/policies"] = self._policy.state_dict()
         state = dict(checkpoint.state)
         state["runs"] = {**state.get("runs", {}), self.run_name: run}
         state["heads"] = {**state.get("heads", {})}
@@ -157,51 +159,53 @@ class Trainer:
                 load_module(self.heads[task.name], self.folder, f"heads/{task.slug}/weights")
         self._run = checkpoint.state.get("runs", {}).get(self.run_name, {})
         if self._run:
-            self.learner.load(checkpoint.read(f"{self.run_name}/learner"))
+            self.learner.load_state_dict(checkpoint.read(f"{self.run_name}/learner"))
             self.steps, self.updates = self._run["steps"], self._run["updates"]
-            self.owed = self._run["owed"]
+            self.update_credit = self._run["update_credit"]
             self.replay.restore(self._run["replay"])
 
-    def _open_collector(self, tasks: Sequence[Task]) -> tuple[Collector, Policies]:
-        if self._collector is not None and self._policies is not None:
-            return self._collector, self._policies
+    def _open_collector(self, tasks: Sequence[Task]) -> tuple[Collector, VectorPolicy]:
+        if self._collector is not None and self._policy is not None:
+            return self._collector, self._policy
         settings, training = self.folder.settings, self.folder.settings.training
-        slots = [Slot(task.instance, task.name, task.episode_steps) for task in tasks]
+        slots = [EnvSlot(task.instance, task.name, task.episode_steps) for task in tasks]
         self._collector = Collector(slots, self.folder.interface, self.replay, settings.seed, training.workers)
-        self._policies = Policies(self.world, self.heads, [task.name for task in tasks], settings.seed)
+        self._policy = VectorPolicy(self.world, self.heads, [task.name for task in tasks], settings.seed)
         if "collector" in self._run:
-            self._policies.load(self.folder.checkpoint.read(f"{self.run_name}/policies"))
+            self._policy.load_state_dict(self.folder.checkpoint.read(f"{self.run_name}/policies"))
             for note in self._collector.restore(self._run["collector"]):
                 print(note)
-        return self._collector, self._policies
+        return self._collector, self._policy
 
-    def _open_feed(self, metrics: Metrics) -> Feed:
+    def _open_prefetcher(self, metrics: Metrics) -> Prefetcher:
         training, device = self.folder.settings.training, self.world.device
         labellers = {task.name: Labeller(task, self.replay.instances) for task in self.tasks}
-        draw = Draw(self.replay, self.folder.interface, labellers, (training.batch, training.length), self.frozen)
+        draw = BatchSampler(
+            self.replay, self.folder.interface, labellers, (training.batch_size, training.batch_length), self.frozen
+        )
 
-        def keep(at: At, where: Where, learned: Learned) -> None:
-            if self.learner.deferred:
-                learned.numbers.refuse_what_is_not_finite("the last checkpoint stands, and this run's command goes on")
+        def keep(at: UpdateCount, where: WindowIndex, learned: UpdateOutput) -> None:
+            if self.learner.asynchronous:
+                learned.numbers.require_finite("the last checkpoint stands, and this run's command goes on")
             if learned.latents is not None:
                 self.replay.write_latents(where, learned.latents)
             if at.updates % METRICS_EVERY == 0:
                 metrics.write(at.steps, at.updates, learned.numbers.read())
 
-        self._feed = Feed(draw, self._learn, keep, device, ahead=self.learner.deferred)
-        return self._feed
+        self._prefetcher = Prefetcher(draw, self._learn, keep, device, ahead=self.learner.asynchronous)
+        return self._prefetcher
 
-    def _learn(self, work: Work) -> Learned:
+    def _learn(self, work: TrainingBatch) -> UpdateOutput:
         if work.latents is not None:
-            update = self.learner.update_heads(work.latents, work.batch.last, work.labels)
+            update = self.learner.update_heads(work.batch, work.latents, work.labels)
         else:
             update = self.learner.update(work.batch, work.labels, work.vector_mask, work.image_mask)
         packed = None if update.latents is None else self.replay.latent.pack(*update.latents)
-        return Learned(update.numbers, packed)
+        return UpdateOutput(update.numbers, packed)
 
-    def _update(self, feed: Feed, progress: Progress) -> None:
+    def _update(self, feed: Prefetcher, progress: Progress) -> None:
         with self._patience(progress, "update"):
-            feed.update(At(self.steps, self.updates + 1))
+            feed.update(UpdateCount(self.steps, self.updates + 1))
         self.updates += 1
 
     def _patience(self, progress: Progress, work: str) -> AbstractContextManager[None]:
@@ -231,7 +235,7 @@ class Trainer:
             except torch.OutOfMemoryError as error:
                 raise ManyheadsError(FULL.format(error=str(error).split(". ")[0])) from error
             except Exception as error:
-                if not stop.requested or not by_compiler(error):
+                if not stop.requested or not is_compiler_error(error):
                     raise
                 progress.say(
                     "Stopped while compiling: rows are kept, and weights as last saved; the same command goes on."
@@ -242,7 +246,7 @@ class Trainer:
             progress.say(f"Stopped and saved at {self.steps} steps, {self.updates} updates; the same command goes on.")
             raise KeyboardInterrupt
 
-    def _report(self, episode: Finished, metrics: Metrics, progress: Progress) -> None:
+    def _report(self, episode: FinishedEpisode, metrics: Metrics, progress: Progress) -> None:
         task = next(task for task in self.tasks if task.name == episode.policy)
         assert self._collector is not None
         stored = self.replay.newest_episode(self._collector.streams[episode.slot])

@@ -9,13 +9,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from manyheads.environment.places import Places
+from manyheads.environment.contract import REWARD
+from manyheads.environment.layout import SpaceLayout
+from manyheads.execution.precision import Precision
 from manyheads.experience.batch import Batch
-from manyheads.heads.actor_critic import ActorCritic, HeadSettings
-from manyheads.learning.fast import accelerate
+from manyheads.heads.actor_critic import ActorCritic, ActorCriticSettings
+from manyheads.heads.kind import HeadContext, HeadTask
+from manyheads.learning.device import accelerate
 from manyheads.learning.learner import HeadLabels, Learner
-from manyheads.learning.optimizer import OptimizerSettings
-from manyheads.learning.settings import Precision, TrainingSettings
+from manyheads.rewards.sources import EnvironmentReward
+from manyheads.settings import OptimizerSettings, TrainingSettings
 from manyheads.world.model import World
 from manyheads.world.sizes import Size, WorldSettings
 
@@ -34,8 +37,8 @@ class Workload:
     choices: int = 0
 
     @property
-    def interface(self) -> Places:
-        return Places(
+    def interface(self) -> SpaceLayout:
+        return SpaceLayout(
             image=self.image,
             vector=tuple(f"vector{i}" for i in range(self.vector)),
             continuous=tuple(f"action{i}" for i in range(self.continuous)),
@@ -50,7 +53,7 @@ WORKLOADS: Mapping[str, Workload] = {
 }
 
 
-class Bench:
+class SyntheticLearner:
     """A fresh world with fresh heads and one random batch, updated as often as asked."""
 
     def __init__(
@@ -65,9 +68,7 @@ class Bench:
         interface = workload.interface
         self.workload = workload
         self.world = World(interface, WorldSettings.model_validate({"size": workload.size})).to(device)
-        mask, settings = interface.mask(interface), HeadSettings()
-        names = [f"head{i}" for i in range(workload.heads)]
-        self.heads = {name: ActorCritic(interface, mask, self.world, settings).to(device) for name in names}
+        self.heads = {f"head{i}": self._head(f"head{i}").to(device) for i in range(workload.heads)}
         if fast:
             accelerate(self.world, TrainingSettings(device=device, precision=precision))
         self.learner = Learner(self.world, self.heads, OptimizerSettings(), seed)
@@ -88,6 +89,11 @@ class Bench:
         modules = (self.world, *self.heads.values())
         return sum(p.numel() for module in modules for p in module.parameters() if p.requires_grad)
 
+    def _head(self, name: str) -> ActorCritic:
+        interface, task = self.workload.interface, HeadTask(name, EnvironmentReward(), (REWARD,))
+        settings = ActorCriticSettings()
+        return ActorCritic(HeadContext(interface, interface.mask(interface), self.world.settings, task, settings))
+
     def _data(self, device: str) -> tuple[Batch, dict[str, HeadLabels]]:
         load, rows = self.workload, (self.workload.batch, self.workload.length)
         action = torch.randn(*rows, load.continuous)
@@ -100,10 +106,12 @@ class Bench:
             image=torch.randint(256, (*rows, *load.image), dtype=torch.uint8).to(device) if load.image else None,
             vector=torch.randn(*rows, load.vector).to(device),
             previous_action=action.to(device),
+            action=action.to(device),
             signals=torch.zeros(*rows, 0, device=device),
-            first=never,
-            last=never,
-            terminal=never,
+            is_first=never,
+            is_last=never,
+            is_terminal=never,
+            reset_state=never,
             instance=torch.zeros(load.batch, dtype=torch.long, device=device),
             deter=start.deter,
             stoch=start.stoch,

@@ -19,7 +19,6 @@ import yaml
 
 from manyheads.environment.contract import Instance, Signal
 from manyheads.errors import ManyheadsError
-from manyheads.learning.evaluate import RESERVED_SEEDS
 from manyheads.report import plots
 from manyheads.report.metrics import Series, read
 from manyheads.report.videos import Clip, real_and_imagined
@@ -27,12 +26,12 @@ from manyheads.rewards.coverage import Coverage, coverage
 from manyheads.rewards.describe import Words, describe
 from manyheads.rewards.sources import SpecSettings, episode_succeeded
 from manyheads.storage.agent import Agent, load
-from manyheads.storage.evaluations import Evaluation
+from manyheads.storage.evaluations import RESERVED_SEEDS, Evaluation
 from manyheads.storage.evaluations import read as read_evaluations
-from manyheads.storage.folder import WorldFolder
+from manyheads.storage.world_folder import WorldFolder
 
 if TYPE_CHECKING:
-    from manyheads.experience.episode import Episode
+    from manyheads.experience.recorded_episode import Episode
     from manyheads.experience.replay import Replay
     from manyheads.task import Task
 
@@ -167,7 +166,7 @@ def _head(
     agent: Agent, folder: WorldFolder, replay: Replay, evaluations: Sequence[Evaluation], steps: int
 ) -> HeadContents:
     task = agent.task
-    own = [episode for episode in replay.episodes(task.instance.experience) if _holds(task, episode)]
+    own = [episode for episode in replay.episodes(task.instance.dynamics_key) if _holds(task, episode)]
     words, covered = "The simulator's own reward.", None
     if isinstance(task.settings, SpecSettings):
         words = describe(task.settings.spec, task.instance.signals)
@@ -208,7 +207,7 @@ def _coverage(settings: SpecSettings, episodes: Sequence[Episode]) -> Coverage |
     tables = [episode.signals for episode in long]
     shared = set.intersection(*(set(table) for table in tables))
     signals = {name: np.concatenate([table[name] for table in tables]) for name in sorted(shared)}
-    return coverage(settings.spec, signals, np.concatenate([episode.first for episode in long]))
+    return coverage(settings.spec, signals, np.concatenate([episode.is_first for episode in long]))
 
 
 def _succeeded(task: Task, episodes: Sequence[Episode]) -> tuple[int, int] | None:
@@ -260,7 +259,7 @@ def _base64(clip: Clip) -> str:
 def _signals(instances: Sequence[Instance], replay: Replay) -> dict[str, list[SignalRow]]:
     tables = {}
     for instance in instances:
-        measured = replay.signals(instance.experience)
+        measured = replay.signals(instance.dynamics_key)
         rows = []
         for signal in instance.signals:
             values = measured.get(signal.name)

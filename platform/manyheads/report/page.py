@@ -9,10 +9,10 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from manyheads import atomic
 from manyheads.report import plots
 from manyheads.report.contents import Contents
 from manyheads.report.progress import duration
-from manyheads.storage import atomic
 from manyheads.storage.evaluations import Interval
 
 DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"

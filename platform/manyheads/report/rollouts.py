@@ -11,20 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manyheads.environment.adapter import Adapted, Fitting
+from manyheads.environment.adapter import FlatEnv, LayoutMap
 from manyheads.report.drawing import Floats, Pixels
 from manyheads.world.model import Latent
 
 if TYPE_CHECKING:
     import gymnasium
 
-    from manyheads.heads.contract import Head
+    from manyheads.heads.contract import Head, State
     from manyheads.task import Task
     from manyheads.world.model import World
 
 
 @dataclass(frozen=True)
-class Played:
+class PlayedEpisode:
     """T rows of a real episode, in the places of the world's interface."""
 
     frames: list[Pixels]
@@ -40,7 +40,9 @@ class Played:
     """(T,) under the task's own reward source"""
     latents: list[Latent]
     """the posterior state after each row, of one environment"""
-    fitting: Fitting
+    states: list[State]
+    """what the head remembers after each row"""
+    layout_map: LayoutMap
 
     def pictures(self, env: gymnasium.Env[Any, Any], vectors: Floats) -> list[Pixels] | None:
         """Every `every`th of the vectors (T, V) drawn by the simulator, None where it can't draw them."""
@@ -48,7 +50,7 @@ class Played:
         if draw is None:
             return None
         drawn = []
-        for vector in self.fitting.own_vector(vectors[:: self.every]):
+        for vector in self.layout_map.unmap_vector(vectors[:: self.every]):
             picture = draw(vector)
             if picture is None:
                 return None
@@ -56,7 +58,7 @@ class Played:
         return drawn
 
 
-class Imagined(NamedTuple):
+class ImaginedRollout(NamedTuple):
     """T decoded rows, in the places of the world's interface."""
 
     image: Pixels | None
@@ -86,40 +88,46 @@ def play(
     seed: int,
     steps: int,
     every: int = 1,
-) -> Played:
+) -> PlayedEpisode:
     """Plays the head until the episode ends or `steps` rows are there; draws every `every`th of them."""
-    adapted = Adapted(env, task.instance.signals)
-    fitting = Fitting(world.interface, adapted.places)
+    adapted = FlatEnv(env, task.instance.signals)
+    layout_map = LayoutMap(world.interface, adapted.layout)
     generator = torch.Generator(world.device).manual_seed(seed)
-    latent, action = world.initial(1), torch.zeros(1, world.interface.action_size, device=world.device)
+    state, latent, action = (
+        head.initial_state(1),
+        world.initial(1),
+        torch.zeros(1, world.interface.action_size, device=world.device),
+    )
     draws = env.render_mode == "rgb_array"
-    frames, images, vectors, actions, signals, latents = [], [], [], [], [], []
+    frames, images, vectors, actions, signals, latents, states = [], [], [], [], [], [], []
     row, last = adapted.reset(seed), False
     for at in range(min(steps, task.episode_steps + 1)):
         if at:
-            row, last, _ = adapted.step(fitting.action(action[0].cpu().numpy()))
-        image, vector = fitting.image(row.image), fitting.vector(row.vector)
+            row, last, _ = adapted.step(layout_map.unmap_action(action[0].cpu().numpy()))
+        is_first = torch.tensor([at == 0], device=world.device)
+        image, vector = layout_map.map_image(row.image), layout_map.map_vector(row.vector)
         latent = world.step(
             None if image is None else torch.as_tensor(image[None], device=world.device),
             torch.as_tensor(vector[None], device=world.device),
             action,
-            torch.tensor([at == 0], device=world.device),
+            is_first,
             latent,
             world.draw_noise(1, generator=generator),
         )
-        action = head.act(latent, generator)
+        action, state = head.act(world, latent, state, is_first, generator)
         frames += [adapted.render()] if draws and at % every == 0 else []
         images += [] if image is None or row.image is None else [image]
         vectors.append(vector)
         actions.append(action[0])
         signals.append(row.signals)
         latents.append(latent)
+        states.append(state)
         if last:
             break
     table = np.stack(signals)
     columns = {name: torch.as_tensor(table[:, column]) for column, name in enumerate(adapted.signals)}
     reward = task.reward.label(columns).reward
-    return Played(
+    return PlayedEpisode(
         frames=frames,
         every=every,
         image=np.stack(images) if images else None,
@@ -127,21 +135,26 @@ def play(
         action=torch.stack(actions),
         reward=np.asarray(reward, np.float32),
         latents=latents,
-        fitting=fitting,
+        states=states,
+        layout_map=layout_map,
     )
 
 
 @one_thread()
 @torch.no_grad()
-def imagine(world: World, played: Played, context: int, head: Head | None, seed: int) -> Imagined:
+def imagine(world: World, played: PlayedEpisode, context: int, head: Head | None, seed: int) -> ImaginedRollout:
     """`context` rows as the world saw them, then the rest open loop, without looking.
 
     The actions are those of the real episode, or, with a `head`, its own in imagination.
     """
     generator = torch.Generator(world.device).manual_seed(seed)
-    states = played.latents[:context]
+    latents = played.latents[:context]
+    state = played.states[context - 2] if context > 1 or head is None else head.initial_state(1)
     for at in range(context - 1, len(played.latents) - 1):
-        action = played.action[at : at + 1] if head is None else head.act(states[-1], generator)
-        states.append(world.imagine_step(states[-1], action, world.draw_noise(1, generator=generator)))
-    image, vector = world.decode(Latent(*(torch.cat(part) for part in zip(*states, strict=True))))
-    return Imagined(None if image is None else image.cpu().numpy(), vector.cpu().numpy())
+        action = played.action[at : at + 1]
+        if head is not None:
+            is_first = torch.tensor([at == 0], device=world.device)
+            action, state = head.act(world, latents[-1], state, is_first, generator)
+        latents.append(world.imagine_step(latents[-1], action, world.draw_noise(1, generator=generator)))
+    image, vector = world.decode(Latent(*(torch.cat(part) for part in zip(*latents, strict=True))))
+    return ImaginedRollout(None if image is None else image.cpu().numpy(), vector.cpu().numpy())

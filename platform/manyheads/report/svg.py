@@ -42,7 +42,7 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def svg(figure: Figure, says: str) -> str:
+def svg(figure: Figure, description: str) -> str:
     """The figure as one `<svg>` element that scales, takes the page's colours and `says` what it shows."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -51,7 +51,7 @@ def svg(figure: Figure, says: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r' id="[a-zA-Z0-9.]+_\d+"', "", text)
     text = re.sub(r' width="[^"]*"', "", text, count=1)
-    attributes = f' role="img" aria-label="{escape(says)}"'
+    attributes = f' role="img" aria-label="{escape(description)}"'
     text = re.sub(r' height="[^"]*"', lambda _: attributes, text, count=1)
     for colour, name in VARIABLES.items():
         text = text.replace(colour, f"var({name}, {colour})")

@@ -23,7 +23,7 @@ from manyheads.report.drawing import (
     line_charts,
     side_by_side,
 )
-from manyheads.report.rollouts import Imagined, Played, imagine, play
+from manyheads.report.rollouts import ImaginedRollout, PlayedEpisode, imagine, play
 
 if TYPE_CHECKING:
     import gymnasium
@@ -42,7 +42,7 @@ class Clip:
 
     panels: tuple[Panel, ...]
     fps: float
-    played: Played
+    played: PlayedEpisode
     context: int
     """rows that the world saw before it went on alone"""
     error: Floats
@@ -73,7 +73,7 @@ def real_and_imagined(world: World, head: Head, task: Task, seed: int = 0, steps
 
 
 def _panels(
-    played: Played, env: gymnasium.Env[Any, Any], same: Imagined, own: Imagined, context: int
+    played: PlayedEpisode, env: gymnasium.Env[Any, Any], same: ImaginedRollout, own: ImaginedRollout, context: int
 ) -> tuple[Panel, ...]:
     """Pictures where the world sees pictures or the simulator can draw an observation, else charts."""
     rewards = enumerate(zip(played.reward, played.reward.cumsum(), strict=True))
@@ -89,12 +89,12 @@ def _panels(
     if drawn[0] is not None and drawn[1] is not None:
         first = Panel("imagined, same actions", drawn[0], alone, IMAGINED)
         return (*real, first, Panel("imagined, own actions", drawn[1], alone, IMAGINED))
-    fit = played.fitting
-    charts = line_charts(fit.own.vector, fit.own_vector(played.vector), fit.own_vector(same.vector), context)
+    fit = played.layout_map
+    charts = line_charts(fit.layout.vector, fit.unmap_vector(played.vector), fit.unmap_vector(same.vector), context)
     return (*real, Panel("real solid, imagined dashed", charts[:: played.every], alone, IMAGINED))
 
 
-def _view(played: Played, env: gymnasium.Env[Any, Any], imagined: Imagined) -> list[Pixels] | None:
+def _view(played: PlayedEpisode, env: gymnasium.Env[Any, Any], imagined: ImaginedRollout) -> list[Pixels] | None:
     if played.image is not None and imagined.image is not None:
         return _as_pictures(imagined.image, played.every)
     return played.pictures(env, imagined.vector)
@@ -141,8 +141,8 @@ def _even(frame: Pixels) -> Pixels:
     return np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
 
 
-def _error(played: Played, imagined: Floats, context: int) -> Floats:
-    real, imagined = played.fitting.own_vector(played.vector), played.fitting.own_vector(imagined)
+def _error(played: PlayedEpisode, imagined: Floats, context: int) -> Floats:
+    real, imagined = played.layout_map.unmap_vector(played.vector), played.layout_map.unmap_vector(imagined)
     moves = real.std(0) > 1e-3
     if not moves.any():
         return np.zeros(len(real) - context)

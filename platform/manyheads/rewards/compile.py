@@ -184,21 +184,21 @@ def _stack(values: Sequence[Tensor]) -> Tensor:
 
 
 def started(shape: torch.Size, device: torch.device) -> Tensor:
-    """`first` where none is given: axis 0 is time and row 0 starts an episode; a scalar row starts none."""
-    first = torch.zeros(shape, dtype=torch.bool, device=device)
-    if first.dim():
-        first[0] = True
-    return first
+    """`is_first` where none is given: axis 0 is time and row 0 starts an episode; a scalar row starts none."""
+    is_first = torch.zeros(shape, dtype=torch.bool, device=device)
+    if is_first.dim():
+        is_first[0] = True
+    return is_first
 
 
-def success(node: Success, signals: Signals, first: Tensor | None = None, time: int = 0) -> Tensor:
+def success(node: Success, signals: Signals, is_first: Tensor | None = None, time: int = 0) -> Tensor:
     """Where an episode has just been succeeding for `held_for` rows, bool; start rows themselves don't count.
 
-    `time` is the dimension along which rows follow one another; `first` marks the rows that start episodes.
+    `time` is the dimension along which rows follow one another; `is_first` marks the rows that start episodes.
     """
     good = holds(node.when, signals)
-    first = started(good.shape, good.device) if first is None else first.bool()
-    good = (good & ~first).movedim(time, 0)
+    is_first = started(good.shape, good.device) if is_first is None else is_first.bool()
+    good = (good & ~is_first).movedim(time, 0)
     rows = torch.arange(1, len(good) + 1, device=good.device).reshape(-1, *[1] * (good.dim() - 1))
     last_bad = torch.where(good, 0, rows).cummax(0).values
     return (rows - last_bad >= node.held_for).movedim(0, time)

@@ -35,10 +35,10 @@ class RewardSource(Protocol):
     @property
     def signals(self) -> frozenset[str]: ...
 
-    def label(self, signals: Mapping[str, Any], first: Any = None) -> Labels:
+    def label(self, signals: Mapping[str, Any], is_first: Any = None) -> Labels:
         """Labels rows of any one shape, as float32 reward and bool terminated of that shape.
 
-        Without `first`, axis 0 is time and row 0 starts an episode. NumPy arrays give NumPy arrays.
+        Without `is_first`, axis 0 is time and row 0 starts an episode. NumPy arrays give NumPy arrays.
         """
 
 
@@ -49,4 +49,4 @@ class RewardKind:
     name: str
     settings: type[BaseModel]
     build: Callable[[Any, Instance], RewardSource]
-    says: str = ""
+    description: str = ""

@@ -49,15 +49,15 @@ class Coverage:
     episodes: int
 
 
-def coverage(spec: RewardSpec, signals: Mapping[str, Any], first: Any = None) -> Coverage:
-    """Statistics over rows (T,) or (T, B); time runs along axis 0, `first` marks where episodes start.
+def coverage(spec: RewardSpec, signals: Mapping[str, Any], is_first: Any = None) -> Coverage:
+    """Statistics over rows (T,) or (T, B); time runs along axis 0, `is_first` marks where episodes start.
 
     Columns that begin inside an episode count as starting one. Raises ManyheadsError where no row can earn.
     """
     source = SpecSource(spec)
     columns = {name: _two_dimensional(column) for name, column in signals.items()}
     shape = next(iter(columns.values())).shape
-    starts = np.zeros(shape, bool) if first is None else _two_dimensional(first).astype(bool)
+    starts = np.zeros(shape, bool) if is_first is None else _two_dimensional(is_first).astype(bool)
     starts[:1] = True
     rewards = source.label(columns, starts).reward
     moved = ~starts

@@ -46,8 +46,8 @@ def describe(spec: RewardSpec, signals: Sequence[Signal] = ()) -> str:
         lines.append(f"Full control inputs cost {_share(spec.effort.weight)} of it, smaller ones less.")
     if spec.success is not None:
         lines.append(f"Success: {words.success(spec.success)}.")
-    used = [signal for signal in signals if signal.name in spec.signals and signal.says]
-    lines += ["Signals:", *(f"  {_name(signal.name)}: {signal.says}" for signal in used)] if used else []
+    used = [signal for signal in signals if signal.name in spec.signals and signal.description]
+    lines += ["Signals:", *(f"  {_name(signal.name)}: {signal.description}" for signal in used)] if used else []
     return "\n".join(lines)
 
 

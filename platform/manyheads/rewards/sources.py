@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from manyheads.environment.contract import Instance
 
 
-class Settings(BaseModel):
+class SourceSettings(BaseModel):
     """What a task file says under `reward`, beside `source`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,10 +40,10 @@ class SignalSource:
         """Reward of every row, and where the task itself ends (None: nowhere)."""
         raise NotImplementedError
 
-    def label(self, signals: Mapping[str, Any], first: Any = None) -> Labels:
+    def label(self, signals: Mapping[str, Any], is_first: Any = None) -> Labels:
         """Labels rows of any one shape, as float32 reward and bool terminated of that shape.
 
-        Without `first`, axis 0 is time and row 0 starts an episode. NumPy arrays give NumPy arrays.
+        Without `is_first`, axis 0 is time and row 0 starts an episode. NumPy arrays give NumPy arrays.
         """
         import torch
 
@@ -52,7 +52,7 @@ class SignalSource:
         columns, numpy = _columns(signals, self._read(signals))
         shape = next(iter(columns.values())).shape
         reward, terminated = self.earn(columns)
-        starts = started(shape, reward.device) if first is None else torch.as_tensor(first).bool()
+        starts = started(shape, reward.device) if is_first is None else torch.as_tensor(is_first).bool()
         reward = torch.where(starts, 0.0, reward).float()
         terminated = torch.zeros_like(starts) if terminated is None else terminated & ~starts
         return Labels(reward.numpy(), terminated.numpy()) if numpy else Labels(reward, terminated)
@@ -83,11 +83,11 @@ class SpecSource(SignalSource):
 
         return reward(self.spec, signals), None
 
-    def success(self, signals: Mapping[str, Any], first: Any = None, time: int = 0) -> Any:
+    def success(self, signals: Mapping[str, Any], is_first: Any = None, time: int = 0) -> Any:
         """Where an episode has just been succeeding for `held_for` rows; see `successes`."""
         if self.spec.success is None:
             raise ManyheadsError("This specification says nothing about success; add `success: {when: …}`.")
-        return successes(self.spec.success, signals, first, time)
+        return successes(self.spec.success, signals, is_first, time)
 
     def _read(self, signals: Mapping[str, Any]) -> frozenset[str]:
         return self.signals | frozenset(control_names(signals) if self.spec.effort is not None else ())
@@ -125,10 +125,10 @@ class PythonReward(SignalSource):
         )
 
 
-def successes(success: Success, signals: Mapping[str, Any], first: Any = None, time: int = 0) -> Any:
+def successes(success: Success, signals: Mapping[str, Any], is_first: Any = None, time: int = 0) -> Any:
     """Where an episode has just been succeeding for `held_for` rows in a row, bool, of the signals' shape.
 
-    `time` is the dimension along which rows follow one another; without `first` its row 0 starts an episode.
+    `time` is the dimension along which rows follow one another; without `is_first` its row 0 starts an episode.
     Start rows themselves don't count. NumPy arrays give NumPy arrays.
     """
     import torch
@@ -136,7 +136,7 @@ def successes(success: Success, signals: Mapping[str, Any], first: Any = None, t
     from manyheads.rewards import compile as compiled
 
     columns, numpy = _columns(signals, signals_of(success))
-    starts = None if first is None else torch.as_tensor(first)
+    starts = None if is_first is None else torch.as_tensor(is_first)
     result = compiled.success(success, columns, starts, time)
     return result.numpy() if numpy else result
 
@@ -156,7 +156,7 @@ def load_spec(path: str | Path) -> SpecSource:
 # --- kinds ----------------------------------------------------------------------------------------------
 
 
-class PythonSettings(Settings):
+class PythonSettings(SourceSettings):
     """A function by import path and the signals that it reads."""
 
     function: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
@@ -164,13 +164,13 @@ class PythonSettings(Settings):
     signals: Annotated[list[str], Field(min_length=1)]
 
 
-class SpecSettings(Settings):
+class SpecSettings(SourceSettings):
     """A reward specification, written out in the task file."""
 
     spec: RewardSpec
 
 
-def _build_environment(settings: Settings, instance: Instance) -> EnvironmentReward:
+def _build_environment(settings: SourceSettings, instance: Instance) -> EnvironmentReward:
     return EnvironmentReward()
 
 
@@ -196,7 +196,7 @@ def _build_spec(settings: SpecSettings, instance: Instance) -> SpecSource:
     return SpecSource(settings.spec, control_names([signal.name for signal in instance.signals]))
 
 
-ENVIRONMENT = RewardKind("environment", Settings, _build_environment, "the simulator's own reward")
+ENVIRONMENT = RewardKind("environment", SourceSettings, _build_environment, "the simulator's own reward")
 PYTHON = RewardKind("python", PythonSettings, _build_python, "a Python function of signals, by import path")
 SPEC = RewardKind("spec", SpecSettings, _build_spec, "a reward specification: data over signals, no code")
 KINDS = (ENVIRONMENT, PYTHON, SPEC)

@@ -82,7 +82,7 @@ def catalogue_hash(spec: RewardSpec, signals: Sequence[Signal]) -> str:
     """Binds a specification to what its signals mean: name, unit, kind and description of each."""
     controls = control_names([signal.name for signal in signals]) if spec.effort is not None else []
     used = spec.signals | set(controls)
-    rows = sorted((s.name, s.unit, s.kind, s.says) for s in signals if s.name in used)
+    rows = sorted((s.name, s.unit, s.kind, s.description) for s in signals if s.name in used)
     return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()[:32]
 
 

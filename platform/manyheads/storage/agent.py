@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from manyheads.environment.adapter import Adapted, Fitting
-from manyheads.environment.places import Mask
+from manyheads.environment.adapter import FlatEnv, LayoutMap
+from manyheads.environment.layout import Mask
 from manyheads.errors import ManyheadsError, unknown
 from manyheads.heads.contract import Head
-from manyheads.learning.policies import Policies
-from manyheads.learning.settings import head_settings
+from manyheads.heads.kind import HeadContext, HeadTask
+from manyheads.heads.policy import VectorPolicy
 from manyheads.registry import registry
-from manyheads.storage.folder import WorldFolder
+from manyheads.settings import head_settings
+from manyheads.storage.world_folder import WorldFolder
 from manyheads.task import Task
 from manyheads.world.model import World
 
@@ -57,29 +58,29 @@ class Agent:
 
     def reset(self) -> None:
         """Call at every episode's start."""
-        self._policies = Policies(self.world, {self.task.name: self.head}, [self.task.name], self.seed)
+        self._policy = VectorPolicy(self.world, {self.task.name: self.head}, [self.task.name], self.seed)
         self.seed += 1
         self._first = True
 
     def act(self, observation: Any, info: dict[str, Any] | None = None) -> Any:
         """The native action for a native observation of the task's environment; `info` is taken for convenience."""
         image, vector = self._adapted.observe(observation)
-        fitted = self._fitting.image(image)
-        acted = self._policies.act(
+        fitted = self._layout_map.map_image(image)
+        acted = self._policy.act(
             None if fitted is None else fitted[None],
-            self._fitting.vector(vector)[None],
+            self._layout_map.map_vector(vector)[None],
             np.array([self._first]),
         )
         self._first = False
-        return self._adapted.act(self._fitting.action(acted.action[0]))
+        return self._adapted.act(self._layout_map.unmap_action(acted.action[0]))
 
     @cached_property
-    def _adapted(self) -> Adapted:
-        return Adapted(self.task.make_environment(), self.task.instance.signals)
+    def _adapted(self) -> FlatEnv:
+        return FlatEnv(self.task.make_environment(), self.task.instance.signals)
 
     @cached_property
-    def _fitting(self) -> Fitting:
-        return Fitting(self.world.interface, self._adapted.places)
+    def _layout_map(self) -> LayoutMap:
+        return LayoutMap(self.world.interface, self._adapted.layout)
 
 
 def load(path: str | Path) -> LoadedWorld:
@@ -90,13 +91,19 @@ def load(path: str | Path) -> LoadedWorld:
 def build_head(task: Task, world: World, folder: WorldFolder) -> Head:
     """A fresh head for a task on a world."""
     kind = registry().heads[task.head].load()
-    settings = head_settings(folder.settings, task.head)
-    return kind.build(world.interface, mask_of(folder, task), world, settings).to(world.device)
+    context = HeadContext(
+        interface=world.interface,
+        mask=mask_of(folder, task),
+        world=world.settings,
+        task=HeadTask(task.name, task.reward, task.instance.signals, task.success),
+        settings=head_settings(folder.settings, task.head),
+    )
+    return kind.build(context).to(world.device)
 
 
 def mask_of(folder: WorldFolder, task: Task) -> Mask:
     """Which places of the world's interface the task's instance has."""
-    return folder.interface.mask(folder.record_of(task.instance).places)
+    return folder.interface.mask(folder.record_of(task.instance).layout)
 
 
 def load_module(module: torch.nn.Module, folder: WorldFolder, name: str) -> None:

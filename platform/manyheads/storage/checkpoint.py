@@ -17,10 +17,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from manyheads import atomic
 from manyheads.errors import ManyheadsError
-from manyheads.storage import atomic
+from manyheads.storage.upgrade import current_tensor_name, upgrade_manifest
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "checkpoint.json"
 
 
@@ -34,11 +35,14 @@ class Checkpoint:
         self.folder = folder
         self._generation = 0
         self._files: dict[str, str] = {}
+        self._format_1_until = 0
         self.state: dict[str, Any] = {}
         if self.exists:
             manifest = atomic.read_json(folder / MANIFEST)
             atomic.check_format(folder / MANIFEST, manifest, FORMAT)
+            manifest = upgrade_manifest(manifest)
             self._generation = int(manifest["generation"])
+            self._format_1_until = int(manifest.get("format_1_until", 0))
             self._files = dict(manifest["files"])
             self.state = dict(manifest["state"])
         elif orphan := next(filter(_later_than_first, folder.rglob("*.safetensors")), None):
@@ -65,13 +69,17 @@ class Checkpoint:
         path = self.folder / self._files[name]
         try:
             path.open("rb").close()  # says what is wrong where safetensors does not
-            return load_file(path)
+            tensors = load_file(path)
         except PermissionError:
             raise ManyheadsError(f"{path} can't be read: let this user read it, or read a copy of the world.") from None
         except (OSError, SafetensorError) as error:
             raise ManyheadsError(
                 f"{path} can't be read ({error}). Restore this file from a copy; the replay beside it is not affected."
             ) from None
+
+        if _generation(path) <= self._format_1_until:
+            return {current_tensor_name(key): tensor for key, tensor in tensors.items()}
+        return tensors
 
     def forget(self, *prefixes: str) -> None:
         """Leaves sets whose names start so out of the next save."""
@@ -85,7 +93,13 @@ class Checkpoint:
             files[name] = f"{name}.{self._generation:06d}.safetensors"
             plain = {key: value.detach().to("cpu").contiguous().clone() for key, value in tensors.items()}
             atomic.write(self.folder / files[name], lambda part, plain=plain: _save(plain, part))  # type: ignore[misc]
-        manifest = {"format": FORMAT, "generation": self._generation, "files": files, "state": dict(state)}
+        manifest = {
+            "format": FORMAT,
+            "generation": self._generation,
+            "format_1_until": self._format_1_until,
+            "files": files,
+            "state": dict(state),
+        }
         atomic.write_json(self.folder / MANIFEST, manifest)
         self._files, self.state = files, dict(state)
         for name, file in files.items():
@@ -97,8 +111,13 @@ class Checkpoint:
 
 def _later_than_first(path: Path) -> bool:
     """Whether a set of tensors was saved when a manifest was there already; a first save may have been cut short."""
-    generation = re.search(r"\.(\d{6})\.safetensors$", path.name)
-    return generation is not None and int(generation[1]) > 1
+    return _generation(path) > 1
+
+
+def _generation(path: Path) -> int:
+    """The generation in a file's name; 0 where it has none."""
+    found = re.search(r"\.(\d{6,})\.safetensors$", path.name)
+    return int(found[1]) if found else 0
 
 
 def _save(tensors: Mapping[str, Tensor], part: Path) -> None:

@@ -10,10 +10,12 @@ from typing import Any, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from manyheads import atomic
 from manyheads.errors import ManyheadsError
-from manyheads.storage import atomic
 
 FILE = "evaluations.json"
+RESERVED_SEEDS = 10_000_000
+"""Seeds of evaluation episodes start here; those of training lie below."""
 STRICT = ConfigDict(extra="forbid")
 
 

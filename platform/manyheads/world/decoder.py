@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from manyheads.environment.places import Places
+from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
 from manyheads.world.encoder import VECTOR_LAYERS, smallest_image
 from manyheads.world.networks import (
@@ -89,7 +89,7 @@ class ImageDecoder(nn.Module):
 class Decoder(nn.Module):
     """Both decoders, as far as the interface has their places."""
 
-    def __init__(self, interface: Places, settings: WorldSettings) -> None:
+    def __init__(self, interface: SpaceLayout, settings: WorldSettings) -> None:
         super().__init__()
         self.vector = VectorDecoder(settings, len(interface.vector)) if interface.vector else None
         self.image = ImageDecoder(settings, interface.image) if interface.image else None

@@ -130,23 +130,23 @@ def categorical_kl(p: Tensor, q: Tensor, dim: int = -1) -> Tensor:
 
 # --- normal ----------------------------------------------------------------------------------------------
 
-MIN_DEVIATION, MAX_DEVIATION = 0.1, 1.0
+MIN_STD, MAX_STD = 0.1, 1.0
 
 
-def bounded_normal(raw_mean: Tensor, raw_deviation: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean tanh(raw), deviation in (0.1, 1): an ordinary normal whose samples may leave [-1, 1]."""
-    spread = MAX_DEVIATION - MIN_DEVIATION
-    return raw_mean.tanh(), spread * (raw_deviation + 2).sigmoid() + MIN_DEVIATION
+def bounded_normal(raw_mean: Tensor, raw_std: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean tanh(raw), standard deviation in (0.1, 1): an ordinary normal whose samples may leave [-1, 1]."""
+    spread = MAX_STD - MIN_STD
+    return raw_mean.tanh(), spread * (raw_std + 2).sigmoid() + MIN_STD
 
 
-def normal_log_prob(x: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+def normal_log_prob(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Log density of each component."""
-    return -0.5 * ((x - mean) / deviation).square() - deviation.log() - 0.5 * math.log(2 * math.pi)
+    return -0.5 * ((x - mean) / std).square() - std.log() - 0.5 * math.log(2 * math.pi)
 
 
-def normal_entropy(deviation: Tensor) -> Tensor:
+def normal_entropy(std: Tensor) -> Tensor:
     """Entropy of each component."""
-    return deviation.log() + 0.5 * math.log(2 * math.pi * math.e)
+    return std.log() + 0.5 * math.log(2 * math.pi * math.e)
 
 
 # --- Bernoulli -------------------------------------------------------------------------------------------

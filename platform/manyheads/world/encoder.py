@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from manyheads.environment.places import Places
+from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
 from manyheads.world.distributions import symlog
 from manyheads.world.networks import MLP, Convolution, RMSNorm, max_pool
@@ -33,7 +33,7 @@ class EncoderStage(nn.Module):
 class Encoder(nn.Module):
     """Tokens (..., E): features of the vector, then of the image (flattened as height, width, channel)."""
 
-    def __init__(self, interface: Places, settings: WorldSettings) -> None:
+    def __init__(self, interface: SpaceLayout, settings: WorldSettings) -> None:
         super().__init__()
         self.size = 0
         self.vector: MLP | None = None

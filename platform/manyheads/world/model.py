@@ -1,4 +1,4 @@
-"""The world model: what every task of a world shares. It knows no task, no reward and no instance."""
+"""The world model, which all tasks of a world share: it knows no task, no reward and no environment."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from manyheads.environment.places import Places
+from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
-from manyheads.world import scan
+from manyheads.execution.eager import Execution
 from manyheads.world.decoder import Decoder
 from manyheads.world.distributions import symexp, symlog
 from manyheads.world.encoder import Encoder
-from manyheads.world.execution import Execution
 from manyheads.world.harmony import Harmony
-from manyheads.world.rssm import RSSM, Latent, Observed
+from manyheads.world.rssm import RSSM, Latent, Observed, observe_sequence
+from manyheads.world.running_norm import RunningNorm
 from manyheads.world.sizes import WorldSettings
-from manyheads.world.standard import Standard
 
 __all__ = ["Latent", "Observed", "World"]
 
 
 class World(nn.Module):
-    """Encoder, recurrent state-space model and decoder over one interface. Weights are float32."""
+    """Encoder, recurrent state-space model and decoder over one interface, a `SpaceLayout`. Weights are float32."""
 
-    def __init__(self, interface: Places, settings: WorldSettings) -> None:
+    def __init__(self, interface: SpaceLayout, settings: WorldSettings) -> None:
         super().__init__()
         if not interface.image and not interface.vector:
             raise ManyheadsError("A world needs something to observe; its interface has no image, no vector.")
@@ -39,7 +38,7 @@ class World(nn.Module):
         self.rssm = RSSM(settings, interface.action_size, self.encoder.size)
         self.decoder = Decoder(interface, settings)
         self.harmony = Harmony(self.terms) if settings.loss_weights == "harmonised" else None
-        self.standard = Standard(len(interface.vector)) if settings.vectors == "standardised" else None
+        self.vector_norm = RunningNorm(len(interface.vector)) if settings.vectors == "standardised" else None
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -60,23 +59,27 @@ class World(nn.Module):
     def draw_noise(self, *shape: int, generator: torch.Generator | None = None) -> Tensor:
         """Noise (*shape, G) for `observe`, `step` and `imagine_step`."""
         like = self.rssm.prior_logits.weight
-        return self.rssm.kind.draw_noise((*shape, self.settings.groups), generator, like)
+        return self.rssm.distribution.draw_noise((*shape, self.settings.groups), generator, like)
 
     def observe(
         self,
         image: Tensor | None,
         vector: Tensor,
         previous_action: Tensor,
-        first: Tensor,
+        reset: Tensor,
         start: Latent,
         noise: Tensor,
     ) -> Observed:
-        """Posterior states of (B, T) rows; `start` is the state before row 0, noise is (B, T, G)."""
-        seen = self._seen(vector)
-        tokens = self.execution.region(Encoder.forward)(self.encoder, image, seen, self.execution.dtype)
-        if self.execution.compiled:
-            return scan.observe(self.rssm, self.execution, start, tokens, previous_action, first, noise)
-        return self.rssm.observe(start, tokens.to(start.deter.dtype), previous_action, first, noise)
+        """Posterior states of (B, T) rows.
+
+        image (B, T, H, W, C) uint8 or None, vector (B, T, V), previous_action (B, T, A); where `reset` (B, T) the state
+        starts anew; `start` is the state before row 0; noise is (B, T, G).
+        """
+        execution = self.execution
+        normalized = self._normalize(vector)
+        tokens = execution.compile(Encoder.forward)(self.encoder, image, normalized, execution.compute_dtype)
+        observe = execution.implementation(observe_sequence)
+        return observe(self.rssm, execution, start, tokens, previous_action, reset, noise)
 
     def losses(
         self,
@@ -88,13 +91,12 @@ class World(nn.Module):
     ) -> dict[str, Tensor]:
         """Unscaled losses (B, T), one for each of `terms`.
 
-        Sequence b is reconstructed only in the places that its instance has: vector_mask (B, V), image_mask
-        (B,).
+        A sequence counts only in the entries that its instance has: vector_mask (B, V), image_mask (B,).
         """
-        target = Target(image, self._seen(vector), vector_mask, image_mask)
-        return world_losses(self.rssm, self.decoder, self.execution.dtype, self._absolute, observed, target)
+        target = ReconstructionTarget(image, self._normalize(vector), vector_mask, image_mask)
+        return world_losses(self.rssm, self.decoder, self.execution.compute_dtype, self._absolute, observed, target)
 
-    def objective(
+    def scaled_losses(
         self,
         observed: Observed,
         image: Tensor | None,
@@ -102,27 +104,30 @@ class World(nn.Module):
         vector_mask: Tensor,
         image_mask: Tensor,
     ) -> dict[str, Tensor]:
-        """The scaled means of `losses`, (), to be trained by their sum alone.
+        """The means of `losses` times their scales, (), to be minimised by their sum alone.
 
-        Learned weights leave the terms as they are and have one of their own, `harmony`: what they add.
+        With learned weights (`world.loss_weights`) the terms stay as they are, and `harmony` is what the weights add.
         """
-        target, scales = Target(image, self._seen(vector), vector_mask, image_mask), self.settings.scales.model_dump()
+        target, scales = (
+            ReconstructionTarget(image, self._normalize(vector), vector_mask, image_mask),
+            self.settings.scales.model_dump(),
+        )
         networks = self.rssm, self.decoder, self.harmony
-        return self.execution.objective(world_objective)(
-            *networks, self.execution.dtype, self._absolute, scales, observed, target
+        return self.execution.compile_loss(scaled_world_losses)(
+            *networks, self.execution.compute_dtype, self._absolute, scales, observed, target
         )
 
-    def take_in(self, vector: Tensor, vector_mask: Tensor) -> None:
-        """Learns, where `vectors` is standardised, what is usual in rows (B, T, V) that it has been trained on."""
-        if self.standard is not None:
-            self.standard.take_in(vector, vector_mask)
+    def update_norm(self, vector: Tensor, vector_mask: Tensor) -> None:
+        """Updates the running mean and deviation of vectors (B, T, V), where `world.vectors` is standardised."""
+        if self.vector_norm is not None:
+            self.vector_norm.update(vector, vector_mask)
 
     @property
     def _absolute(self) -> bool:
         return self.settings.reconstruction == "absolute"
 
-    def _seen(self, vector: Tensor) -> Tensor:
-        return vector if self.standard is None else self.standard(vector)
+    def _normalize(self, vector: Tensor) -> Tensor:
+        return vector if self.vector_norm is None else self.vector_norm.normalize(vector)
 
     @torch.no_grad()
     def step(
@@ -130,13 +135,13 @@ class World(nn.Module):
         image: Tensor | None,
         vector: Tensor,
         previous_action: Tensor,
-        first: Tensor,
+        reset: Tensor,
         previous: Latent,
         noise: Tensor,
     ) -> Latent:
         """The posterior state of one row each of N environments, for acting; noise is (N, G)."""
-        tokens = self.encoder(image, self._seen(vector))
-        return self.rssm.observe_step(previous, tokens, previous_action, first, noise)[0]
+        tokens = self.encoder(image, self._normalize(vector))
+        return self.rssm.observe_step(previous, tokens, previous_action, reset, noise)[0]
 
     def imagine_step(self, latent: Latent, action: Tensor, noise: Tensor) -> Latent:
         """The state that the model expects after `action` (N, A), before any observation; noise is (N, G)."""
@@ -151,10 +156,10 @@ class World(nn.Module):
         if self.decoder.vector is None:
             return image, latent.deter.new_zeros(*latent.deter.shape[:-1], 0)
         vector = symexp(self.decoder.vector(latent))
-        return image, vector if self.standard is None else self.standard.natural(vector)
+        return image, vector if self.vector_norm is None else self.vector_norm.denormalize(vector)
 
 
-class Target(NamedTuple):
+class ReconstructionTarget(NamedTuple):
     """What (B, T) rows are to be reconstructed as."""
 
     image: Tensor | None
@@ -164,14 +169,14 @@ class Target(NamedTuple):
 
 
 def world_losses(
-    rssm: RSSM, decoder: Decoder, dtype: torch.dtype, absolute: bool, observed: Observed, target: Target
+    rssm: RSSM, decoder: Decoder, dtype: torch.dtype, absolute: bool, observed: Observed, target: ReconstructionTarget
 ) -> dict[str, Tensor]:
     """See `World.losses`; products in `dtype`, reconstruction by `absolute` or squared error."""
 
     def magnitude(error: Tensor) -> Tensor:
         return error.abs() if absolute else error.square()
 
-    rows, latents = rssm.losses(observed), observed.latents.shorten(dtype)
+    rows, latents = rssm.losses(observed), observed.latents.to_compute_dtype(dtype)
     if decoder.vector is not None:
         error = decoder.vector(latents) - symlog(target.vector)
         rows["vector"] = (magnitude(error) * target.vector_mask[:, None]).sum(-1)
@@ -181,7 +186,7 @@ def world_losses(
     return rows
 
 
-def world_objective(
+def scaled_world_losses(
     rssm: RSSM,
     decoder: Decoder,
     harmony: Harmony | None,
@@ -189,7 +194,7 @@ def world_objective(
     absolute: bool,
     scales: Mapping[str, float],
     observed: Observed,
-    target: Target,
+    target: ReconstructionTarget,
 ) -> dict[str, Tensor]:
     """See `World.objective`."""
     terms = {name: rows.mean() for name, rows in world_losses(rssm, decoder, dtype, absolute, observed, target).items()}

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from manyheads.world.latents import latent_kind
+from manyheads.execution.eager import Execution
+from manyheads.world.latent_distribution import latent_distribution
 from manyheads.world.networks import MLP, BlockLinear, Layer, Linear, RMSNorm, by_block
 from manyheads.world.sizes import WorldSettings
 
@@ -18,25 +19,25 @@ class Latent(NamedTuple):
     """The world model's state, with any leading axes."""
 
     deter: Tensor
-    """(..., D) float32; along a rollout of the feature's type"""
+    """(..., D) float32; along an imagined rollout in the compute dtype"""
     stoch: Tensor
-    """(..., G, C) one-hot (gaussian: any number, C = 1); products of a step are computed in its type"""
+    """(..., G, C) one-hot (gaussian: any number, C = 1); a step's matrix products are computed in its type"""
 
     @property
     def feature(self) -> Tensor:
         """(..., D + G * C): deter, then stoch group by group."""
         return torch.cat([self.deter.to(self.stoch.dtype), self.stoch.flatten(-2)], -1)
 
-    def shorten(self, dtype: torch.dtype) -> Latent:
-        """The same state, its products to be computed in `dtype`."""
+    def to_compute_dtype(self, dtype: torch.dtype) -> Latent:
+        """The same state, with the matrix products of what follows in `dtype`."""
         return Latent(self.deter, self.stoch.to(dtype))
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Latent:
-        """The same function on both parts."""
+        """The function applied to both parts."""
         return Latent(function(self.deter), function(self.stoch))
 
     def detach(self) -> Latent:
-        """Cut off from the graph."""
+        """Without gradients."""
         return self.map(torch.Tensor.detach)
 
 
@@ -45,13 +46,13 @@ class Observed(NamedTuple):
 
     latents: Latent
     posterior: Tensor
-    """(B, T, G, numbers) raw: logits, or mean and deviation"""
+    """(B, T, G, P) raw parameters: logits, or mean and standard deviation"""
     prior: Tensor
-    """(B, T, G, numbers) raw, at the same recurrent states"""
+    """(B, T, G, P) raw parameters at the same recurrent states"""
 
 
 class Core(nn.Module):
-    """One step of the recurrent state: a gated update; blocks see their own part and a common input."""
+    """One step of the recurrent state, a block-diagonal GRU: each block sees its own part and a common input."""
 
     def __init__(self, settings: WorldSettings, actions: int) -> None:
         super().__init__()
@@ -76,12 +77,12 @@ class Core(nn.Module):
         return self.gate(self.block_gates(x.view(len(x), self.blocks, -1).to(dtype)), previous.deter)
 
     def act(self, action: Tensor) -> Tensor:
-        """What an action adds to the common input."""
+        """The action's part of the common input."""
         hidden: Tensor = self.from_action(action / action.abs().clamp(min=1).detach())
         return hidden
 
     def activate(self, hidden: Tensor) -> Tensor:
-        """What the gates see of the blocks' hidden part (N, D)."""
+        """The input of the gates, from the hidden layer of the blocks (N, D)."""
         return F.silu(self.norm(hidden))
 
     def gate(self, gates: Tensor, deter: Tensor) -> Tensor:
@@ -107,9 +108,9 @@ class RSSM(nn.Module):
     def __init__(self, settings: WorldSettings, actions: int, tokens: int) -> None:
         super().__init__()
         self.settings = settings
-        self.kind = latent_kind(settings)
+        self.distribution = latent_distribution(settings)
         deter, hidden = settings.deter, settings.hidden
-        logits = settings.groups * self.kind.numbers
+        logits = settings.groups * self.distribution.num_params
         self.core = Core(settings, actions)
         self.prior_layers = MLP(deter, hidden, layers=2)
         self.prior_logits = Linear(hidden, logits)
@@ -117,14 +118,18 @@ class RSSM(nn.Module):
         self.posterior_logits = Linear(hidden, logits)
 
     def prior(self, deter: Tensor) -> Tensor:
-        """The latent before the observation is seen, raw (..., G, numbers); in memory number by number."""
-        shape, layer, x = (self.settings.groups, self.kind.numbers), self.prior_logits, self.prior_layers(deter)
+        """The latent before the observation is seen, raw (..., G, P); in memory parameter by parameter."""
+        shape, layer, x = (
+            (self.settings.groups, self.distribution.num_params),
+            self.prior_logits,
+            self.prior_layers(deter),
+        )
         weight, bias = layer.weight.view(*shape, -1).transpose(0, 1), layer.bias.view(shape).T.flatten()
         output = F.linear(x, weight.flatten(0, 1).to(x.dtype)).to(bias.dtype) + bias
         return output.view(*output.shape[:-1], *shape[::-1]).transpose(-1, -2)
 
     def posterior(self, deter: Tensor, tokens: Tensor) -> Tensor:
-        """The latent after it, raw (..., G, numbers)."""
+        """The latent after it, raw (..., G, P)."""
         return self.raw(self.posterior_logits(self.posterior_layers(torch.cat([deter, tokens], -1))))
 
     @property
@@ -133,38 +138,30 @@ class RSSM(nn.Module):
         return self.posterior_layers.sequence[0]
 
     def observe_step(
-        self, previous: Latent, tokens: Tensor, action: Tensor, first: Tensor, noise: Tensor
+        self, previous: Latent, tokens: Tensor, action: Tensor, reset: Tensor, noise: Tensor
     ) -> tuple[Latent, Tensor]:
-        """The next posterior state and its logits; where `first`, state and action before count as zero."""
-        keep = 1 - first.to(tokens.dtype)[:, None]
+        """The next posterior state and its raw parameters; where `reset` (N,), previous state and action count as
+        zero."""
+        keep = 1 - reset.to(tokens.dtype)[:, None]
         previous = Latent(previous.deter * keep, previous.stoch * keep[..., None])
         deter = self.core(previous, action * keep)
         logits = self.posterior(deter.to(tokens.dtype), tokens)
-        return Latent(deter, self.kind.sample(logits, noise).to(previous.stoch.dtype)), logits
-
-    def observe(self, start: Latent, tokens: Tensor, action: Tensor, first: Tensor, noise: Tensor) -> Observed:
-        """Runs over T rows: tokens (B, T, E), previous action (B, T, A), first (B, T), noise (B, T, G)."""
-        latent, steps = start, []
-        for t in range(tokens.shape[1]):
-            latent, logits = self.observe_step(latent, tokens[:, t], action[:, t], first[:, t], noise[:, t])
-            steps.append((latent.deter, latent.stoch, logits))
-        deter, stoch, posterior = (torch.stack(column, 1) for column in zip(*steps, strict=True))
-        return Observed(Latent(deter, stoch), posterior, self.prior(deter))
+        return Latent(deter, self.distribution.sample(logits, noise).to(previous.stoch.dtype)), logits
 
     def imagine_step(self, previous: Latent, action: Tensor, noise: Tensor) -> Latent:
         """The next prior state."""
         deter, dtype = self.core(previous, action), previous.stoch.dtype
         prior = self.prior(deter.to(dtype))
         if torch.is_grad_enabled():
-            return Latent(deter, self.kind.sample(prior, noise).to(dtype))
-        return Latent(deter, self.kind.draw(prior, noise, dtype))
+            return Latent(deter, self.distribution.sample(prior, noise).to(dtype))
+        return Latent(deter, self.distribution.draw(prior, noise, dtype))
 
     def losses(self, observed: Observed) -> dict[str, Tensor]:
         """`dyn` trains the prior towards the posterior, `rep` the posterior towards the prior: (B, T) each.
 
         KL is summed over the variables and floored at the free nats row by row.
         """
-        dyn, rep = self.kind.losses(observed.posterior, observed.prior)
+        dyn, rep = self.distribution.losses(observed.posterior, observed.prior)
         return {"dyn": dyn.clamp(min=self.settings.free_nats), "rep": rep.clamp(min=self.settings.free_nats)}
 
     def latent(self, feature: Tensor) -> Latent:
@@ -174,5 +171,20 @@ class RSSM(nn.Module):
         return Latent(deter, stoch.view(*stoch.shape[:-1], settings.groups, settings.classes))
 
     def raw(self, output: Tensor) -> Tensor:
-        """A network's output as the latent's raw numbers (..., G, numbers)."""
-        return output.view(*output.shape[:-1], self.settings.groups, self.kind.numbers)
+        """A network's output as the latent's raw parameters (..., G, P)."""
+        return output.view(*output.shape[:-1], self.settings.groups, self.distribution.num_params)
+
+
+def observe_sequence(
+    rssm: RSSM, execution: Execution, start: Latent, tokens: Tensor, action: Tensor, reset: Tensor, noise: Tensor
+) -> Observed:
+    """Posterior and prior over T rows, from the state `start` before row 0.
+
+    tokens (B, T, E), previous action (B, T, A), reset (B, T): where the state starts anew; noise (B, T, G).
+    """
+    tokens, latent, steps = tokens.to(start.deter.dtype), start, []
+    for t in range(tokens.shape[1]):
+        latent, raw = rssm.observe_step(latent, tokens[:, t], action[:, t], reset[:, t], noise[:, t])
+        steps.append((latent.deter, latent.stoch, raw))
+    deter, stoch, posterior = (torch.stack(column, 1) for column in zip(*steps, strict=True))
+    return Observed(Latent(deter, stoch), posterior, rssm.prior(deter))

@@ -35,7 +35,7 @@ def arm() -> list[Measure]:
             "arm_root",
             "first joint of the arm; 0 straight up, positive leans left, negative right",
         ),
-        *(joint(f"{name}_angle", name, says, low, high) for name, (low, high, says) in JOINTS.items()),
+        *(joint(f"{name}_angle", name, description, low, high) for name, (low, high, description) in JOINTS.items()),
         *(rate(f"{name}_velocity", name, f"how fast {name}_angle grows") for name in ("arm_root", *JOINTS)),
         *(sensor(f"{part}_touch", f"{part}_touch", f"newtons on the {part}", unit="N", low=0.0) for part in TOUCHES),
     ]
@@ -46,9 +46,9 @@ def motors() -> list[Measure]:
     return drives("root", "shoulder", "elbow", "wrist", "grasp")
 
 
-def distance(name: str, one: str, other: str, says: str) -> Measure:
+def distance(name: str, one: str, other: str, description: str) -> Measure:
     """The distance between two sites."""
-    return derived(name, _site_distance(one, other), says, unit="m", low=0.0)
+    return derived(name, _site_distance(one, other), description, unit="m", low=0.0)
 
 
 def _site_distance(one: str, other: str) -> Callable[[Any], float]:

@@ -52,7 +52,7 @@ def table(task: str) -> list[Measure]:
         ),
         place("back_foot_height", "geom_xpos", "bfoot", "z", "metres of the back foot above the floor"),
         place("front_foot_height", "geom_xpos", "ffoot", "z", "metres of the front foot above the floor"),
-        *(joint(f"{name}_angle", of, says, low, high) for of, (name, low, high, says) in JOINTS.items()),
+        *(joint(f"{name}_angle", of, description, low, high) for of, (name, low, high, description) in JOINTS.items()),
         *(rate(f"{name}_velocity", of, f"how fast {name}_angle grows") for of, (name, *_) in JOINTS.items()),
         *drives(*JOINTS),
     ]

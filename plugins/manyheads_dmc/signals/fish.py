@@ -45,7 +45,7 @@ def table(task: str) -> list[Measure]:
         sensor("roll_velocity", "gyro", "rolling about its length", unit="rad/s", offset=1),
         sensor("yaw_velocity", "gyro", "turning left; negative turns right", unit="rad/s", offset=2),
         *(_target() if task == "swim" else []),
-        *(joint(f"{name}_angle", name, says) for name, says in JOINTS.items()),
+        *(joint(f"{name}_angle", name, description) for name, description in JOINTS.items()),
         *(rate(f"{name}_velocity", name, f"how fast {name}_angle grows") for name in JOINTS),
         *controls(
             tail="drive of both tail joints, as a share of the strongest; positive right, negative left",
@@ -68,10 +68,10 @@ def _target() -> list[Measure]:
             derived(
                 f"mouth_to_target[{i}]",
                 _component(i),
-                f"metres from the mouth to the target, {says}",
+                f"metres from the mouth to the target, {description}",
                 unit="m",
             )
-            for i, says in enumerate(where)
+            for i, description in enumerate(where)
         ),
         derived(
             "mouth_to_target_distance",

@@ -48,7 +48,7 @@ def table(task: str) -> list[Measure]:
         ),
         sensor("toe_touch", "touch_toe", "newtons with which the toe presses on the ground", unit="N", low=0.0),
         sensor("heel_touch", "touch_heel", "newtons with which the heel presses on the ground", unit="N", low=0.0),
-        *(joint(f"{name}_angle", name, says, low, high) for name, (low, high, says) in JOINTS.items()),
+        *(joint(f"{name}_angle", name, description, low, high) for name, (low, high, description) in JOINTS.items()),
         *(rate(f"{name}_velocity", name, f"how fast {name}_angle grows") for name in JOINTS),
         *drives(*JOINTS),
     ]

@@ -82,7 +82,7 @@ def table(task: str) -> list[Measure]:
             place(f"{end}_height", "xpos", end, "z", f"metres of the {end.replace('_', ' ')} above the floor")
             for end in ends
         ),
-        *(joint(f"{name}_angle", name, says, low, high) for name, (low, high, says) in JOINTS.items()),
+        *(joint(f"{name}_angle", name, description, low, high) for name, (low, high, description) in JOINTS.items()),
         *drives(*JOINTS),
     ]
 

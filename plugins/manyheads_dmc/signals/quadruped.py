@@ -54,9 +54,9 @@ def table(task: str) -> list[Measure]:
             for leg in LEGS
         ),
         *(
-            joint(f"{name}_{leg}", f"{name}_{leg}", f"{leg.replace('_', ' ')} leg, {name}: {says}", low, high)
+            joint(f"{name}_{leg}", f"{name}_{leg}", f"{leg.replace('_', ' ')} leg, {name}: {description}", low, high)
             for leg in LEGS
-            for name, (low, high, says) in LIMITS.items()
+            for name, (low, high, description) in LIMITS.items()
         ),
         *(
             control(number, f"{drive}_{leg}", f"wanted {drive} of the {leg.replace('_', ' ')} leg", low, high)

@@ -41,7 +41,7 @@ def table(task: str) -> list[Measure]:
         ),
         place("right_foot_height", "geom_xpos", "right_foot", "z", "metres of the right foot above the floor"),
         place("left_foot_height", "geom_xpos", "left_foot", "z", "metres of the left foot above the floor"),
-        *(joint(f"{name}_angle", name, says, low, high) for name, (low, high, says) in JOINTS.items()),
+        *(joint(f"{name}_angle", name, description, low, high) for name, (low, high, description) in JOINTS.items()),
         *(rate(f"{name}_velocity", name, f"how fast {name}_angle grows") for name in JOINTS),
         *drives(*JOINTS),
     ]

@@ -15,8 +15,8 @@ from torch import nn
 
 from manyheads.cli.bench.clock import device_event
 from manyheads.cli.bench.machine import timed
-from manyheads.learning.workload import Bench
-from manyheads.world.execution import Execution
+from manyheads.execution.eager import Execution, Rehearse
+from manyheads.learning.workload import SyntheticLearner
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,20 +24,20 @@ M = TypeVar("M", bound=nn.Module)
 
 PARTS = {
     "forward": "encoder",
-    "steps": "scan, forth",
-    "steps_back": "scan, back",
-    "maps_back": "scan, weights",
-    "world_objective": "world losses",
+    "steps": "scan, forward",
+    "steps_backward": "scan, backward",
+    "maps_backward": "scan, weights",
+    "scaled_world_losses": "world losses",
     "step_into": "imagination",
-    "imagined_step": "imagination",
-    "foresee": "heads, predictions",
+    "imagine_policy_step": "imagination",
+    "predict": "heads, predictions",
     "policy_with_gradients": "heads, policy",
     "value_with_gradients": "heads, value",
-    "learn_imagined": "heads, imagined rows",
-    "learn_real": "heads, real rows",
+    "mean_losses": "heads, imagined rows",
+    "replay_losses": "heads, replayed rows",
     "laprop": "optimizer",
 }
-"""which part of an update a region belongs to"""
+"""which part of an update a compiled function belongs to"""
 
 
 def _part(function: Callable[..., object]) -> str:
@@ -48,27 +48,30 @@ class Watch(Execution, ABC):
     """Runs regions as another execution does, and is told of each."""
 
     def __init__(self, inner: Execution) -> None:
-        super().__init__(inner.dtype)
+        super().__init__(inner.compute_dtype)
         self.inner, self.compiled = inner, inner.compiled
 
     @abstractmethod
     def watched(self, part: str, run: Callable[P, R]) -> Callable[P, R]:
         """How to call a region of that part."""
 
-    def region(self, function: Callable[P, R]) -> Callable[P, R]:
-        return self.watched(_part(function), self.inner.region(function))
+    def compile(self, function: Callable[P, R]) -> Callable[P, R]:
+        return self.watched(_part(function), self.inner.compile(function))
 
-    def objective(self, function: Callable[P, R]) -> Callable[P, R]:
-        return self.watched(_part(function), self.inner.objective(function))
+    def compile_loss(self, function: Callable[P, R]) -> Callable[P, R]:
+        return self.watched(_part(function), self.inner.compile_loss(function))
 
-    def short(self, module: M) -> M:
-        return self.inner.short(module)
+    def compute_copy(self, module: M) -> M:
+        return self.inner.compute_copy(module)
 
-    def for_rows(self, module: M) -> M:
-        return self.inner.for_rows(module)
+    def scan_copy(self, module: M) -> M:
+        return self.inner.scan_copy(module)
 
-    def steady(self, *kind: object) -> AbstractContextManager[bool]:
-        return self.inner.steady(*kind)
+    def implementation(self, function: Callable[P, R]) -> Callable[P, R]:
+        return self.inner.implementation(function)
+
+    def warmup(self, key: object, rehearse: Rehearse | None = None) -> AbstractContextManager[bool]:
+        return self.inner.warmup(key)
 
 
 class Stopwatch(Watch):
@@ -109,12 +112,12 @@ class GraphWatch(Watch):
 
         return call
 
-    def whole(self, function: Callable[P, R], generators: Iterable[torch.Generator]) -> Callable[P, R]:
+    def capture(self, function: Callable[P, R], generators: Iterable[torch.Generator]) -> Callable[P, R]:
         self._whole = self._whole or self.watched("", function)  # one function, that it be captured once
-        return self.inner.whole(self._whole, generators)
+        return self.inner.capture(self._whole, generators)
 
-    def beside(self, works: Sequence[Callable[[], R]]) -> list[R]:
-        return self.inner.beside(works)
+    def run_parallel(self, functions: Sequence[Callable[[], R]]) -> list[R]:
+        return self.inner.run_parallel(functions)
 
     def milliseconds(self) -> dict[str, float]:
         """By part, of the last update; the whole of it under the empty name."""
@@ -124,7 +127,7 @@ class GraphWatch(Watch):
         return parts
 
 
-def breakdown(work: Bench, updates: int) -> Mapping[str, float]:
+def breakdown(work: SyntheticLearner, updates: int) -> Mapping[str, float]:
     """Milliseconds by part, medians; `rest` is what lies in no region.
 
     On a CPU one part after the other: in an update the heads' policy and value run beside the way back of all else. On
@@ -139,26 +142,26 @@ def breakdown(work: Bench, updates: int) -> Mapping[str, float]:
         work.world.execution = before
 
 
-def _of_host(work: Bench, updates: int) -> Mapping[str, float]:
+def _of_host(work: SyntheticLearner, updates: int) -> Mapping[str, float]:
     work.world.execution = watch = Stopwatch(work.world.execution)
     rows: list[dict[str, float]] = []
     for _ in range(updates):
         watch.seconds.clear()
         started = time.perf_counter()
-        with watch.steady(watch):  # heads one after the other may have to be compiled anew, for all cores
+        with watch.warmup(watch):  # heads one after the other may have to be compiled anew, for all cores
             total = torch.stack([*work.losses().values()]).sum()
             forward = time.perf_counter() - started
             inside = dict(watch.seconds)
             backward = timed(total.backward)
         optimizer = timed(lambda: [o.step(o.gradient_norms(), watch.inner) for o in work.learner.optimizers.values()])
-        back = watch.seconds.pop("scan, back", 0.0)
+        back = watch.seconds.pop("scan, backward", 0.0)
         rest = forward - sum(inside.values())
-        parts = {"scan, back": back, "backward, rest": backward - back, "optimizer": optimizer, "rest": rest}
+        parts = {"scan, backward": back, "backward, rest": backward - back, "optimizer": optimizer, "rest": rest}
         rows.append({**inside, **parts})
     return {name: 1000 * statistics.median(row[name] for row in rows) for name in rows[-1]}
 
 
-def _of_device(work: Bench, updates: int) -> Mapping[str, float]:
+def _of_device(work: SyntheticLearner, updates: int) -> Mapping[str, float]:
     work.world.execution = watch = GraphWatch(work.world.execution)
     rows: list[dict[str, float]] = []
     while len(rows) < updates:

@@ -56,7 +56,7 @@ def _make(_: Options) -> Square:
 
 def task() -> Task:
     """The task; its environment is registered in this process alone."""
-    environment = Environment(NAME, _make, says="a bright square, moved by 18 choices")
+    environment = Environment(NAME, _make, description="a bright square, moved by 18 choices")
     registry().environments.setdefault(NAME, environment)
     reward = RewardSettings(source="environment")
     return TaskFile(version=1, environment=NAME, reward=reward, episode_steps=1000).resolve(NAME)

@@ -19,26 +19,26 @@ from manyheads.cli.bench.clock import Clock, DeviceClock
 from manyheads.cli.bench.machine import device_name, show, timed
 from manyheads.cli.train import records
 from manyheads.experience.replay import Replay
-from manyheads.experience.simulators import Local
-from manyheads.experience.workers import Workers
+from manyheads.experience.subproc_vector_env import SubprocVectorEnv
+from manyheads.experience.vector_env import SyncVectorEnv
+from manyheads.heads.policy import VectorPolicy
 from manyheads.learning.labels import Labeller
 from manyheads.learning.learner import Learner
-from manyheads.learning.policies import Policies
-from manyheads.learning.settings import Settings, load_settings
 from manyheads.learning.trainer import Trainer
 from manyheads.report.metrics import Metrics
 from manyheads.report.progress import Progress
-from manyheads.storage.folder import WorldFolder
+from manyheads.settings import Settings, load_settings
+from manyheads.storage.world_folder import WorldFolder
 from manyheads.task import Task, load_task
 
 UPDATE, REST = "update", "rest of the loop"
 
 PARTS: tuple[tuple[type, str, str], ...] = (
-    (Local, "start", "environments"),
-    (Local, "wait", "environments"),
-    (Workers, "start", "environments"),
-    (Workers, "wait", "environments"),
-    (Policies, "act", "acting"),
+    (SyncVectorEnv, "step_async", "environments"),
+    (SyncVectorEnv, "step_wait", "environments"),
+    (SubprocVectorEnv, "step_async", "environments"),
+    (SubprocVectorEnv, "step_wait", "environments"),
+    (VectorPolicy, "act", "acting"),
     (Replay, "add", "writing rows"),
     (Replay, "sample", "sampling"),
     (Labeller, "__call__", "labels"),
@@ -100,15 +100,15 @@ def measure(task: Task, settings: Settings, updates: int, folder: Path) -> dict[
     """
     training = settings.training
     trainer = Trainer(WorldFolder.create(folder, settings, records([task])), [task])
-    rows_an_update = training.batch * training.length / training.ratio
-    begin = training.length * max(training.batch, training.slots) + rows_an_update * WARM_UPDATES
-    end = _lock_steps(begin, training.slots) + _lock_steps(updates * rows_an_update, training.slots)
+    rows_an_update = training.batch_size * training.batch_length / training.train_ratio
+    begin = training.batch_length * max(training.batch_size, training.num_envs) + rows_an_update * WARM_UPDATES
+    end = _lock_steps(begin, training.num_envs) + _lock_steps(updates * rows_an_update, training.num_envs)
     clock, device = Clock(), DeviceClock()
     on_device = [(Learner, "update", UPDATE)] if training.device == "cuda" else []
     try:
         with Metrics(folder) as metrics, Progress(end, "measuring") as progress:
             metrics.write(0, 0, {})  # opens TensorBoard's file, once in a training
-            trainer.collect_and_learn(_lock_steps(begin, training.slots), progress, metrics)
+            trainer.collect_and_learn(_lock_steps(begin, training.num_envs), progress, metrics)
             steps, before = trainer.steps, trainer.updates
             with clock.watching(PARTS), clock.part(REST), device.watching(on_device):
                 trainer.collect_and_learn(end, progress, metrics)
@@ -124,8 +124,8 @@ def measure(task: Task, settings: Settings, updates: int, folder: Path) -> dict[
     return {
         "task": task.name,
         "size": settings.world.size,
-        "environments": training.slots,
-        "replayed_rows_per_row": training.ratio,
+        "environments": training.num_envs,
+        "replayed_rows_per_row": training.train_ratio,
         "device": device_name(training.device),
         "threads": torch.get_num_threads(),
         "compiled": trainer.world.execution.compiled,
@@ -144,12 +144,12 @@ def measure(task: Task, settings: Settings, updates: int, folder: Path) -> dict[
 
 def acting_ms(trainer: Trainer, task: Task, count: int, calls: int = 100) -> float:
     """Milliseconds, a median, of choosing one action in each of `count` environments: world.step and head.act."""
-    policies = Policies(trainer.world, trainer.heads, [task.name] * count, seed=0)
+    policies = VectorPolicy(trainer.world, trainer.heads, [task.name] * count, seed=0)
     interface, random = trainer.world.interface, np.random.default_rng(0)
     image = random.integers(0, 256, (count, *interface.image), np.uint8) if interface.image else None
     vector = random.standard_normal((count, len(interface.vector))).astype(np.float32)
-    first = np.zeros(count, np.bool_)
-    times = [timed(lambda: policies.act(image, vector, first)) for _ in range(5 + calls)]
+    is_first = np.zeros(count, np.bool_)
+    times = [timed(lambda: policies.act(image, vector, is_first)) for _ in range(5 + calls)]
     return 1000 * statistics.median(times[5:])
 
 

@@ -19,9 +19,9 @@ from manyheads.cli.bench.machine import (
     show,
     timed,
 )
-from manyheads.learning.fast import check_device
-from manyheads.learning.workload import WORKLOADS, Bench, Workload
-from manyheads.world.captured import WARM_CALLS
+from manyheads.execution.cuda_graph import WARM_CALLS
+from manyheads.learning.device import check_device
+from manyheads.learning.workload import WORKLOADS, SyntheticLearner, Workload
 
 
 class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -58,7 +58,7 @@ def learner(
 
 def measure(workload: Workload, device: Literal["cpu", "cuda"], fast: bool, rounds: int) -> dict[str, Any]:
     """Everything that `bench learner` tells of one workload."""
-    work = Bench(workload, device, fast=fast)
+    work = SyntheticLearner(workload, device, fast=fast)
     # on a CPU the second one is the first that is not checked again; on a GPU the last one is captured
     ready = WARM_CALLS + 1 if device == "cuda" else 2
     first = sum(timed(work.update) for _ in range(ready))
@@ -66,7 +66,7 @@ def measure(workload: Workload, device: Literal["cpu", "cuda"], fast: bool, roun
     times = [timed(work.update) for _ in range(rounds)]
     peak = peak_memory_mb(device)
     median = statistics.median(times)
-    dtype = work.world.execution.dtype
+    dtype = work.world.execution.compute_dtype
     rate, gflop = gemm_gflops(device, dtype), count_gflop(workload, device)
     return {
         "device": device_name(device),
@@ -88,7 +88,7 @@ def measure(workload: Workload, device: Literal["cpu", "cuda"], fast: bool, roun
 
 def count_gflop(workload: Workload, device: Literal["cpu", "cuda"]) -> float:
     """Floating-point operations of matrix products and convolutions in one plain update, in 1e9."""
-    plain = Bench(workload, device, fast=False)
+    plain = SyntheticLearner(workload, device, fast=False)
     counter = FlopCounter()  # type: ignore[no-untyped-call]
     with counter:
         torch.stack([*plain.losses().values()]).sum().backward()  # type: ignore[no-untyped-call]

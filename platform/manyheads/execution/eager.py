@@ -1,0 +1,76 @@
+"""Eager execution: every operation by itself, as PyTorch runs it. All other ways are held to its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import ParamSpec, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+P = ParamSpec("P")
+R = TypeVar("R")
+M = TypeVar("M", bound=nn.Module)
+
+Rehearse = Callable[["Execution"], object]
+"""Runs a computation once with the given execution, on copies: nothing that it changes is kept."""
+
+
+class Execution:
+    """Runs computations eagerly.
+
+    `compute_dtype` is the type of large matrix products; norms, losses, returns and weights stay float32, and so does
+    the scan over observed rows, except on a CUDA device.
+    """
+
+    name = "eager"
+    compiled = False
+
+    def __init__(self, compute_dtype: torch.dtype = torch.float32) -> None:
+        self.compute_dtype = compute_dtype
+
+    def compile(self, function: Callable[P, R]) -> Callable[P, R]:
+        """A callable with the results of `function`, which maps tensors of fixed shapes to tensors without side
+        effects; it may write to its arguments only where no gradients are needed."""
+        return function
+
+    def compile_loss(self, function: Callable[P, R]) -> Callable[P, R]:
+        """`compile` for a function whose scalar results with gradients are minimised by their sum alone."""
+        return self.compile(function)
+
+    def implementation(self, function: Callable[P, R]) -> Callable[P, R]:
+        """The form of a plain function that runs here: itself, or a faster one with the same signature and results."""
+        return function
+
+    def capture(self, function: Callable[P, R], generators: Iterable[torch.Generator]) -> Callable[P, R]:
+        """A callable for a whole update or step of acting, whose random numbers come from `generators`.
+
+        What a call returns may be overwritten by the next call.
+        """
+        return function
+
+    def compute_copy(self, module: M) -> M:
+        """The module to compute with where no gradients are needed: itself, or an up-to-date copy whose matrices have
+        the compute dtype."""
+        return module
+
+    def scan_copy(self, module: M) -> M:
+        """The module to compute the scan over observed rows with: itself, or its `compute_copy`."""
+        return module
+
+    def run_parallel(self, functions: Sequence[Callable[[], R]]) -> list[R]:
+        """The results of functions that are independent of one another; the first runs in the calling thread."""
+        return [function() for function in functions]
+
+    def warmup(self, key: object, rehearse: Rehearse | None = None) -> AbstractContextManager[bool]:
+        """Around work that is repeated: equal keys mean the same compiled functions with the same shapes.
+
+        Yields whether this is the first work under `key`, when its functions are compiled; before that, `rehearse` may
+        be used to compile them ahead of time.
+        """
+        return nullcontext(False)
+
+    def to_compute_dtype(self, x: Tensor) -> Tensor:
+        """`x` in the type of large matrix products."""
+        return x.to(self.compute_dtype)

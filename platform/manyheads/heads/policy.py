@@ -1,0 +1,137 @@
+"""Acting: each environment's latent state follows its observations, and its head chooses the action."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from manyheads.environment.layout import SpaceLayout
+from manyheads.execution.trees import tree_tensors
+from manyheads.heads.contract import Head, State
+from manyheads.world.model import Latent, World
+
+
+class ActResult(NamedTuple):
+    """One step of acting in N environments: flat actions (N, A) as sampled, and the latents they were chosen in."""
+
+    action: npt.NDArray[np.float32]
+    deter: npt.NDArray[np.float32]
+    stoch: npt.NDArray[np.float32]
+
+
+class PolicySnapshot(NamedTuple):
+    """What a collector elsewhere needs to act: weights of the world and of the heads, and their version."""
+
+    version: int
+    """updates of the world and the heads so far"""
+    world: Mapping[str, Tensor]
+    heads: Mapping[str, Mapping[str, Tensor]]
+
+
+class VectorPolicy:
+    """Acts in N environments; environment i follows the head `policies[i]`, or acts uniformly at random for None."""
+
+    def __init__(self, world: World, heads: Mapping[str, Head], policies: Sequence[str | None], seed: int) -> None:
+        self.world, self.heads, self.policies = world, heads, tuple(policies)
+        self.device = world.device
+        self._generator = torch.Generator(self.device).manual_seed(seed)
+        self._members = {
+            name: torch.tensor([i for i, own in enumerate(policies) if own == name], device=self.device)
+            for name in dict.fromkeys(policies)
+        }
+        size = len(self.policies)
+        self._latent = world.initial(size)
+        self._action = torch.zeros(size, world.interface.action_size, device=self.device)
+        self._states: dict[str, State] = {
+            name: heads[name].initial_state(len(members)) for name, members in self._members.items() if name is not None
+        }
+        self._captured_step = world.execution.capture(self._step, [self._generator])
+
+    @torch.no_grad()
+    def act(
+        self,
+        image: npt.NDArray[np.uint8] | None,
+        vector: npt.NDArray[np.float32],
+        is_first: npt.NDArray[np.bool_],
+    ) -> ActResult:
+        """Advances all latents by one observation each and samples an action for each environment.
+
+        image (N, H, W, C) or None, vector (N, V), is_first (N,).
+        """
+        pixels = None if image is None else torch.from_numpy(image).to(self.device)
+        action, latent = self._captured_step(
+            pixels, torch.from_numpy(vector).to(self.device), torch.from_numpy(is_first).to(self.device)
+        )
+        return ActResult(action.cpu().numpy(), latent.deter.cpu().numpy(), latent.stoch.cpu().numpy())
+
+    def _step(self, pixels: Tensor | None, vector: Tensor, is_first: Tensor) -> tuple[Tensor, Latent]:
+        noise = self.world.draw_noise(len(self.policies), generator=self._generator)
+        latent = self.world.step(pixels, vector, self._action, is_first, self._latent, noise)
+        action, states = torch.zeros_like(self._action), dict(self._states)
+        for name, members in self._members.items():
+            if name is None:
+                action[members] = random_action(self.world.interface, len(members), self._generator)
+            else:
+                own = latent.map(lambda x, members=members: x[members])  # type: ignore[misc]
+                action[members], states[name] = self.heads[name].act(
+                    self.world, own, states[name], is_first[members], self._generator
+                )
+        self._remember(action, latent, states)
+        return action, latent
+
+    def _remember(self, action: Tensor, latent: Latent, states: Mapping[str, State]) -> None:
+        """In place: on a GPU a captured step reads and writes these tensors."""
+        kept, new = (self._action, self._latent, self._states), (action, latent, dict(states))
+        for old, value in zip(tree_tensors(kept), tree_tensors(new), strict=True):
+            old.copy_(value)
+
+    def snapshot(self, version: int) -> PolicySnapshot:
+        """Copies of the weights as they are now, on the CPU."""
+
+        def copied(module: nn.Module) -> dict[str, Tensor]:
+            return {name: x.detach().cpu().clone() for name, x in module.state_dict().items()}
+
+        return PolicySnapshot(version, copied(self.world), {name: copied(head) for name, head in self.heads.items()})
+
+    def load_snapshot(self, snapshot: PolicySnapshot) -> None:
+        """Acts with these weights from now on; latents and the heads' states stay."""
+        self.world.load_state_dict(snapshot.world)
+        for name, head in self.heads.items():
+            head.load_state_dict(snapshot.heads[name])
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What a bit-exact continuation needs besides the weights."""
+        states = {f"state/{name}/{i}": x for name in self._states for i, x in self._numbered(name)}
+        return {
+            "deter": self._latent.deter,
+            "stoch": self._latent.stoch,
+            "action": self._action,
+            "generator": self._generator.get_state(),
+            **states,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restores what `state_dict` returned."""
+        self._remember(state["action"], Latent(state["deter"], state["stoch"]), self._states)
+        for name in self._states:
+            for i, x in self._numbered(name):
+                x.copy_(state[f"state/{name}/{i}"])
+        self._generator.set_state(state["generator"].cpu())
+
+    def _numbered(self, name: str) -> Iterator[tuple[int, Tensor]]:
+        return enumerate(tree_tensors(self._states[name]))
+
+
+def random_action(interface: SpaceLayout, count: int, generator: torch.Generator) -> Tensor:
+    """Uniform flat actions (count, A): continuous entries in [-1, 1], one choice of each block."""
+    device = generator.device
+    parts = [torch.rand(count, len(interface.continuous), generator=generator, device=device) * 2 - 1]
+    for size in interface.blocks:
+        choice = torch.randint(size, (count, 1), generator=generator, device=device)
+        parts.append((choice == torch.arange(size, device=device)).float())
+    return torch.cat(parts, dim=-1)

@@ -1,0 +1,31 @@
+"""What an update measured, on the device until somebody reads it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from manyheads.errors import ManyheadsError
+
+
+class UpdateMetrics(NamedTuple):
+    """Numbers by name, on the device until they are read."""
+
+    names: tuple[str, ...]
+    must_be_finite: int
+    """how many of the first ones must be finite"""
+    values: Tensor
+
+    def read(self) -> dict[str, float]:
+        """All of them; waits for the device."""
+        return dict(zip(self.names, self.values.tolist(), strict=True))
+
+    def require_finite(self, weights: str) -> None:
+        """Raises ManyheadsError that names a loss or gradient which is not finite, and says how the weights are."""
+        for name, number in list(self.read().items())[: self.must_be_finite]:
+            if number - number != 0:
+                raise ManyheadsError(
+                    f"{name} became {number}; {weights}. Look for NaN or huge values in observations or rewards; "
+                    "a lower optimizer.lr may help."
+                )

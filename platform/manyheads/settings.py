@@ -1,0 +1,170 @@
+"""Every setting of a run, checked: one file plus `--set key=value`, unknown keys refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from manyheads import yamlfile
+from manyheads.errors import ManyheadsError, unknown
+from manyheads.registry import registry
+from manyheads.renamed_settings import current_name, with_current_names
+from manyheads.world.sizes import WorldSettings
+
+
+class OptimizerSettings(BaseModel):
+    """DreamerV3's numbers (LaProp with adaptive gradient clipping)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    lr: float = Field(default=4e-5, gt=0, description="learning rate after the warmup")
+    warmup: int = Field(default=1000, ge=0, description="updates until the full learning rate; the first has rate 0")
+    agc: float = Field(default=0.3, gt=0, description="largest norm of a gradient, relative to its tensor's norm")
+    agc_pmin: float = Field(default=1e-3, gt=0, description="the norm that a smaller tensor counts as")
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="of the momentum")
+    beta2: float = Field(default=0.999, ge=0, lt=1, description="of the squared gradient's running average")
+    eps: float = Field(default=1e-20, gt=0)
+
+
+class TrainingSettings(BaseModel):
+    """The training loop: how much is collected, replayed and kept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    batch_size: int = Field(16, ge=1, description="sequences a batch")
+    batch_length: int = Field(64, ge=2, description="rows a sequence")
+    train_ratio: float = Field(512.0, gt=0, description="replayed rows per environment row")
+    num_envs: int = Field(16, ge=1, description="environments stepped together")
+    workers: int = Field(0, ge=0, description="worker processes that step them; 0: this process")
+    capacity_rows: int = Field(1_000_000, ge=1024, description="rows kept in replay")
+    capacity_bytes: int | None = Field(None, ge=1_000_000, description="bytes kept in replay")
+    checkpoint_minutes: float = Field(5.0, gt=0)
+    device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of large matrix products; auto: bfloat16 where the device has instructions for it"
+    )
+    compile: bool = Field(True, description="compile updates, which takes a minute once")
+
+
+class Settings(BaseModel):
+    """All settings of a world, written into its folder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = Field(0, ge=0)
+    world: WorldSettings = Field(default_factory=WorldSettings)
+    heads: dict[str, dict[str, Any]] = Field(default_factory=dict, description="settings by kind of head")
+    optimizer: OptimizerSettings = OptimizerSettings()
+    training: TrainingSettings = TrainingSettings()
+
+
+def load_settings(source: str | Path | None = None, overrides: Iterable[str] = ()) -> Settings:
+    """Settings from a packaged preset's name or a YAML file, then `key=value` overrides with dotted keys.
+
+    Raises ManyheadsError that names the key, the value and what was expected.
+    """
+    values: dict[str, Any] = {}
+    if source is not None:
+        values = _read(source)
+        check_settings(values, where=str(source))
+    for override in overrides:
+        _override(values, override)
+    settings = check_settings(values, where="--set")
+    for kind in settings.heads:
+        head_settings(settings, kind)
+    return settings
+
+
+def differences(saved: Settings, source: str | Path | None, overrides: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Dotted names of what is asked for and not as saved: said by the user, and by a preset or a default alone.
+
+    A user says what stands in their own settings file and in overrides; what a packaged preset or a default says may
+    have changed since the settings were saved.
+    """
+    overrides = list(overrides)
+    said = [current_name(text.partition("=")[0], "--set") for text in overrides]
+    if source is not None and str(source) not in presets():
+        said += _flat(_read(source))
+    asked, kept = (_flat(each.model_dump(mode="json")) for each in (load_settings(source, overrides), saved))
+    differing = [name for name in {**kept, **asked} if asked.get(name) != kept.get(name)]
+    own = [name for name in differing if any(f"{name}.".startswith(f"{each}.") for each in said)]
+    return own, [name for name in differing if name not in own]
+
+
+def check_settings(values: Mapping[str, Any], where: str) -> Settings:
+    """Checks a mapping; the error is the first problem, by its dotted key."""
+    try:
+        return Settings.model_validate(with_current_names(values, where))
+    except ValidationError as error:
+        raise _mistake(error, Settings, where) from None
+
+
+def head_settings(settings: Settings, kind: str) -> Any:
+    """The checked settings of a kind of head, as its own model; ManyheadsError for unknown kinds and keys."""
+    model = registry().heads[kind].load().settings
+    try:
+        return model.model_validate(settings.heads.get(kind, {}))
+    except ValidationError as error:
+        raise _mistake(error, model, "settings", f"heads.{kind}.") from None
+
+
+def _mistake(error: ValidationError, model: type[BaseModel], where: str, prefix: str = "") -> ManyheadsError:
+    """The first problem, by its dotted key."""
+    problem = error.errors()[0]
+    name = prefix + ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return unknown("setting", name, setting_names(model, prefix))
+    value = "" if problem["type"] == "value_error" else f"={problem['input']!r}"
+    return ManyheadsError(f"{where}: setting {name.rstrip('.')}{value}: {problem['msg']}.")
+
+
+def setting_names(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Dotted names of all settings below a model."""
+    names = []
+    for name, info in model.model_fields.items():
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            names += setting_names(kind, f"{prefix}{name}.")
+        else:
+            names.append(prefix + name)
+    return names
+
+
+def presets() -> dict[str, Path]:
+    """Packaged presets by name."""
+    folder = Path(str(files("manyheads"))) / "presets"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def _read(source: str | Path) -> dict[str, Any]:
+    known = presets()
+    path = known.get(str(source), Path(source))
+    if not path.exists():
+        raise unknown("preset or settings file", str(source), known)
+    values = yamlfile.read(path).data or {}
+    if not isinstance(values, dict):
+        raise ManyheadsError(f"{path} must hold a mapping of settings, not {type(values).__name__}.")
+    return with_current_names(values, str(source))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values by their dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, value = yamlfile.read_setting(override, "training.batch_size=16")
+    *groups, name = current_name(key, "--set").split(".")
+    target = values
+    for group in groups:
+        target = target.setdefault(group, {})
+        if not isinstance(target, dict):
+            raise ManyheadsError(f"--set {override}: {group!r} is a value, not a group of settings.")
+    target[name] = value

@@ -1,0 +1,37 @@
+"""What the version before this one wrote, read as this version writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+TENSOR_NAMES = {"standard.": "vector_norm.", "actor.deviation.": "actor.std."}
+"""parts of tensors' names in format 1, and today's"""
+
+
+def upgrade_manifest(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint's manifest of format 1 or 2 as format 2."""
+    if values["format"] > 1:
+        return dict(values)
+    state = dict(values["state"])
+    runs = {name: _renamed(run, {"owed": "update_credit"}) for name, run in state.get("runs", {}).items()}
+    return {**values, "format": 2, "format_1_until": values["generation"], "state": {**state, "runs": runs}}
+
+
+def upgrade_world(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of `world.yaml` of format 1 or 2 as format 2; settings are renamed where they are checked."""
+    if values["format"] > 1:
+        return dict(values)
+    instances = [_renamed(instance, {"places": "layout"}) for instance in values["instances"]]
+    return {**values, "format": 2, "instances": instances}
+
+
+def current_tensor_name(name: str) -> str:
+    """Today's name of a tensor that a file of format 1 holds."""
+    for old, new in TENSOR_NAMES.items():
+        name = name.replace(old, new)
+    return name
+
+
+def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {names.get(key, key): value for key, value in values.items()}
