@@ -226,7 +226,11 @@ class ActorCritic(Head):
 
     @torch.no_grad()
     def replay_returns(self, rows: HeadBatch, bootstrap: Tensor) -> Tensor:
-        """Lambda returns (B, T - 1) of replayed rows; `bootstrap` (B, T) are the imagined returns that start there."""
+        """Lambda returns (B, T - 1) of replayed rows, without gradients.
+
+        `bootstrap` (B, T) are the returns imagined from each row. Termination ends a return; at a truncation the trace
+        is cut and the return bootstraps from that row.
+        """
         ended, cut = rows.is_terminal.to(bootstrap.dtype), rows.is_last.to(bootstrap.dtype)
         return lambda_return(rows.reward, ended, cut, bootstrap, self.settings.discount, self.settings.lam)
 

@@ -23,7 +23,7 @@ class ImaginationNoise(NamedTuple):
     latent: Tensor
     """(N, H, G)"""
     action: Tensor
-    """(N, H, places)"""
+    """(N, H, entries) see `Actor.draw_noise`"""
 
 
 class ImaginedTrajectory(NamedTuple):

@@ -60,7 +60,7 @@ class HeadKind:
 
 @dataclass(frozen=True)
 class LazyHeadKind:
-    """A head kind by its place, `package.module:KIND`: imported on first use, as it imports torch."""
+    """A head kind by its import path, `package.module:KIND`: imported on first use, as it imports torch."""
 
     name: str
     where: str

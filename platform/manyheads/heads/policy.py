@@ -59,9 +59,10 @@ class VectorPolicy:
         vector: npt.NDArray[np.float32],
         is_first: npt.NDArray[np.bool_],
     ) -> ActResult:
-        """Advances all latents by one observation each and samples an action for each environment.
+        """Updates each environment's latent with its observation and samples an unclipped action from its head.
 
-        image (N, H, W, C) or None, vector (N, V), is_first (N,).
+        image (N, H, W, C) or None, vector (N, V); where `is_first` (N,) the latent starts anew. Remembers latents,
+        actions and what heads remember for the next call.
         """
         pixels = None if image is None else torch.from_numpy(image).to(self.device)
         action, latent = self._captured_step(
