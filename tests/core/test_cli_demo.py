@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from manyheads.cli import manyheads as command_line
-from manyheads.cli.demo import task_file
+from manyheads.cli.demo import _run, task_file
 from manyheads.registry import registry
 
 
@@ -57,6 +57,11 @@ def test_a_refused_goal_ends_it(demo) -> None:
 def test_an_empty_goal_is_refused_before_anything_runs(demo) -> None:
     code, called = demo(" ")
     assert (code, called) == (1, [])
+
+
+def test_its_parts_are_the_real_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("list", "heads") == 0
+    assert "actor_critic" in capsys.readouterr().out
 
 
 def test_goals_that_differ_in_a_sign_have_files_of_their_own(tmp_path: Path) -> None:

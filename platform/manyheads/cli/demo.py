@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from manyheads.cli import manyheads
 from manyheads.errors import ManyheadsError
-from manyheads.registry import registry
 
 TASKS = ("dmc/cartpole-upright", "dmc/cartpole-park_left")
 ENVIRONMENT = "dmc/cartpole"
@@ -69,9 +69,8 @@ def task_file(world: Path, goal: str) -> Path:
 def _run(name: str, *arguments: str) -> int:
     """Runs a registered command; its exit code where it is 0 or says that a goal is unseen, else this one ends too."""
     click.secho(f"$ manyheads {name} {' '.join(_quoted(each) for each in arguments)}", dim=True)
-    command = registry().commands[name]
     try:
-        code = command.main([*arguments], prog_name=f"manyheads {name}", standalone_mode=False) or 0
+        code = manyheads.main([name, *arguments], prog_name="manyheads", standalone_mode=False) or 0
     except SystemExit as end:
         code = end.code
     if code not in (0, UNSEEN):
