@@ -32,7 +32,7 @@ $(STAMP): pyproject.toml constraints.txt
 # What only tests need: other simulators and the tools.
 $(TESTED): $(STAMP)
 	@echo "Installing what the tests need"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dmc,classic,mujoco,box2d,jax,minigrid,llm,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[atari,dmc,classic,mujoco,box2d,jax,minigrid,llm,dev]'
 	touch $(TESTED)
 
 demo: $(STAMP)

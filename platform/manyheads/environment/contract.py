@@ -31,6 +31,7 @@ Unit = Literal[
     "count",
     "byte",
     "points",
+    "px",
 ]
 Kind = Literal["continuous", "angle", "boolean", "discrete"]
 
