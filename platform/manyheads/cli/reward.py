@@ -17,7 +17,7 @@ from manyheads.rewards.describe import describe
 from manyheads.rewards.document import read_document
 from manyheads.rewards.finding import Finding, errors
 from manyheads.rewards.spec import RewardSpec
-from manyheads.rewards.validate import check_name, check_text, read_text
+from manyheads.rewards.validate import check_instance, check_text, read_text
 from manyheads.yamlfile import read_setting
 
 
@@ -58,7 +58,7 @@ def check(context: click.Context, file: Path, environment: str | None, settings:
         instance = registry().environments[name].instance({**own, **_options(settings)})
         spec, findings = check_text(text, instance.signals)
         if spec is not None:
-            findings += check_name(spec, instance)
+            findings += check_instance(spec, instance)
             words = describe(spec, instance.signals)
     _report(spec, findings, words, as_json)
     if errors(findings):
