@@ -25,6 +25,8 @@ def check_reward_source(source: RewardSource, signals: Sequence[Signal], seed: i
     assert source.own_rows_only or "reward" not in source.signals, "own_rows_only must be true where it reads `reward`"
     generator = np.random.default_rng(seed)
     columns = {s.name: torch.as_tensor(_draw(s, generator)) for s in signals if s.name in source.signals}
+    size = tuple(source.init(ROWS[1]).shape)
+    assert size == (ROWS[1], source.memory_size), f"memory must be (n, {source.memory_size}); init gives {size}"
     _check_labels(source, columns)
     if not source.memory_size:
         _check_rows_alone(source, columns)
@@ -65,7 +67,6 @@ def _check_memory(source: RewardSource, columns: dict[str, Tensor]) -> None:
     size = (*ROWS, source.memory_size)
     assert whole.memory.shape == size, f"memory must be {size}; it is {tuple(whole.memory.shape)}"
     assert whole.memory.dtype == memory.dtype == torch.float32, "memory must be float32"
-    assert memory.shape == size[1:], f"init(n) must be (n, {size[-1]}); it is {tuple(memory.shape)}"
     labels = source.label(columns, is_first)
     assert whole.reward.equal(labels.reward), "`unroll` and `label` give different rewards"
     for t in range(ROWS[0]):

@@ -99,8 +99,8 @@ def term_values(
     known = {name: torch.as_tensor(columns[name]) for name in spec.signals}
     starts = torch.as_tensor(is_first)
     run = Run(starts, restarts(starts, True), step_seconds)
-    for node in spec.memory_nodes:
-        remember(node, known, run, torch.zeros(starts.shape[1], width(node)))
+    for remembering in spec.memory_nodes:
+        remember(remembering, known, run, torch.zeros(starts.shape[1], width(remembering)))
     for at, total in spec.totals:
         for path, node in walk(total, at):
             if isinstance(node, Term):

@@ -70,16 +70,12 @@ class SignalSource:
         """`step` over rows (T, ...) that follow one another, from the memory (..., M) before row 0."""
         import torch
 
-        columns, _ = _columns(signals, self._read(signals))
-        flat = {name: column.reshape(len(is_first), -1) for name, column in columns.items()}
-        starts = is_first.reshape(len(is_first), -1)
-        now = self.init(starts.shape[1]).to(starts.device) if memory is None else memory.reshape(starts.shape[1], -1)
+        columns, starts, now = self._flat(signals, is_first, memory)
         steps = []
         for t, first in enumerate(starts):
-            steps.append(self.step({name: column[t] for name, column in flat.items()}, now, first))
+            steps.append(self.step({name: column[t] for name, column in columns.items()}, now, first))
             now = steps[-1].memory
-        reward, terminated, memories = (torch.stack(part) for part in zip(*steps, strict=True))
-        return Steps(reward.view_as(is_first), terminated.view_as(is_first), memories.view(*is_first.shape, -1))
+        return self._shaped(is_first, *(torch.stack(part) for part in zip(*steps, strict=True)))
 
     def label(self, signals: Mapping[str, Any], is_first: Any = None) -> Labels:
         """Labels rows (T, ...), as float32 reward and bool terminated of that shape; axis 0 is time.
@@ -93,13 +89,25 @@ class SignalSource:
         starts = started(like) if is_first is None else torch.as_tensor(is_first).bool()
         if self.memory_size and not starts.dim():
             raise ManyheadsError("This reward remembers earlier rows; label rows (T, ...), time along axis 0.")
-        if self.memory_size:
-            reward, terminated, _ = self.unroll(columns, starts)
-        else:  # rows of any shape, all at once
-            flat = {name: column.reshape(-1) for name, column in columns.items()}
-            alone = self.step(flat, self.init(starts.numel()).to(starts.device), starts.reshape(-1))
-            reward, terminated = alone.reward.view_as(starts), alone.terminated.view_as(starts)
+        reward, terminated, _ = self.unroll(columns, starts)
         return Labels(reward.numpy(), terminated.numpy()) if numpy else Labels(reward, terminated)
+
+    def _flat(
+        self, signals: Mapping[str, Tensor], is_first: Tensor, memory: Tensor | None
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """Rows and memory as (T, N) and (N, M); without memory, rows of any shape as (1, N)."""
+        columns, _ = _columns(signals, self._read(signals))
+        length = len(is_first) if self.memory_size else 1
+        starts = is_first.reshape(length, -1)
+        if memory is None or not self.memory_size:
+            memory = self.init(starts.shape[1]).to(starts.device)
+        flat = {name: column.reshape(length, -1) for name, column in columns.items()}
+        return flat, starts, memory.reshape(-1, self.memory_size) if self.memory_size else memory
+
+    def _shaped(self, like: Tensor, reward: Tensor, terminated: Tensor, memory: Tensor) -> Steps:
+        """Results (T, N) in the shape that the rows came in."""
+        shape = (*like.shape, self.memory_size)
+        return Steps(reward.view(like.shape), terminated.view(like.shape), memory.reshape(shape))
 
     def _read(self, signals: Mapping[str, Any]) -> frozenset[str]:
         return self.signals
@@ -134,14 +142,10 @@ class SpecSource(SignalSource):
         """`step` over rows (T, ...), all at once."""
         from manyheads.rewards import memory as over_time
 
-        columns, _ = _columns(signals, self._read(signals))
-        flat = {name: column.reshape(len(is_first), -1) for name, column in columns.items()}
-        starts = is_first.reshape(len(is_first), -1)
+        columns, starts, before = self._flat(signals, is_first, memory)
         run = over_time.Run(starts, restarts(starts, memory is None), self.step_seconds)
-        before = self.init(starts.shape[1]).to(starts.device) if memory is None else memory
-        reward, terminated, after = over_time.unroll(self.spec, flat, run, before.reshape(starts.shape[1], -1))
-        reward, terminated = reward.masked_fill(starts, 0).float(), terminated & ~starts
-        return Steps(reward.view_as(is_first), terminated.view_as(is_first), after.view(*is_first.shape, -1))
+        reward, terminated, after = over_time.unroll(self.spec, columns, run, before)
+        return self._shaped(is_first, reward.masked_fill(starts, 0).float(), terminated & ~starts, after)
 
     def success(self, signals: Mapping[str, Any], is_first: Any = None, time: int = 0) -> Any:
         """Where an episode has just been succeeding for `held_for` rows; see `successes`."""

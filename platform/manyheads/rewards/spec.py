@@ -257,13 +257,13 @@ class RewardSpec(Node):
         limit("reward" if self.stages is None else "stages", "terms", terms, MAX_TERMS, "L2_SIZE")
         limit_expressions(self)
         limit("", "numbers to remember", self.memory_size, MAX_MEMORY, "L2_SIZE")
-        *before, last = self.stages or [None]
-        for i, stage in enumerate(before):
-            if stage is not None and stage.advance_when is None and _only_restarts(stage):
+        stages = self.stages or []
+        for i, stage in enumerate(stages[:-1]):
+            if stage.advance_when is None and _only_restarts(stage):
                 message = "the next stage is never reached: add `advance_when`, or `timeout` and `on_timeout: advance`"
                 raise wrong("L2_STAGE", message, f"stages[{i}]")
-        if last is not None and (last.advance_when is not None or not _only_restarts(last)):
-            raise wrong("L2_STAGE", "there is no stage after the last one to advance to", f"stages[{len(before)}]")
+        if stages and not (stages[-1].advance_when is None and _only_restarts(stages[-1])):
+            raise wrong("L2_STAGE", "there is no stage after the last one to advance to", f"stages[{len(stages) - 1}]")
         return self
 
     @property
@@ -281,7 +281,7 @@ class RewardSpec(Node):
     @cached_property
     def memory_nodes(self) -> list[MemoryNode]:
         """The nodes that remember earlier rows for the reward's sake, those inside others first."""
-        parts = [*(total for _, total in self.totals), *self.constraints]
+        parts: list[Node] = [*(total for _, total in self.totals), *self.constraints]
         parts += [stage.advance_when for stage in self.stages or [] if stage.advance_when is not None]
         found = {node.key: node for part in parts for node in nodes_with_rates(part)}
         return list(found.values())
