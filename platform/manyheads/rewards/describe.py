@@ -44,7 +44,7 @@ COMBINED = {
     "min": "the smallest of",
     "geometric_mean": "the geometric mean of",
 }
-TAKEN = {"mean": "the mean of", "min": "the least", "max": "the greatest"}
+TAKEN = {"mean": "the mean of", "min": "the lowest value of", "max": "the highest value of"}
 LISTED = {"norm": "the length of", "min": "the smallest of", "max": "the largest of", "mean": "the mean of"}
 
 
@@ -84,7 +84,8 @@ class Words:
         """What is to be done first, and what then."""
         count, lines = len(stages), []
         for i, stage in enumerate(stages):
-            share = f" ({i}/{count} for the stages before it, and 1/{count} times this)" if count > 1 else ""
+            before = f"{i}/{count} plus " if i else ""
+            share = f" {before}1/{count} of" if count > 1 else ""
             name = "First" if i == 0 else "Then"
             lines += self.paid(f"{name}, in stage {i + 1} of {count}, a step earns{share}", stage.reward)
             if stage.advance_when is not None:
@@ -187,7 +188,7 @@ class Words:
         if isinstance(node, Rate):
             return f"the rate of {self.expression(node.of)}"
         if isinstance(node, Window):
-            return f"{TAKEN[node.take]} {self.expression(node.of)} over {node.steps} steps"
+            return f"{TAKEN[node.take]} {self.expression(node.of)} over the last {node.steps} steps"
         parts = [self.expression(child) for child in node.of]
         if node.op == "diff":
             return f"({parts[0]} minus {parts[1]})"
