@@ -54,11 +54,16 @@ class Targets(NamedTuple):
 
 
 def imagined_losses(
-    head: ActorCritic, world: World, start: Latent, noise: ImaginationNoise, mask: Tensor
+    head: ActorCritic,
+    world: World,
+    start: Latent,
+    noise: ImaginationNoise,
+    mask: Tensor,
+    memory: Tensor | None = None,
 ) -> ImaginedLosses:
     """`manyheads.heads.actor_critic.imagined_losses`; both losses are deferred, for nothing else waits for them."""
-    if head.through_dynamics:
-        return plain.imagined_losses(head, world, start, noise, mask)
+    if head.through_dynamics or memory is not None:
+        return plain.imagined_losses(head, world, start, noise, mask, memory)
     compile, compute_copy = world.execution.compile, world.execution.compute_copy
     with torch.no_grad():
         actor, critic = compute_copy(head.actor), compute_copy(head.critic)

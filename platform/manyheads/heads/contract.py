@@ -62,14 +62,17 @@ class HeadBatch(NamedTuple):
     """(B, T) bool: rows whose reward and `is_terminal` are this task's; other rows train nothing of this head"""
     start_index: Tensor | None = None
     """(K,) int64: sequences whose rows imagination starts from, where several heads share a batch; None: all"""
+    memory: Tensor | None = None
+    """(B, T, M) float32: what the task's source remembers after each row; None where it remembers nothing"""
 
     def imagination_starts(self) -> HeadBatch:
         """The sequences of `start_index`: imagination starts from each of their rows."""
         index = self.start_index
         if index is None:
             return self
-        rows = (x[index] for x in self[1:7] if isinstance(x, Tensor))
-        return HeadBatch(self.latents.map(lambda x: x[index]), *rows)
+        latents, *rows = self[:7]
+        memory = None if self.memory is None else self.memory[index]
+        return HeadBatch(latents.map(lambda x: x[index]), *(x[index] for x in rows), None, memory)
 
 
 class Head(nn.Module, ABC):
@@ -83,13 +86,25 @@ class Head(nn.Module, ABC):
         """What n environments remember before their first step."""
         return ()
 
+    @property
+    def needs_signals(self) -> bool:
+        """Whether acting needs the signals measured with each observation: the task's source remembers them."""
+        return False
+
     @abstractmethod
     def act(
-        self, world: World, latent: Latent, state: State, is_first: Tensor, generator: torch.Generator | None = None
+        self,
+        world: World,
+        latent: Latent,
+        state: State,
+        is_first: Tensor,
+        generator: torch.Generator | None = None,
+        signals: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """A sampled flat action (N, A), unclipped, for N posterior states, and what to remember.
 
-        Where `is_first` (N,), an episode starts and `state` is that of another one.
+        Where `is_first` (N,), an episode starts and `state` is that of another one. A head that `needs_signals` is
+        given them, (N, S) in the order of its task's signals, but not in imagination; to others none are given.
         """
 
     @property

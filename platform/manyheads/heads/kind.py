@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from manyheads.environment.layout import Mask, SpaceLayout
     from manyheads.heads.contract import Head
     from manyheads.rewards.contract import RewardSource
-    from manyheads.rewards.spec import Success
+    from manyheads.rewards.nodes import Success
     from manyheads.world.sizes import WorldSettings
 
 
