@@ -80,7 +80,11 @@ class Learner:
         self.asynchronous = world.device.type != "cpu"
         self.reduce_gradients = reduce_gradients
         trained = {**({WORLD: world} if train_world else {}), **self.heads}
-        self.optimizers = {name: LaProp(dict(m.named_parameters()), settings) for name, m in trained.items()}
+        self.optimizers = {
+            name: LaProp(dict(module.named_parameters()), settings)
+            for name, module in trained.items()
+            if any(parameter.requires_grad for parameter in module.parameters())
+        }
         self.generators = {name: _generator(seed, name, rank, world.device) for name in (WORLD, *self.heads)}
 
     def update(self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor) -> Update:
