@@ -28,9 +28,9 @@ class PlannerSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     horizon: int = Field(default=12, ge=1, description="imagined steps of a plan")
-    samples: int = Field(default=128, ge=2, description="plans tried in each iteration")
-    elites: int = Field(default=16, ge=1, description="best ones, from which the next plans are drawn")
-    iterations: int = Field(default=4, ge=1, description="times that plans are drawn and scored at each step")
+    samples: int = Field(default=64, ge=2, description="plans tried in each iteration")
+    elites: int = Field(default=8, ge=1, description="best ones, from which the next plans are drawn")
+    iterations: int = Field(default=3, ge=1, description="times that plans are drawn and scored at each step")
     temperature: float = Field(default=0.5, gt=0, description="of the elites' weights, in deviations of their returns")
     momentum: float = Field(default=0.1, ge=0, lt=1, description="share of the old plan in the new one")
     min_std: float = Field(default=0.05, gt=0, description="least deviation of continuous actions")
@@ -81,6 +81,7 @@ class Planner(Head):
     def act(
         self, world: World, latent: Latent, state: State, is_first: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, State]:
+        """The mean of the last plans' continuous actions, and the choices of one of the elites, drawn by its weight."""
         s, n = self.settings, len(latent.deter)
         mean = torch.where(is_first[:, None, None], self.initial_state(n), state)
         std = self.continuous * s.max_std * torch.ones_like(mean[..., : len(self.continuous)])
@@ -94,7 +95,8 @@ class Planner(Head):
             new_mean, std = self._fit(elites, weights)
             mean = s.momentum * mean + (1 - s.momentum) * new_mean
         chosen = sample_one_hot(weights, torch.rand(n, generator=generator, device=weights.device))
-        action = (chosen[..., None] * elites[:, :, 0]).sum(1)
+        choices = (chosen[..., None] * elites[:, :, 0, len(self.continuous) :]).sum(1)
+        action = torch.cat([mean[:, 0, : len(self.continuous)], choices], -1)
         return action, torch.cat([mean[:, 1:], self.initial_mean.expand(n, 1, -1)], 1)
 
     def losses(self, batch: HeadBatch, world: World, generator: torch.Generator | None = None) -> HeadLosses:
