@@ -157,6 +157,6 @@ def test_from_a_trained_world_to_a_played_plan(tmp_path, monkeypatch, earlier):
     assert READOUTS in WorldFolder.open(world).checkpoint.names
     assert f"{name}.planner" in run("evaluate", world, f"{name}.planner", "--episodes", 1)
     with pytest.raises(ManyheadsError, match="The planner computes a task's reward"):
-        run("finetune", world, "dmc/cartpole-balance", "--head", "planner")
+        run("finetune", world, "dmc/cartpole-upright", "--head", "planner")
     with pytest.raises(ManyheadsError, match="Did you mean"):
         run("finetune", world, name, "--head", "planer")

@@ -24,6 +24,7 @@ from manyheads.experience.vector_env import EnvSlot
 from manyheads.heads.policy import VectorPolicy
 from manyheads.learning.device import accelerate, check_device
 from manyheads.learning.labels import Labeller
+from manyheads.learning.latent_rewards import LatentRewards
 from manyheads.learning.learner import Learner
 from manyheads.learning.prefetch import BatchSampler, Prefetcher, TrainingBatch, UpdateCount, UpdateOutput
 from manyheads.learning.readouts import ReadoutLearner
@@ -73,6 +74,8 @@ class Trainer:
         self.heads = {task.name: build_head(task, self.world, folder) for task in tasks}
         self.learner = Learner(self.world, self.heads, settings.optimizer, settings.seed, train_world=not frozen)
         self._open_readouts()
+        self.latent_rewards = LatentRewards(self.world, tasks, settings.optimizer, settings.seed)
+        self.learner.latent_rewards = self.latent_rewards.networks
         self.replay: Replay = folder.replay()
         self.steps = self.updates = 0
         self.update_credit = 0.0
@@ -145,6 +148,8 @@ class Trainer:
             sets[READOUTS] = readout_tensors(self.world, self.readouts.state_dict())
         for task in self.tasks:
             sets[f"heads/{task.slug}/weights"] = self.heads[task.name].state_dict()
+            if reward := self.latent_rewards.state_dict(task.name):
+                sets[f"heads/{task.slug}/reward"] = reward
         run: dict[str, Any] = {"steps": self.steps, "updates": self.updates, "update_credit": self.update_credit}
         run["tasks"] = [task.name for task in self.tasks]
         run["replay"] = self.replay.state()
@@ -205,6 +210,8 @@ class Trainer:
         for task in self.tasks:
             if f"heads/{task.slug}/weights" in checkpoint.names:
                 load_module(self.heads[task.name], self.folder, f"heads/{task.slug}/weights")
+            if f"heads/{task.slug}/reward" in checkpoint.names:
+                self.latent_rewards.load_state_dict(task.name, checkpoint.read(f"heads/{task.slug}/reward"))
         self._run = checkpoint.state.get("runs", {}).get(self.run_name, {})
         if self._run:
             self.learner.load_state_dict(checkpoint.read(f"{self.run_name}/learner"))
@@ -253,10 +260,12 @@ class Trainer:
             update = self.learner.update_heads(work.batch, work.latents, work.labels)
         else:
             update = self.learner.update(work.batch, work.labels, work.vector_mask, work.image_mask)
-        if update.latents is None:
-            return UpdateOutput(update.numbers, None)
-        read = self.readouts.update(update.latents, work.signals, work.batch.is_terminal)
-        return UpdateOutput(update.numbers.and_more(read), self.replay.latent.pack(*update.latents))
+        latents = work.latents or update.latents
+        assert latents is not None
+        numbers = update.numbers.and_more(self.readouts.update(latents, work.signals, work.batch.is_terminal))
+        masks = {name: labels.mask for name, labels in work.labels.items()}
+        numbers = numbers.and_more(self.latent_rewards.update(work.batch, latents, masks))
+        return UpdateOutput(numbers, None if update.latents is None else self.replay.latent.pack(*update.latents))
 
     def _update(self, feed: Prefetcher, progress: Progress) -> None:
         with self._patience(progress, "update"):

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_ch
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from manyheads.environment.contract import Instance
+    from manyheads.world.sizes import WorldSettings
 
 
 class Labels(NamedTuple):
@@ -23,12 +26,12 @@ class Labels(NamedTuple):
 class RewardSource(Protocol):
     """What a plugin's reward source must offer.
 
-    `reads` and `memory` say what it needs (latents and memories are room left for later kinds). `signals` are
-    the names that it reads. `own_rows_only` is true where labels hold only on rows of the task's very own
-    instance (the simulator's reward), false where any instance with the same signals will do.
+    `reads` and `memory` say what it needs; see `LatentRewardSource` for latents (memories are room left for later
+    kinds). `signals` are the names that it reads. `own_rows_only` is true where labels hold only on rows of the
+    task's very own instance (the simulator's reward), false where any instance with the same signals will do.
     """
 
-    reads: Literal["signals"]
+    reads: Literal["signals", "latents"]
     memory: Literal["none"]
     own_rows_only: bool
 
@@ -40,6 +43,30 @@ class RewardSource(Protocol):
 
         Without `is_first`, axis 0 is time and row 0 starts an episode. NumPy arrays give NumPy arrays.
         """
+
+
+class LatentRows(NamedTuple):
+    """The transitions into (B, T) rows, without gradients into the world."""
+
+    previous_feature: Tensor
+    """(B, T, F) of the latent before each row"""
+    previous_action: Tensor
+    """(B, T, A) taken there"""
+    feature: Tensor
+    """(B, T, F) of each row's own latent: deter, then stoch"""
+    valid: Tensor
+    """(B, T) bool: the row continues the one before; elsewhere reward is 0"""
+
+
+@runtime_checkable
+class LatentRewardSource(RewardSource, Protocol):
+    """A source whose reward is computed from latents, by networks that learn while the world does.
+
+    `networks` makes a module with `forward(rows) -> reward (B, T)` and `loss(rows) -> (loss (), metrics)`, trained by
+    an optimiser of its own. `label` says what signals alone tell of the reward.
+    """
+
+    def networks(self, world: WorldSettings, action_size: int) -> nn.Module: ...
 
 
 @dataclass(frozen=True)
