@@ -39,6 +39,13 @@ def register_heads(register: Callable[[HeadKind | LazyHeadKind], None]) -> None:
             description="reward, continue, actor and critic, trained in imagination as in DreamerV3",
         )
     )
+    register(
+        LazyHeadKind(
+            "planner",
+            where="manyheads.heads.planner:KIND",
+            description="plans each action in the world model under the task's reward; nothing to train",
+        )
+    )
 
 
 @hookimpl

@@ -21,7 +21,8 @@ from manyheads.task import load_task
 @click.option(
     "--steps", default=0, show_default=True, type=click.IntRange(min=0), help="new rows to collect after that"
 )
-def finetune(world: Path, task: str, updates: int, steps: int) -> None:
+@click.option("--head", help="another kind of head than TASK names; it is then called TASK.KIND")
+def finetune(world: Path, task: str, updates: int, steps: int, head: str | None) -> None:
     """Train a head for TASK on the frozen WORLD.
 
     TASK is a task's name, a task file, or a head that WORLD already has. Ctrl-C saves; the same command goes on.
@@ -29,14 +30,21 @@ def finetune(world: Path, task: str, updates: int, steps: int) -> None:
     folder = WorldFolder.open(world)
     if "world" not in folder.checkpoint.names:
         raise ManyheadsError(f"{world} has not been trained yet; `manyheads train {world} TASK` comes first.")
-    chosen = (folder.task(task) if task in folder.heads else load_task(task)).built()
+    chosen = (folder.task(task) if task in folder.heads else load_task(task)).with_head(head).built()
     folder.record_of(chosen.instance)
     folder.save_task(chosen)
     trainer = Trainer(folder, [chosen], frozen=True)
     try:
         with Metrics(world) as metrics:
-            with Progress(updates, f"imagining {chosen.name}", unit="updates", start=trainer.updates) as progress:
-                trainer.imagine(updates, progress, metrics)
+            if trainer.learns:
+                with Progress(updates, f"imagining {chosen.name}", unit="updates", start=trainer.updates) as progress:
+                    trainer.imagine(updates, progress, metrics)
+            else:
+                with Progress(1, f"preparing {chosen.name}", unit="head") as progress:
+                    trainer.imagine(0, progress, metrics)
+                    progress.advance(1)
+                click.echo(f"{chosen.name} has nothing to train: its {chosen.head} acts as it is.", err=True)
+                click.echo(f"`manyheads evaluate {world} {chosen.name}` plays it.", err=True)
             if steps:
                 with Progress(steps, f"collecting for {chosen.name}", start=trainer.steps) as progress:
                     trainer.collect_and_learn(steps, progress, metrics)

@@ -6,13 +6,14 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor
 
-from manyheads.environment.contract import REWARD
+from manyheads.environment.contract import REWARD, Signal
 from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
 from manyheads.heads.contract import Head, HeadBatch, evaluate_loss
 from manyheads.heads.kind import HeadContext, HeadKind, HeadTask
-from manyheads.rewards.sources import EnvironmentReward
+from manyheads.rewards.sources import PythonReward
 from manyheads.world.model import Latent, World
+from manyheads.world.readout import Readout
 from manyheads.world.sizes import WorldSettings
 
 SIZE = WorldSettings(size="demo", deter=32, hidden=8, groups=4, classes=4, units=16)
@@ -23,7 +24,8 @@ INSTANCES = {
     "both kinds of actions": INTERFACE,
 }
 ROWS = (4, 6)
-TASK = HeadTask("check", EnvironmentReward(), (REWARD,))
+SIGNALS = (REWARD, Signal("height", "m"))
+TASK = HeadTask("check", PythonReward(lambda s: s["height"], ["height"], "height"), SIGNALS, dynamics_key="check")
 
 
 def check_head_kind(kind: HeadKind, settings: BaseModel | None, seed: int) -> None:
@@ -32,6 +34,7 @@ def check_head_kind(kind: HeadKind, settings: BaseModel | None, seed: int) -> No
     refused = []
     for what, instance in INSTANCES.items():
         world = World(INTERFACE, SIZE)
+        world.readouts[TASK.dynamics_key] = Readout(SIZE, {"height": "continuous"})
         try:
             head = kind.build(HeadContext(INTERFACE, INTERFACE.mask(instance), SIZE, TASK, settings or kind.settings()))
         except ManyheadsError as error:
@@ -72,6 +75,9 @@ def _check_losses(where: str, head: Head, world: World, seed: int) -> None:
 
     batch = _batch(world, seed)
     found = losses(batch)
+    if not head.learns:
+        assert not found, f"{where}: it has nothing to learn, it says, but losses gave {', '.join(found)}"
+        return
     assert found, f"{where}: losses gave nothing to learn from"
     for name, loss in found.items():
         assert loss.shape == (), f"{where}: loss {name} has shape {tuple(loss.shape)}, not ()"

@@ -108,6 +108,11 @@ class Head(nn.Module, ABC):
         """
 
     @property
+    def learns(self) -> bool:
+        """Whether there is anything to train; without it, `losses` gives none."""
+        return True
+
+    @property
     def parallel_safe(self) -> bool:
         """Whether `losses` writes to nothing, so that other heads' losses may be computed at the same time."""
         return False

@@ -28,6 +28,8 @@ class HeadTask:
     signals: tuple[Signal, ...]
     """everything that its environment measures"""
     success: Success | None = None
+    dynamics_key: str = ""
+    """of its environment: what `World.readout` is asked by"""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from manyheads.errors import ManyheadsError
 from manyheads.execution.eager import Execution
 from manyheads.experience.batch import Batch
 from manyheads.heads.contract import Head, HeadBatch, HeadLosses, Loss, evaluate_loss
+from manyheads.learning.latent_rewards import latent_rows
 from manyheads.learning.optimizer import LaProp
 from manyheads.learning.update_metrics import UpdateMetrics
 from manyheads.settings import OptimizerSettings
@@ -79,10 +80,16 @@ class Learner:
         if WORLD in heads:
             raise ManyheadsError(f"A head can't be named {WORLD!r}: that is the world model's own name.")
         self.world, self.heads, self.train_world = world, dict(heads), train_world
+        self.latent_rewards: dict[str, torch.nn.Module] = {}
+        """by task: what computes its reward from latents; trained elsewhere"""
         self.asynchronous = world.device.type != "cpu"
         self.reduce_gradients = reduce_gradients
         trained = {**({WORLD: world} if train_world else {}), **self.heads}
-        self.optimizers = {name: LaProp(dict(m.named_parameters()), settings) for name, m in trained.items()}
+        self.optimizers = {
+            name: LaProp(dict(module.named_parameters()), settings)
+            for name, module in trained.items()
+            if any(parameter.requires_grad for parameter in module.parameters())
+        }
         self.generators = {name: _generator(seed, name, rank, world.device) for name in (WORLD, *self.heads)}
 
     def update(self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor) -> Update:
@@ -168,6 +175,10 @@ class Learner:
     def _head_losses(self, batch: Batch, latents: Latent, labels: Mapping[str, HeadLabels]) -> dict[str, HeadLosses]:
         def losses(name: str) -> HeadLosses:
             own, generator = labels[name], self.generators[name]
+            if name in self.latent_rewards:
+                with torch.no_grad():
+                    reward = self.latent_rewards[name](latent_rows(batch, latents))
+                own = own._replace(reward=reward.float())
             rows = HeadBatch(
                 latents,
                 batch.action,

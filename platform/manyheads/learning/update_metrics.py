@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from manyheads.errors import ManyheadsError
@@ -16,6 +17,10 @@ class UpdateMetrics(NamedTuple):
     must_be_finite: int
     """how many of the first ones must be finite"""
     values: Tensor
+
+    def and_more(self, other: UpdateMetrics) -> UpdateMetrics:
+        """These, then the other's, which need not be finite."""
+        return UpdateMetrics(self.names + other.names, self.must_be_finite, torch.cat([self.values, other.values]))
 
     def read(self) -> dict[str, float]:
         """All of them; waits for the device."""

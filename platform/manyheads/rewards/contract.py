@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_ch
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from manyheads.environment.contract import Instance
+    from manyheads.world.sizes import WorldSettings
 
 
 class Labels(NamedTuple):
@@ -37,10 +40,11 @@ class RewardSource(Protocol):
     `signals` are the names that it reads. `own_rows_only` is true where labels hold only on rows of the task's very own
     instance (the simulator's reward), false where any instance with the same signals will do. What it remembers of an
     episode is `memory_size` numbers, of a fixed count so that a head sees them; 0 where a row's labels depend on that
-    row alone. It is given copies, tensors of its own environment's rows, and changes nothing outside itself.
+    row alone. A source that `reads` latents is a `LatentRewardSource`. It is given copies, tensors of its own
+    environment's rows, and changes nothing outside itself.
     """
 
-    reads: Literal["signals"]
+    reads: Literal["signals", "latents"]
     memory_size: int
     own_rows_only: bool
 
@@ -62,6 +66,30 @@ class RewardSource(Protocol):
         Without `is_first`, row 0 starts an episode. NumPy arrays give NumPy arrays. Rows of any shape will do for a
         source without memory.
         """
+
+
+class LatentRows(NamedTuple):
+    """The transitions into (B, T) rows, without gradients into the world."""
+
+    previous_feature: Tensor
+    """(B, T, F) of the latent before each row"""
+    previous_action: Tensor
+    """(B, T, A) taken there"""
+    feature: Tensor
+    """(B, T, F) of each row's own latent: deter, then stoch"""
+    valid: Tensor
+    """(B, T) bool: the row continues the one before; elsewhere reward is 0"""
+
+
+@runtime_checkable
+class LatentRewardSource(RewardSource, Protocol):
+    """A source whose reward is computed from latents, by networks that learn while the world does.
+
+    `networks` makes a module with `forward(rows) -> reward (B, T)` and `loss(rows) -> (loss (), metrics)`, trained by
+    an optimiser of its own. `label` says what signals alone tell of the reward.
+    """
+
+    def networks(self, world: WorldSettings, action_size: int) -> nn.Module: ...
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from manyheads.heads.kind import HeadContext, HeadTask
 from manyheads.heads.policy import VectorPolicy
 from manyheads.registry import registry
 from manyheads.settings import head_settings
+from manyheads.storage.readouts import load_readouts
 from manyheads.storage.world_folder import WorldFolder
 from manyheads.task import Task
 from manyheads.world.model import World
@@ -33,6 +34,7 @@ class LoadedWorld:
         self.model = World(folder.interface, folder.settings.world)
         load_module(self.model, folder, "world")
         self.model.requires_grad_(False)
+        load_readouts(self.model, folder)
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -107,7 +109,7 @@ def build_head(task: Task, world: World, folder: WorldFolder) -> Head:
         interface=world.interface,
         mask=mask_of(folder, task),
         world=world.settings,
-        task=HeadTask(task.name, task.reward, task.instance.signals, task.success),
+        task=HeadTask(task.name, task.reward, task.instance.signals, task.success, task.instance.dynamics_key),
         settings=head_settings(folder.settings, task.head),
     )
     return kind.build(context).to(world.device)

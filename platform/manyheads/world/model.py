@@ -15,6 +15,7 @@ from manyheads.world.decoder import Decoder
 from manyheads.world.distributions import symexp, symlog
 from manyheads.world.encoder import Encoder
 from manyheads.world.harmony import Harmony
+from manyheads.world.readout import Readout, ReadoutPrediction
 from manyheads.world.rssm import RSSM, Latent, Observed, observe_sequence
 from manyheads.world.running_norm import RunningNorm
 from manyheads.world.sizes import WorldSettings
@@ -39,6 +40,8 @@ class World(nn.Module):
         self.decoder = Decoder(interface, settings)
         self.harmony = Harmony(self.terms) if settings.loss_weights == "harmonised" else None
         self.vector_norm = RunningNorm(len(interface.vector)) if settings.vectors == "standardised" else None
+        self.readouts: dict[str, Readout] = {}
+        """by dynamics key; trained and saved on their own, so no part of this module's parameters"""
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -146,6 +149,16 @@ class World(nn.Module):
     def imagine_step(self, latent: Latent, action: Tensor, noise: Tensor) -> Latent:
         """The state that the model expects after `action` (N, A), before any observation; noise is (N, G)."""
         return self.rssm.imagine_step(latent, action, noise)
+
+    def readout(self, latent: Latent, dynamics_key: str) -> ReadoutPrediction:
+        """What the environment of that dynamics key measures in states (...); raises ManyheadsError where this world
+        has no readout of it."""
+        if dynamics_key not in self.readouts:
+            raise ManyheadsError(
+                f"This world has no readout of {dynamics_key}, which `manyheads train` and `manyheads finetune` make."
+            )
+        prediction: ReadoutPrediction = self.readouts[dynamics_key](latent.feature)
+        return prediction
 
     @torch.no_grad()
     def decode(self, latent: Latent) -> tuple[Tensor | None, Tensor]:
