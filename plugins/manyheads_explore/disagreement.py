@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from manyheads.blocks import MLP, Linear, masked_mean
-from manyheads.rewards.contract import Labels, LatentRows
+from manyheads.rewards.contract import Labels, LatentRows, Steps
 
 if TYPE_CHECKING:
     from manyheads.world.sizes import WorldSettings
@@ -24,7 +24,7 @@ class Disagreement:
     """A reward source over latents. From signals alone nothing is earned, so returns in the simulator are 0."""
 
     reads: Literal["latents"] = "latents"
-    memory: Literal["none"] = "none"
+    memory_size = 0
     own_rows_only = False
     signals = frozenset({"reward"})
     """only for the shape of the rows"""
@@ -39,6 +39,19 @@ class Disagreement:
             return Labels(torch.zeros_like(like, dtype=torch.float32), torch.zeros_like(like, dtype=torch.bool))
         shape = np.shape(like)
         return Labels(np.zeros(shape, np.float32), np.zeros(shape, np.bool_))
+
+    def init(self, n: int) -> Tensor:
+        """(n, 0): it remembers nothing."""
+        return torch.zeros(n, 0)
+
+    def step(self, signals: Mapping[str, Any], memory: Any, is_first: Any) -> Steps:
+        """Zeros: from signals alone nothing is earned."""
+        return Steps(*self.label(signals, is_first), memory)
+
+    def unroll(self, signals: Mapping[str, Any], is_first: Any, memory: Any = None) -> Steps:
+        """Zeros of the signals' shape."""
+        labels = self.label(signals, is_first)
+        return Steps(*labels, torch.zeros(*labels.reward.shape, 0))
 
     def networks(self, world: WorldSettings, action_size: int) -> Ensemble:
         """The ensemble, with fresh weights."""

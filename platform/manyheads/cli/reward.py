@@ -168,7 +168,8 @@ def compare(file: Path, other: Path, world: Path, as_json: bool) -> None:
 
     ours = _require(file)
     rows = read_rows(world, ours.instance)
-    found = agreement(*(_labels(one, rows).reward for one in (ours, _require(other))), rows.is_first)
+    first, second = (_labels(one, rows).reward for one in (ours, _require(other)))
+    found = agreement(first, second, rows.is_first)
     numbers = {"steps": found.steps, "segments": found.segments}
     if as_json:
         finite = {name: None if value != value else value for name, value in numbers.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
@@ -16,7 +17,6 @@ from manyheads.heads.contract import Head, HeadBatch, HeadLosses, Loss, Metrics,
 from manyheads.heads.imagination import (
     ImaginationNoise,
     ImaginedTrajectory,
-    advance_memory,
     apply_frozen,
     draw_noise,
     frozen,
@@ -135,7 +135,11 @@ class ActorCritic(Head):
         noise = self.actor.draw_noise(latent.deter.shape[0], generator=generator)
         feature = latent.feature
         if self.needs_signals:
-            state = advance_memory(state) if signals is None else self._remember(signals, state, is_first)
+            state = (
+                self.advance_memory(world, latent.feature, state)
+                if signals is None
+                else self._remember(signals, state, is_first)
+            )
             feature = with_memory(feature, state)
         policy: ActionDistribution = self.actor(feature)
         return policy.sample(noise), state
@@ -144,6 +148,14 @@ class ActorCritic(Head):
         """The memory (N, M) after a row with signals (N, S), in the order of the task's."""
         read = {s.name: signals[:, i] for i, s in enumerate(self.task.signals) if s.name in self.task.source.signals}
         after: Tensor = self.task.source.step(read, memory, is_first).memory
+        return after
+
+    @torch.no_grad()
+    def advance_memory(self, world: World, feature: Tensor, memory: Tensor) -> Tensor:
+        """The source's memory (N, M) in imagined states with features (N, F), from the signals read off them."""
+        signals = world.readout(world.rssm.latent(feature.float()), self.task.dynamics_key).signals
+        never = torch.zeros(len(memory), dtype=torch.bool, device=memory.device)
+        after: Tensor = self.task.source.step(signals, memory, never).memory
         return after
 
     @property
@@ -198,7 +210,7 @@ class ActorCritic(Head):
     ) -> ImaginedTrajectory:
         """A trajectory from each of N states, with the memory (N, M) of the task's source there, if it has any."""
         with frozen(world) if self.through_dynamics else torch.no_grad():
-            return imagine(world, self.actor, start, noise, memory)
+            return imagine(world, self.actor, start, noise, memory, partial(self.advance_memory, world))
 
     def predict(self, feature: Tensor) -> tuple[Tensor, Tensor]:
         """The expected reward (N, T) of arriving in a state with feature (N, T, F), and the discounted probability to

@@ -70,9 +70,16 @@ class HeadBatch(NamedTuple):
         index = self.start_index
         if index is None:
             return self
-        latents, *rows = self[:7]
-        memory = None if self.memory is None else self.memory[index]
-        return HeadBatch(latents.map(lambda x: x[index]), *(x[index] for x in rows), None, memory)
+        return HeadBatch(
+            latents=self.latents.map(lambda x: x[index]),
+            action=self.action[index],
+            reward=self.reward[index],
+            is_first=self.is_first[index],
+            is_last=self.is_last[index],
+            is_terminal=self.is_terminal[index],
+            mask=self.mask[index],
+            memory=None if self.memory is None else self.memory[index],
+        )
 
 
 class Head(nn.Module, ABC):

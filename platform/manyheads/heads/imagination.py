@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +16,10 @@ from manyheads.world.distributions import symlog
 if TYPE_CHECKING:
     from manyheads.world.model import Latent, World
     from manyheads.world.rssm import RSSM
+
+
+AdvanceMemory = Callable[[Tensor, Tensor], Tensor]
+"""from the feature (N, F) of the states reached and a reward source's memory (N, M) before them to the memory after"""
 
 
 class ImaginationNoise(NamedTuple):
@@ -71,11 +75,17 @@ def draw_noise(
 
 
 def imagine(
-    world: World, actor: Actor, start: Latent, noise: ImaginationNoise, memory: Tensor | None = None
+    world: World,
+    actor: Actor,
+    start: Latent,
+    noise: ImaginationNoise,
+    memory: Tensor | None = None,
+    advance: AdvanceMemory | None = None,
 ) -> ImaginedTrajectory:
     """Rolls out from N states (deter (N, D), stoch (N, G, C)) for as many steps as there is noise.
 
-    With `memory` (N, M), of the actor's reward source at the start, features have it as their last entries.
+    With `memory` (N, M), of the actor's reward source at the start, features have it as their last entries; `advance`
+    gives it after each imagined step.
     """
     feature = start.to_compute_dtype(world.execution.compute_dtype).feature
     features, actions = [with_memory(feature, memory)], []
@@ -83,7 +93,7 @@ def imagine(
     for latent_noise, action_noise in zip(noise.latent.unbind(1), noise.action.unbind(1), strict=True):
         seen = () if memory is None else (features[-1],)
         feature, action = step(world.rssm, actor, feature, latent_noise, action_noise, *seen)
-        memory = advance_memory(memory)
+        memory = memory if memory is None or advance is None else advance(feature, memory)
         features.append(with_memory(feature, memory))
         actions.append(action)
     return ImaginedTrajectory(torch.stack(features).transpose(0, 1), torch.stack(actions).transpose(0, 1))
@@ -108,8 +118,3 @@ def imagine_policy_step(
 def with_memory(feature: Tensor, memory: Tensor | None) -> Tensor:
     """A feature (..., F) followed by a reward source's memory (..., M), whose numbers are squashed by symlog."""
     return feature if memory is None else torch.cat([feature, symlog(memory).to(feature.dtype)], -1)
-
-
-def advance_memory(memory: Tensor | None) -> Tensor | None:
-    """A reward source's memory (N, M) after an imagined step: as at the start, for signals are not imagined."""
-    return memory

@@ -79,7 +79,13 @@ class Planner(Head):
 
     @torch.no_grad()
     def act(
-        self, world: World, latent: Latent, state: State, is_first: Tensor, generator: torch.Generator | None = None
+        self,
+        world: World,
+        latent: Latent,
+        state: State,
+        is_first: Tensor,
+        generator: torch.Generator | None = None,
+        signals: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """The mean of the last plans' continuous actions, and the choices of one of the elites, drawn by its weight."""
         s, n = self.settings, len(latent.deter)
@@ -110,7 +116,7 @@ class Planner(Head):
     def _draw(self, mean: Tensor, std: Tensor, generator: torch.Generator | None) -> Tensor:
         """Plans (N, K, H, A); the first one has the mean's own continuous actions."""
         (n, h, _), k, device = mean.shape, self.settings.samples, mean.device
-        center, *probs = mean[:, None].split([len(self.continuous), *self.block_sizes], -1)
+        center, *probs = torch.split(mean[:, None], [len(self.continuous), *self.block_sizes], -1)
         noise = torch.randn(n, k, h, len(self.continuous), generator=generator, device=device)
         noise[:, 0] = 0
         parts = [(center + std[:, None] * noise).clamp(-1, 1) * self.continuous]
@@ -133,10 +139,12 @@ class Planner(Head):
             states.append(state)
         imagined = type(state)(*(torch.stack(part, 1) for part in zip(*states, strict=True)))
         signals, continues = world.readout(imagined, self.dynamics_key)
-        labels = self.source.label(signals, torch.zeros(n * k, h, dtype=torch.bool, device=plans.device))
-        alive = continues * (1 - labels.terminated.float()) * (1 - 1 / self.settings.discount_horizon)
+        never = torch.zeros(h, n * k, dtype=torch.bool, device=plans.device)
+        labels = self.source.label({name: x.T for name, x in signals.items()}, never)  # axis 0 is time
+        alive = continues * (1 - labels.terminated.T.float()) * (1 - 1 / self.settings.discount_horizon)
         reached = torch.cat([torch.ones_like(alive[:, :1]), alive[:, :-1]], 1).cumprod(1)
-        return (reached * labels.reward).sum(1).view(n, k)
+        returns: Tensor = (reached * labels.reward.T).sum(1).view(n, k)
+        return returns
 
     def _fit(self, elites: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (N, H, A) and deviation of the continuous actions (N, H, C) of weighted plans (N, E, H, A).

@@ -44,9 +44,11 @@ class RewardSource(Protocol):
     environment's rows, and changes nothing outside itself.
     """
 
-    reads: Literal["signals", "latents"]
     memory_size: int
     own_rows_only: bool
+
+    @property
+    def reads(self) -> Literal["signals", "latents"]: ...
 
     @property
     def signals(self) -> frozenset[str]: ...
