@@ -10,6 +10,7 @@ from manyheads.errors import ManyheadsError
 from manyheads.learning.trainer import Trainer
 from manyheads.report.metrics import Metrics
 from manyheads.report.progress import Progress
+from manyheads.storage.growth import grow, growth
 from manyheads.storage.world_folder import WorldFolder
 from manyheads.task import load_task
 
@@ -31,7 +32,13 @@ def finetune(world: Path, task: str, updates: int, steps: int, head: str | None)
     if "world" not in folder.checkpoint.names:
         raise ManyheadsError(f"{world} has not been trained yet; `manyheads train {world} TASK` comes first.")
     chosen = (folder.task(task) if task in folder.heads else load_task(task)).with_head(head).built()
-    folder.record_of(chosen.instance)
+    grown = grow(folder, [chosen])
+    if gained := growth(folder, grown):
+        click.echo(
+            f"{gained} The frozen world model knows nothing of them: `manyheads train {world} {task}` trains it, too.",
+            err=True,
+        )
+    folder = grown
     folder.save_task(chosen)
     trainer = Trainer(folder, [chosen], frozen=True)
     try:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from manyheads.environment.adapter import FlatEnv
 from manyheads.errors import ManyheadsError
 from manyheads.learning.device import check_device
 from manyheads.learning.trainer import Trainer
 from manyheads.report.metrics import Metrics
 from manyheads.report.progress import Progress
 from manyheads.settings import differences, load_settings
-from manyheads.storage.world_folder import WORLD, InstanceRecord, WorldFolder
+from manyheads.storage.growth import grow, growth, records
+from manyheads.storage.world_folder import WORLD, WorldFolder
 from manyheads.task import Task, load_task
 
 
@@ -27,6 +27,7 @@ from manyheads.task import Task, load_task
 def train(world: Path, tasks: tuple[str, ...], steps: int, source: str | None, overrides: tuple[str, ...]) -> None:
     """Train WORLD and a head for each of TASKS jointly, from scratch or from where it stopped.
 
+    WORLD grows where TASKS need environments that it does not know; what it has learned stays as it is.
     Without TASKS an existing world goes on with those it had. Ctrl-C saves; the same command goes on.
     """
     folder, chosen = open_or_create(world, [load_task(name).built() for name in tasks], source, overrides)
@@ -57,11 +58,12 @@ def open_or_create(
                 f"The heads of {', '.join(gone)} were deleted from {world}: name the tasks to train it on from here."
             )
         chosen = chosen or [folder.task(name) for name in last]
-        for task in chosen:
-            folder.record_of(task.instance)
         if not chosen:
             raise ManyheadsError(f"Name at least one task to train {world} on; `manyheads list tasks` shows them.")
-        return folder, chosen
+        grown = grow(folder, chosen)
+        if gained := growth(folder, grown):
+            click.echo(gained, err=True)
+        return grown, chosen
     if not chosen:
         raise ManyheadsError(f"{world} is new: name at least one task. `manyheads list tasks` shows what there is.")
     settings = load_settings(source, overrides)
@@ -79,16 +81,3 @@ def _require_own(folder: WorldFolder, source: str | None, overrides: Sequence[st
         )
     if changed and source is not None:
         click.echo(f"{folder.path} goes on with its own settings; {source} differs in {', '.join(changed)}.", err=True)
-
-
-def records(tasks: Sequence[Task]) -> list[InstanceRecord]:
-    """The instances of the tasks with their places, each once."""
-    found: dict[str, InstanceRecord] = {}
-    for task in tasks:
-        if task.instance.key not in found:
-            adapted = FlatEnv(task.make_environment(), task.instance.signals)
-            found[task.instance.key] = InstanceRecord(
-                environment=task.environment, options=dict(task.options), layout=adapted.layout
-            )
-            adapted.close()
-    return list(found.values())

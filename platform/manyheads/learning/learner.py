@@ -11,14 +11,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
 from manyheads.execution.eager import Execution
 from manyheads.experience.batch import Batch
 from manyheads.heads.contract import Head, HeadBatch, HeadLosses, Loss, evaluate_loss
 from manyheads.learning.latent_rewards import latent_rows
-from manyheads.learning.optimizer import LaProp
+from manyheads.learning.optimizer import LaProp, grown_state
 from manyheads.learning.update_metrics import UpdateMetrics
 from manyheads.settings import OptimizerSettings
+from manyheads.world.grow import Growth
 from manyheads.world.model import Latent, World
 
 WORLD = "world"
@@ -122,8 +124,10 @@ class Learner:
             state |= {f"{name}/optimizer/{key}": tensor for key, tensor in optimizer.state_dict().items()}
         return state
 
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restores what `state_dict` returned; a head of which nothing was saved starts afresh."""
+    def load_state_dict(self, state: Mapping[str, Tensor], saved: SpaceLayout | None = None) -> None:
+        """Restores what `state_dict` returned, under the layout `saved` if the world has grown since; a head of which
+        nothing was saved starts afresh."""
+        layout = self.world.interface
         for name, generator in self.generators.items():
             if f"{name}/generator" in state:
                 generator.set_state(state[f"{name}/generator"].cpu())
@@ -131,7 +135,8 @@ class Learner:
             prefix = f"{name}/optimizer/"
             own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
             if own:
-                optimizer.load_state_dict(own)
+                growth = Growth.of(self.world if name == WORLD else self.heads[name], saved or layout, layout)
+                optimizer.load_state_dict(grown_state(own, growth, optimizer.parameters))
 
     def _run(self, update: Callable[..., Update], batch: Batch, *args: Any) -> Update:
         """The update, compiled and captured as the world's execution does; equal shapes share what is compiled."""

@@ -214,7 +214,8 @@ class Trainer:
                 self.latent_rewards.load_state_dict(task.name, checkpoint.read(f"heads/{task.slug}/reward"))
         self._run = checkpoint.state.get("runs", {}).get(self.run_name, {})
         if self._run:
-            self.learner.load_state_dict(checkpoint.read(f"{self.run_name}/learner"))
+            name = f"{self.run_name}/learner"
+            self.learner.load_state_dict(checkpoint.read(name), self.folder.interface_of(name))
             self.steps, self.updates = self._run["steps"], self._run["updates"]
             self.update_credit = self._run["update_credit"]
             self.replay.restore(self._run["replay"])
@@ -226,11 +227,16 @@ class Trainer:
         slots = [EnvSlot(task.instance, task.name, task.episode_steps) for task in tasks]
         self._collector = Collector(slots, self.folder.interface, self.replay, settings.seed, training.workers)
         self._policy = VectorPolicy(self.world, self.heads, [task.name for task in tasks], settings.seed)
-        if "collector" in self._run:
+        if "collector" in self._run and self._same_interface(f"{self.run_name}/policies"):
             self._policy.load_state_dict(self.folder.checkpoint.read(f"{self.run_name}/policies"))
             for note in self._collector.restore(self._run["collector"]):
                 print(note)
         return self._collector, self._policy
+
+    def _same_interface(self, name: str) -> bool:
+        """Whether the world has not grown since a set of tensors was saved: else episodes are begun anew, for rows
+        have another shape."""
+        return self.folder.interface_of(name) == self.folder.interface
 
     def _open_prefetcher(self, metrics: Metrics) -> Prefetcher:
         training, device = self.folder.settings.training, self.world.device

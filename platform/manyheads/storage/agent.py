@@ -21,6 +21,7 @@ from manyheads.settings import head_settings
 from manyheads.storage.readouts import load_readouts
 from manyheads.storage.world_folder import WorldFolder
 from manyheads.task import Task
+from manyheads.world.grow import Growth
 from manyheads.world.model import World
 
 
@@ -31,7 +32,9 @@ class LoadedWorld:
         if "world" not in folder.checkpoint.names:
             raise ManyheadsError(f"{folder.path} has not been trained yet. `manyheads train {folder.path} TASK` does.")
         self.folder = folder
-        self.model = World(folder.interface, folder.settings.world)
+        with torch.random.fork_rng(devices=[]):  # a network that was just gained is the one that training begins with
+            torch.manual_seed(folder.settings.seed)
+            self.model = World(folder.interface, folder.settings.world)
         load_module(self.model, folder, "world")
         self.model.requires_grad_(False)
         load_readouts(self.model, folder)
@@ -116,21 +119,29 @@ def build_head(task: Task, world: World, folder: WorldFolder) -> Head:
 
 
 def mask_of(folder: WorldFolder, task: Task) -> Mask:
-    """Which places of the world's interface the task's instance has."""
+    """Which entries of the world's interface the task's instance has."""
     return folder.interface.mask(folder.record_of(task.instance).layout)
 
 
 def load_module(module: torch.nn.Module, folder: WorldFolder, name: str) -> None:
-    """Loads weights into a module; a file that doesn't fit is a ManyheadsError that names the tensor."""
-    tensors = folder.checkpoint.read(name)
+    """Loads weights into a module, by the names of the interface's entries where the world has grown since they were
+    saved; a file that doesn't fit is a ManyheadsError that names the tensor."""
+    saved, layout = folder.interface_of(name), folder.interface
+    tensors = Growth.of(module, saved, layout).weights(folder.checkpoint.read(name), module)
     expected = module.state_dict()
+    reason = "Were the settings edited?"
+    if saved != layout:
+        reason = (
+            "The world has grown since it was saved, and this tensor does not say in `layout_axes` how it follows. "
+            "Train another world, or delete the head's folder to go on without it."
+        )
     for key in sorted(expected.keys() | tensors.keys()):
         if key not in tensors or key not in expected:
             state = "lacks" if key not in tensors else "has an unexpected"
-            raise ManyheadsError(f"{folder.path}: saved {name!r} {state} tensor {key}. Were the settings edited?")
+            raise ManyheadsError(f"{folder.path}: saved {name!r} {state} tensor {key}. {reason}")
         if expected[key].shape != tensors[key].shape:
             raise ManyheadsError(
                 f"{folder.path}: tensor {key} of {name!r} is {tuple(tensors[key].shape)}, "
-                f"expected {tuple(expected[key].shape)}. Were the settings edited?"
+                f"expected {tuple(expected[key].shape)}. {reason}"
             )
     module.load_state_dict(tensors)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,7 +13,8 @@ from manyheads.errors import ManyheadsError
 from manyheads.execution.eager import Execution
 from manyheads.world.decoder import Decoder
 from manyheads.world.distributions import symexp, symlog
-from manyheads.world.encoder import Encoder
+from manyheads.world.encoder import Encoder, token_entries
+from manyheads.world.grow import LayoutAxis, vector_entries
 from manyheads.world.harmony import Harmony
 from manyheads.world.readout import Readout, ReadoutPrediction
 from manyheads.world.rssm import RSSM, Latent, Observed, observe_sequence
@@ -48,6 +49,17 @@ class World(nn.Module):
         """Names of this world's losses."""
         seen = {"vector": self.decoder.vector, "image": self.decoder.image}
         return ("dyn", "rep", *(name for name, network in seen.items() if network is not None))
+
+    def layout_axes(self) -> Mapping[str, LayoutAxis]:
+        """What joins parts: the posterior reads the recurrent state and all tokens."""
+
+        def posterior_inputs(layout: SpaceLayout) -> Sequence[Hashable]:
+            return [*range(self.settings.deter), *token_entries(layout, self.settings)]
+
+        axes = {"rssm.posterior_layers.0.linear.weight": LayoutAxis(1, posterior_inputs)}
+        if self.vector_norm is not None:
+            axes |= {f"vector_norm.{name}": LayoutAxis(0, vector_entries) for name in self.vector_norm.state_dict()}
+        return axes
 
     @property
     def device(self) -> torch.device:
