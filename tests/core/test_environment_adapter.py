@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from manyheads.environment.adapter import FlatEnv, LayoutMap
 from manyheads.environment.contract import REWARD
 from manyheads.environment.layout import SpaceLayout
-from manyheads.environment.spaces import ActionUnflattener, ObservationFlattener
+from manyheads.environment.actions import ActionUnflattener
+from manyheads.environment.observations import ObservationFlattener
 from manyheads.errors import ManyheadsError
 
 
