@@ -112,7 +112,7 @@ class Environment:
     observation_keys: Mapping[str, KeyRule] | Callable[[Any], Mapping[str, KeyRule]] = field(
         default_factory=dict, hash=False
     )
-    """Observation keys (`mission`, `arm.camera`) that are dropped, coded one-hot or read as text; may depend on options."""
+    """Observation keys (`mission`, `arm.camera`) that are dropped, coded one-hot or read as text."""
     goals_need: str = ""
     """How to name this environment's signals, shown when a goal needs one and only `reward` is declared."""
 

@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from manyheads.environment.contract import KeyRule
 from manyheads.environment.notice import note_once
-from manyheads.environment.spaces import Floats, Leaf, discrete_sizes, unsupported
+from manyheads.environment.spaces import Floats, Leaf, unsupported
 from manyheads.environment.text import TEXT_SIZE, encode_text, is_text
 from manyheads.errors import ManyheadsError
 
@@ -59,8 +59,8 @@ def encode(leaf: Leaf, rule: KeyRule | None, owner: str) -> Encoding:
         numbers = Numbers(leaf)
         if len(numbers.names) >= MANY:
             note_once(
-                f"{owner}: {name!r} is read as {len(numbers.names)} numbers. Pictures are uint8 boxes (H, W), (H, W, C), "
-                "(C, H, W) or stacks (K, ...) of these, and floats in [0, 1] with 1, 3 or 4 channels."
+                f"{owner}: {name!r} is read as {len(numbers.names)} numbers. Pictures are uint8 boxes (H, W), "
+                "(H, W, C), (C, H, W) or stacks (K, ...) of these, and floats in [0, 1] with 1, 3 or 4 channels."
             )
         return numbers
     raise unsupported(owner, "observations", leaf)
@@ -153,9 +153,8 @@ def brief_space(space: spaces.Space[Any]) -> str:
     """A space in a few words: `Box(0, 255, (84, 84, 3), uint8)`, also where its bounds fill a page."""
     if not isinstance(space, spaces.Box):
         return str(space)
-    low, high = (
-        f"{end.flat[0]:g}" if end.size and (end == end.flat[0]).all() else "..." for end in (space.low, space.high)
-    )
+    ends = (np.unique(end) for end in (space.low, space.high))
+    low, high = (f"{end[0]:g}" if len(end) == 1 else "..." for end in ends)
     return f"Box({low}, {high}, {space.shape}, {space.dtype})"
 
 

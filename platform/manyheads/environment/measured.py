@@ -11,7 +11,6 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
-from manyheads.environment.contract import KeyRule
 from manyheads.errors import ManyheadsError, unknown
 
 Info = dict[str, Any]
@@ -53,14 +52,14 @@ class MeasuredEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         key: str,
         signals: Sequence[str],
         measure: Measure | None,
-        observation_keys: Mapping[str, KeyRule] | None = None,
+        observation_keys: Mapping[str, str] | None = None,
     ) -> None:
         RecordConstructorArgs.__init__(
             self, owner=owner, key=key, signals=signals, measure=measure, observation_keys=observation_keys
         )
         gymnasium.Wrapper.__init__(self, env)
         self.owner, self.key = owner, key
-        self.observation_keys: Mapping[str, KeyRule] = observation_keys or {}
+        self.observation_keys: Mapping[str, str] = observation_keys or {}
         self._measure = measure
         self._declared = tuple(signals)
         self._step = 0
@@ -176,5 +175,6 @@ def _counted(returned: Any) -> str:
 def _described(error: BaseException) -> str:
     """An error in one line; SystemExit is what `sys.exit` raises."""
     if isinstance(error, SystemExit):
-        return f"it called sys.exit({'' if error.code is None else repr(error.code)}); an environment raises an error instead"
+        words = "" if error.code is None else repr(error.code)
+        return f"it called sys.exit({words}); an environment raises an error instead"
     return f"{type(error).__name__}: {str(error).rstrip('.')}"

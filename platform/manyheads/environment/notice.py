@@ -16,6 +16,6 @@ def warn_once(text: str) -> None:
 
 
 def note_once(text: str) -> None:
-    """A warning about how an environment is read; worker processes repeat what the main one says, so they are silent."""
+    """A warning about how an environment is read; silent in worker processes, for the main one has said it."""
     if multiprocessing.parent_process() is None:
         warn_once(text)

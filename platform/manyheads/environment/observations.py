@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from gymnasium import spaces
 
 from manyheads.environment.contract import KeyRule
@@ -153,8 +152,8 @@ class ObservationFlattener:
         for entry in entries:
             if not np.isfinite(vector[entry]):
                 raise ManyheadsError(
-                    f"{self._owner}: the observation's entry {self.names[entry]!r} is {vector[entry]}. Observations must "
-                    f"be finite, and at most {LARGEST:.1e}; the simulation may have become unstable."
+                    f"{self._owner}: the observation's entry {self.names[entry]!r} is {vector[entry]}. "
+                    f"Observations must be finite, and at most {LARGEST:.1e}; the simulation may have become unstable."
                 )
         new = [entry for entry in entries if self.names[entry] not in self.outside]
         self.outside.update(self.names[entry] for entry in entries)

@@ -22,8 +22,8 @@ MULTIPLE = 16
 def is_picture(space: Space) -> bool:
     """Whether a box holds pictures: sides of `SMALLEST_IMAGE` or more, and values that are a picture's.
 
-    These are uint8 boxes (H, W), (H, W, C), channel-first (C, H, W), and stacks (K, ...) of the latter two; and boxes of
-    floats in [0, 1] or [0, 255] of these shapes with 1, 3 or 4 channels.
+    These are uint8 boxes (H, W), (H, W, C), channel-first (C, H, W), and stacks (K, ...) of the latter two; and boxes
+    of floats in [0, 1] or [0, 255] of these shapes with 1, 3 or 4 channels.
     """
     if not isinstance(space, spaces.Box) or len(space.shape) not in (2, 3, 4):
         return False

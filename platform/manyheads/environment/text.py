@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def encode_text(text: str) -> Floats:
     """
     words = re.findall(r"\w+", text.lower())
     vector = np.zeros(TEXT_SIZE, np.float32)
-    for feature in (*words, *map(" ".join, zip(words, words[1:], strict=False))):
+    for feature in (*words, *map(" ".join, pairwise(words))):
         code = zlib.crc32(feature.encode())
         vector[code % TEXT_SIZE] += 1.0 if code & 0x80000000 else -1.0
     vector.setflags(write=False)
