@@ -102,7 +102,10 @@ class MeasuredEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         if type(reward) is float:
             return reward
         try:
-            return float(np.asarray(reward, np.float64).item())
+            array = np.asarray(reward)
+            if array.dtype.kind not in "biuf":
+                raise TypeError
+            return float(array.item())
         except (TypeError, ValueError):
             raise ManyheadsError(
                 f"{self.owner}: the reward of step {self._step} is {reward!r}; expected one number."
