@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import pluggy
 
@@ -198,8 +198,7 @@ class Registry:
         """What the plugin whose name a name begins with says of it."""
         for implementation in self._manager.hook.find_environment.get_hookimpls():
             if implementation.plugin_name == name.partition("/")[0]:
-                found: Environment | None = implementation.function(name)
-                return found
+                return cast("Environment | None", implementation.function(name))
         return None
 
     def _things(self, hook: str, kind: str, *types: type[Any], find: Callable[[str], Any] | None = None) -> Table[Any]:

@@ -25,13 +25,16 @@ NEEDS = {
 }
 """Packages of Gymnasium: the modules that they need, and the extra that installs those."""
 
+ELSEWHERE = ("minigrid",)
+"""Packages that register ids when they are imported, and have a plugin of their own that lists them."""
+
 
 @hookimpl
 def register_environments(register: Callable[[Environment], None]) -> None:
     from gymnasium.envs.registration import registry
 
     for _, spec in sorted(registry.items()):
-        if not _has_moved(spec):
+        if not _has_moved(spec) and str(spec.entry_point).partition(".")[0] not in ELSEWHERE:
             register(_environment(spec.id, spec))
 
 

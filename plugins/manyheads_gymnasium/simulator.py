@@ -80,7 +80,7 @@ class Simulator(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         gymnasium.Wrapper.__init__(self, env)
         space = env.action_space
         self._box = space if isinstance(space, spaces.Box) else None
-        self.control = self._rest = np.zeros(space.shape if self._box else ())
+        self.control = self._rest = np.zeros(self._box.shape if self._box else ())
         if self._box:
             self._low, self._high = self._box.low.astype(np.float64), self._box.high.astype(np.float64)
 

@@ -90,15 +90,15 @@ class _Scale(NamedTuple):
             half = np.where(bounded, (high - low) / 2, 1.0)
         return cls(middle, half, low, high, bounded)
 
-    def __call__(self, flat: npt.NDArray[np.float32], space: Space) -> Any:
+    def __call__(self, flat: npt.NDArray[np.float32], space: Any) -> Any:
         value = np.minimum(np.maximum(flat, -1.0), 1.0) * self.half + self.middle
         value = np.minimum(np.maximum(value, self.low), self.high)
-        if space.dtype.kind in "iu":
+        if np.issubdtype(space.dtype, np.integer):
             return _whole(value, self, space)
         return value.astype(space.dtype).reshape(space.shape)
 
 
-def _whole(value: npt.NDArray[np.float64], scale: _Scale, space: Space) -> Any:
+def _whole(value: npt.NDArray[np.float64], scale: _Scale, space: spaces.Box) -> Any:
     """Rounded values; at a bound the bound itself, which float64 can't always hold (2**63 - 1)."""
     value = np.rint(value)
     inner = np.where((value > scale.low) & (value < scale.high), value, 0.0).astype(space.dtype)

@@ -66,7 +66,7 @@ class PictureReader:
 
     def __init__(self, space: spaces.Box, size: int | None = None) -> None:
         self._declared = space.shape
-        self.native: tuple[int, int, int] = channels_last(np.empty(space.shape, np.uint8)).shape  # type: ignore[assignment]
+        self.native: tuple[int, int, int] = channels_last(np.empty(space.shape, np.uint8)).shape
         height, width, channels = self.native
         self.shape = (size or _nearest(height), size or _nearest(width), channels)
         self.is_resized = self.native != self.shape
