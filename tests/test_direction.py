@@ -11,7 +11,8 @@ CORE = HERE / "platform"
 
 BASE = {"errors", "imports", "atomic", "yamltext"}
 NAMES = BASE | {"hookspecs", "models", "commands", "yamlfile", "registry", "task", "settings"}
-CONTRACTS = {"environment.contract", "environment.layout", "rewards.contract", "heads.kind", "heads.contract"}
+CONTRACTS = {"environment.contract", "environment.layout", "environment.pictures"}
+CONTRACTS |= {"rewards.contract", "heads.kind", "heads.contract"}
 LEARNED = {"environment", "experience", "execution", "world", "heads", "rewards"}
 WORK = LEARNED | {"storage"}
 

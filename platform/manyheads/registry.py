@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import pluggy
 
@@ -38,7 +38,7 @@ SWITCH = "MANYHEADS_DISABLE_PLUGINS"
 logger = logging.getLogger("manyheads")
 T = TypeVar("T")
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*(/[A-Za-z0-9][A-Za-z0-9_.+-]*)+")
+_NAME = re.compile(r"[a-z][a-z0-9_]*(/[A-Za-z0-9_][A-Za-z0-9_.:+-]*)+")
 _PLAIN_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -58,9 +58,14 @@ class Plugin:
 
 
 class Table(dict[str, T], Generic[T]):
-    """Things by name, sorted; `table[name]` explains a name that is misspelt, contested or left out."""
+    """Things by name, sorted; `table[name]` explains a name that is misspelt, contested or left out.
 
-    def __init__(self, kind: str, listing: str, plugins: dict[str, Plugin]) -> None:
+    `find` knows things that are not listed; it gives None for a name that it does not know.
+    """
+
+    def __init__(
+        self, kind: str, listing: str, plugins: dict[str, Plugin], find: Callable[[str], T | None] | None = None
+    ) -> None:
         super().__init__()
         self.kind = kind
         self.listing = listing
@@ -68,10 +73,14 @@ class Table(dict[str, T], Generic[T]):
         """the plugin that registered each name"""
         self.contested: dict[str, str] = {}
         self._plugins = plugins
+        self._find = find
 
     def __missing__(self, name: str) -> T:
         if name in self.contested:
             raise ManyheadsError(self.contested[name])
+        found = self._find(name) if self._find else None
+        if found is not None:
+            return found
         error = unknown(self.kind, name, self, self.listing)
         failed = [plugin.name for plugin in self._plugins.values() if plugin.problems]
         disabled = [plugin.name for plugin in self._plugins.values() if plugin.disabled]
@@ -99,7 +108,7 @@ class Registry:
 
     @cached_property
     def environments(self) -> Table[Environment]:
-        return self._things("register_environments", "environment", Environment)
+        return self._things("register_environments", "environment", Environment, find=self._find_environment)
 
     @cached_property
     def heads(self) -> Table[HeadKind | LazyHeadKind]:
@@ -185,8 +194,15 @@ class Registry:
             else:
                 yield plugin, staged
 
-    def _things(self, hook: str, kind: str, *types: type[Any]) -> Table[Any]:
-        table: Table[Any] = self._table(kind, f"manyheads list {kind}s")
+    def _find_environment(self, name: str) -> Environment | None:
+        """What the plugin whose name a name begins with says of it."""
+        for implementation in self._manager.hook.find_environment.get_hookimpls():
+            if implementation.plugin_name == name.partition("/")[0]:
+                return cast("Environment | None", implementation.function(name))
+        return None
+
+    def _things(self, hook: str, kind: str, *types: type[Any], find: Callable[[str], Any] | None = None) -> Table[Any]:
+        table: Table[Any] = Table(kind, f"manyheads list {kind}s", self.plugins, find)
         for plugin, things in self._call(hook, lambda staged: {"register": staged.append}):
             wrong = [thing for thing in things if not isinstance(thing, types)]
             if wrong:

@@ -151,7 +151,7 @@ def test_an_environment_that_shows_nan_is_said_in_whole_sentences(monkeypatch: p
     monkeypatch.setattr(Walk, "shown", lambda self: np.full(3, np.nan, np.float32))
     own = collector(Replay(None, INTERFACE, LAYOUT), [PLAIN])
     with pytest.raises(
-        ManyheadsError, match=r"step 0 of .* failed: fake/walk: the observation's place .* unstable\. The rows before"
+        ManyheadsError, match=r"step 0 of .* failed: fake/walk: the observation's entry .* unstable\. The rows before"
     ):
         run(own, Policy(), 1)
     own.close()
