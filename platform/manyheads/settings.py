@@ -40,6 +40,9 @@ class TrainingSettings(BaseModel):
     train_ratio: float = Field(512.0, gt=0, description="replayed rows per environment row")
     num_envs: int = Field(16, ge=1, description="environments stepped together")
     workers: int = Field(0, ge=0, description="worker processes that step them; 0: this process")
+    step_timeout: float = Field(
+        600.0, gt=0, description="seconds that one reset or step may take in a worker process before it is replaced"
+    )
     capacity_rows: int = Field(1_000_000, ge=1024, description="rows kept in replay")
     capacity_bytes: int | None = Field(None, ge=1_000_000, description="bytes kept in replay")
     checkpoint_minutes: float = Field(5.0, gt=0)

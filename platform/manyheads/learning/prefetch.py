@@ -12,8 +12,8 @@ from torch import Tensor
 from manyheads.environment.layout import SpaceLayout
 from manyheads.execution.trees import map_tensors
 from manyheads.experience.batch import Batch, WindowIndex
+from manyheads.experience.contract import ReplaySource
 from manyheads.experience.latent_table import PackedLatents
-from manyheads.experience.replay import Replay
 from manyheads.learning.labels import Labeller
 from manyheads.learning.learner import HeadLabels
 from manyheads.learning.readouts import signal_rows
@@ -28,7 +28,7 @@ class TrainingBatch(NamedTuple):
     batch: Batch
     labels: Mapping[str, HeadLabels]
     vector_mask: Tensor
-    """(B, V) places that each sequence's instance has"""
+    """(B, V) entries that each sequence's instance has"""
     image_mask: Tensor
     """(B,)"""
     latents: Latent | None
@@ -42,7 +42,7 @@ class BatchSampler:
 
     def __init__(
         self,
-        replay: Replay,
+        replay: ReplaySource,
         interface: SpaceLayout,
         labellers: Mapping[str, Labeller],
         size: tuple[int, int],

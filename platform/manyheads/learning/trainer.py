@@ -18,9 +18,10 @@ from manyheads.errors import ManyheadsError
 from manyheads.execution.toolchain import is_compiler_error
 from manyheads.execution.trees import map_tensors
 from manyheads.experience.batch import WindowIndex
-from manyheads.experience.collector import Collector, FinishedEpisode
+from manyheads.experience.collector import Collector, EnvironmentFailed, FinishedEpisode
 from manyheads.experience.replay import Replay
-from manyheads.experience.vector_env import EnvSlot
+from manyheads.experience.subproc_vector_env import choose_vector_env
+from manyheads.experience.vector_env import EnvSlot, MakeVectorEnv
 from manyheads.heads.policy import VectorPolicy
 from manyheads.learning.device import accelerate, check_device
 from manyheads.learning.labels import Labeller
@@ -64,7 +65,14 @@ class Trainer:
     Progress lives in the folder's checkpoint under `run`; a new Trainer on the same folder goes on from it.
     """
 
-    def __init__(self, folder: WorldFolder, tasks: Sequence[Task], frozen: bool = False) -> None:
+    def __init__(
+        self,
+        folder: WorldFolder,
+        tasks: Sequence[Task],
+        frozen: bool = False,
+        make_vector_env: MakeVectorEnv | None = None,
+    ) -> None:
+        """`make_vector_env` makes the environments that are collected from; as the settings have it by default."""
         self.folder, self.tasks, self.frozen = folder, list(tasks), frozen
         settings = folder.settings
         check_device(settings.training.device)
@@ -77,6 +85,8 @@ class Trainer:
         self.latent_rewards = LatentRewards(self.world, tasks, settings.optimizer, settings.seed)
         self.learner.latent_rewards = self.latent_rewards.networks
         self.replay: Replay = folder.replay()
+        training = settings.training
+        self.make_vector_env = make_vector_env or choose_vector_env(training.workers, training.step_timeout)
         self.steps = self.updates = 0
         self.update_credit = 0.0
         self._collector: Collector | None = None
@@ -99,8 +109,9 @@ class Trainer:
     def collect_and_learn(self, steps: int, progress: Progress, metrics: Metrics) -> None:
         """Goes on until `steps` rows have been collected in this run, learning at the replay ratio."""
         training = self.folder.settings.training
-        slots = [self.tasks[i % len(self.tasks)] for i in range(training.num_envs)]
-        collector, policies = self._open_collector(slots)
+        tasks = [self.tasks[i % len(self.tasks)] for i in range(training.num_envs)]
+        self._refresh_latents(progress)
+        collector, policies = self._open_collector(tasks)
         feed = self._open_prefetcher(metrics)
         rows_an_update = training.batch_size * training.batch_length
         before_learning = max(rows_an_update, training.num_envs * training.batch_length)
@@ -113,6 +124,8 @@ class Trainer:
                     result = collector.collect(policies.act)
                     self.steps += result.rows
                     progress.advance(result.rows)
+                    for failure in result.failures:
+                        progress.say(failure)
                     for episode in result.finished:
                         self._report(episode, metrics, progress)
                     if self.steps >= before_learning and self.learns:
@@ -125,10 +138,8 @@ class Trainer:
 
         Heads with nothing to learn only get what they need of the world.
         """
-        if not self._refreshed():
-            with self._patience(progress, "refresh"):
-                refresh_latents(self.world, self.replay, self.folder.settings.seed)
-            self._fit_readouts()
+        self._refresh_latents(progress)
+        self._fit_readouts()
         feed = self._open_prefetcher(metrics)
         with self._safely(progress) as stopping:
             while self.learns and self.updates < updates and not stopping():
@@ -173,10 +184,11 @@ class Trainer:
             self._collector.close()
         self.replay.close()
 
-    def _refreshed(self) -> bool:
-        """Whether stored latents are this world's: this run was saved after it had brought them up to date."""
-        state = self.folder.checkpoint.state
-        return bool(state.get("heads", {}).get(self.tasks[0].name) == self._head_record(state))
+    def _refresh_latents(self, progress: Progress) -> None:
+        """Makes stored latents the frozen world's own, once: heads then learn from them."""
+        if self.frozen and self.replay.world_id is None:
+            with self._patience(progress, "refresh"):
+                refresh_latents(self.world, self.replay, self.folder.settings.seed)
 
     def _open_readouts(self) -> None:
         """The world's readouts and what trains them; those of the tasks' environments are made where missing."""
@@ -205,6 +217,8 @@ class Trainer:
 
     def _restore(self) -> None:
         checkpoint = self.folder.checkpoint
+        for repair in self.replay.repairs:
+            print(repair)
         if "world" in checkpoint.names:
             load_module(self.world, self.folder, "world")
         for task in self.tasks:
@@ -218,18 +232,19 @@ class Trainer:
             self.learner.load_state_dict(checkpoint.read(name), self.folder.interface_of(name))
             self.steps, self.updates = self._run["steps"], self._run["updates"]
             self.update_credit = self._run["update_credit"]
-            self.replay.restore(self._run["replay"])
+            for note in self.replay.restore(self._run["replay"]):
+                print(note)
 
     def _open_collector(self, tasks: Sequence[Task]) -> tuple[Collector, VectorPolicy]:
         if self._collector is not None and self._policy is not None:
             return self._collector, self._policy
-        settings, training = self.folder.settings, self.folder.settings.training
+        settings = self.folder.settings
         slots = [EnvSlot(task.instance, task.name, task.episode_steps) for task in tasks]
-        self._collector = Collector(slots, self.folder.interface, self.replay, settings.seed, training.workers)
+        self._collector = Collector(slots, self.folder.interface, self.replay, settings.seed, self.make_vector_env)
         self._policy = VectorPolicy(self.world, self.heads, [task.name for task in tasks], settings.seed)
-        if "collector" in self._run and self._same_interface(f"{self.run_name}/policies"):
+        if self._run.get("collector") and self._same_interface(f"{self.run_name}/policies"):
             self._policy.load_state_dict(self.folder.checkpoint.read(f"{self.run_name}/policies"))
-            for note in self._collector.restore(self._run["collector"]):
+            for note in self._collector.restore(self._run["collector"], self.replay):
                 print(note)
         return self._collector, self._policy
 
@@ -287,7 +302,8 @@ class Trainer:
 
     @contextmanager
     def _safely(self, progress: Progress) -> Iterator[Callable[[], bool]]:
-        """Saves now and then, at the end, and at Ctrl-C or SIGTERM, which ends the work with KeyboardInterrupt."""
+        """Saves now and then, at the end, where environments fail for good, and at Ctrl-C, SIGTERM or SIGHUP, which
+        end the work with KeyboardInterrupt."""
         stop = StopRequest()
         every = 60 * self.folder.settings.training.checkpoint_minutes
         saved = time.monotonic()
@@ -302,6 +318,9 @@ class Trainer:
         with stop:
             try:
                 yield stopping
+            except EnvironmentFailed:
+                self.save()
+                raise
             except torch.OutOfMemoryError as error:
                 raise ManyheadsError(FULL.format(error=str(error).split(". ")[0])) from error
             except Exception as error:
@@ -319,7 +338,7 @@ class Trainer:
     def _report(self, episode: FinishedEpisode, metrics: Metrics, progress: Progress) -> None:
         task = next(task for task in self.tasks if task.name == episode.policy)
         assert self._collector is not None
-        stored = self.replay.newest_episode(self._collector.streams[episode.slot])
+        stored = self.replay.newest_episode(self._collector.streams[episode.env])
         numbers = {f"{task.name}/simulator": episode.score}
         if stored is not None:
             reward = task.reward.label({name: stored.signals[name] for name in task.reward.signals}).reward

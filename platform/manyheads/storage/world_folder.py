@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from manyheads import atomic, yamlfile
 from manyheads.atomic import check_format
@@ -26,7 +26,7 @@ from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError, unknown
 from manyheads.registry import registry
 from manyheads.settings import Settings, check_settings
-from manyheads.storage.checkpoint import FORMAT, Checkpoint
+from manyheads.storage.checkpoint import Checkpoint
 from manyheads.storage.upgrade import upgrade_world
 from manyheads.task import Task, TaskFile, load_task
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from manyheads.experience.replay import Replay
 
 WORLD = "world.yaml"
+FORMAT = 2
 
 
 class InstanceRecord(BaseModel):
@@ -58,6 +59,18 @@ class EarlierInterface(BaseModel):
     until: int
     """newest generation of the checkpoint that was saved under it"""
     interface: SpaceLayout
+
+
+class WorldFile(BaseModel):
+    """`world.yaml`; its settings are checked by their own model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: int
+    settings: dict[str, Any]
+    interface: SpaceLayout
+    instances: list[InstanceRecord]
+    earlier_interfaces: list[EarlierInterface] = []
 
 
 class WorldFolder:
@@ -106,13 +119,13 @@ class WorldFolder:
         check_format(path / WORLD, values, FORMAT)
         try:
             values = upgrade_world(values)
-            settings = check_settings(values["settings"], where=str(path / WORLD))
-            instances = [InstanceRecord.model_validate(record) for record in values["instances"]]
-            interface = SpaceLayout.model_validate(values["interface"])
-            earlier = [EarlierInterface.model_validate(each) for each in values.get("earlier_interfaces", [])]
-        except (ValidationError, KeyError, TypeError) as error:
-            raise ManyheadsError(f"{path / WORLD} is damaged or was edited: {error}") from None
-        folder = cls(path, settings, interface, instances, earlier)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ManyheadsError(
+                f"{path / WORLD} is damaged or was edited: {error!r}. Restore it from a copy."
+            ) from None
+        file = atomic.check(path / WORLD, values, WorldFile)
+        settings = check_settings(file.settings, where=str(path / WORLD))
+        folder = cls(path, settings, file.interface, file.instances, file.earlier_interfaces)
         folder._forget_deleted_heads()
         return folder
 
