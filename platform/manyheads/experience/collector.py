@@ -29,8 +29,8 @@ LONG_EPISODE = 1000
 ActFunction = Callable[
     [npt.NDArray[np.uint8] | None, Floats, npt.NDArray[np.bool_], npt.NDArray[np.float64]], tuple[Floats, Any, Any]
 ]
-"""What acts in all N environments: from image (N, H, W, C) or None, vector (N, V), is_first (N,) and signals (N, S) to flat
-actions (N, A), unclipped, and the latents deter (N, D), stoch (N, G, C) after seeing, or None twice.
+"""What acts in all N environments: from image (N, H, W, C) or None, vector (N, V), is_first (N,) and signals (N, S) to
+flat actions (N, A), unclipped, and the latents deter (N, D), stoch (N, G, C) after seeing, or None twice.
 Where `is_first`, what it remembers is void."""
 
 

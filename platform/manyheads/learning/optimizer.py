@@ -53,10 +53,11 @@ class LaProp:
         own = torch.stack(torch._foreach_norm(parameters)).clamp(min=s.agc_pmin)
         excess = (norms / (s.agc * own)).clamp(min=1)
         gradient = torch.cat([g.flatten() for g in torch._foreach_div(self.gradients(), [*excess.unbind()])])
-        joined = [x[late] for x in (gradient, self._square, self._momentum)] if len(late) else []
+        joined = (gradient[late], self._square[late], self._momentum[late]) if len(late) else None
         change = execution.compile(laprop)(gradient, self._square, self._momentum, *self._corrections(self._count), s)
-        if joined:
-            change[late] = laprop(*joined, *self._corrections(self._count - self._born), s)
+        if joined is not None:
+            bias, rate = self._corrections(self._count - self._born)
+            change[late] = laprop(*joined, bias, rate, s)
             self._momentum[late] = joined[2]
         self._count += 1
         torch._foreach_sub_(parameters, self._shaped(change))

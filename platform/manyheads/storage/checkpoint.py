@@ -55,7 +55,7 @@ class Checkpoint:
     @property
     def generation(self) -> int:
         """Number of the save in force; 0 before the first."""
-        return self._generation
+        return self._manifest.generation
 
     def generation_of(self, name: str) -> int:
         """Number of the save that wrote the set `name`."""
