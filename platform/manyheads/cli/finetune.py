@@ -6,9 +6,12 @@ from pathlib import Path
 
 import click
 
+from manyheads.cli import options
 from manyheads.errors import ManyheadsError
+from manyheads.kinds import split_overrides
 from manyheads.learning.trainer import Trainer
 from manyheads.report.metrics import Metrics
+from manyheads.report.open_loggers import open_loggers
 from manyheads.report.progress import Progress
 from manyheads.storage.world_folder import WorldFolder
 from manyheads.task import load_task
@@ -21,7 +24,11 @@ from manyheads.task import load_task
 @click.option(
     "--steps", default=0, show_default=True, type=click.IntRange(min=0), help="new rows to collect after that"
 )
-def finetune(world: Path, task: str, updates: int, steps: int) -> None:
+@click.option("--set", "overrides", multiple=True, metavar="LOGGER.OPTION=VALUE", help="an option of a logger")
+@options.log
+def finetune(
+    world: Path, task: str, updates: int, steps: int, overrides: tuple[str, ...], loggers: tuple[str, ...]
+) -> None:
     """Train a head for TASK on the frozen WORLD.
 
     TASK is a task's name, a task file, or a head that WORLD already has. Ctrl-C saves; the same command goes on.
@@ -32,9 +39,13 @@ def finetune(world: Path, task: str, updates: int, steps: int) -> None:
     chosen = (folder.task(task) if task in folder.heads else load_task(task)).built()
     folder.record_of(chosen.instance)
     folder.save_task(chosen)
+    others, own = split_overrides(overrides, loggers)
+    if others:
+        raise ManyheadsError(f"--set {others[0]}: a frozen world keeps its settings; only options of --log can be set.")
+    logger = open_loggers(loggers, own, folder, [chosen])
     trainer = Trainer(folder, [chosen], frozen=True)
     try:
-        with Metrics(world) as metrics:
+        with Metrics(world, logger) as metrics:
             with Progress(updates, f"imagining {chosen.name}", unit="updates", start=trainer.updates) as progress:
                 trainer.imagine(updates, progress, metrics)
             if steps:
