@@ -11,7 +11,7 @@ from manyheads.errors import ManyheadsError
 from manyheads.kinds import split_overrides
 from manyheads.learning.trainer import Trainer
 from manyheads.report.metrics import Metrics
-from manyheads.report.open_loggers import open_loggers
+from manyheads.report.open_loggers import Loggers, choose_loggers
 from manyheads.report.progress import Progress
 from manyheads.storage.world_folder import WorldFolder
 from manyheads.task import load_task
@@ -33,19 +33,19 @@ def finetune(
 
     TASK is a task's name, a task file, or a head that WORLD already has. Ctrl-C saves; the same command goes on.
     """
+    others, own = split_overrides(overrides, loggers)
+    if others:
+        raise ManyheadsError(f"--set {others[0]}: a frozen world keeps its settings; only options of --log can be set.")
+    openers = choose_loggers(loggers, own)
     folder = WorldFolder.open(world)
     if "world" not in folder.checkpoint.names:
         raise ManyheadsError(f"{world} has not been trained yet; `manyheads train {world} TASK` comes first.")
     chosen = (folder.task(task) if task in folder.heads else load_task(task)).built()
     folder.record_of(chosen.instance)
     folder.save_task(chosen)
-    others, own = split_overrides(overrides, loggers)
-    if others:
-        raise ManyheadsError(f"--set {others[0]}: a frozen world keeps its settings; only options of --log can be set.")
-    logger = open_loggers(loggers, own, folder, [chosen])
     trainer = Trainer(folder, [chosen], frozen=True)
     try:
-        with Metrics(world, logger) as metrics:
+        with Metrics(world, Loggers(openers, folder, [chosen])) as metrics:
             with Progress(updates, f"imagining {chosen.name}", unit="updates", start=trainer.updates) as progress:
                 trainer.imagine(updates, progress, metrics)
             if steps:

@@ -14,7 +14,7 @@ from rich.table import Table
 from manyheads.cli.train import open_or_create
 from manyheads.learning.trainer import Trainer
 from manyheads.report.metrics import Metrics, Series, read
-from manyheads.report.open_loggers import open_loggers
+from manyheads.report.open_loggers import Loggers, choose_loggers
 from manyheads.report.progress import Progress
 from manyheads.report.published import Comparison, bands, compare, draw, load_suite, stuck, suite_of
 from manyheads.storage.world_folder import WORLD
@@ -69,7 +69,7 @@ def reproduce(
         {*range(suite.window, steps, suite.window), *(band.mark for band in marks if band.mark < steps), steps}
     )
     told = 0
-    logger = open_loggers(["tensorboard"], {}, folder, [chosen])
+    logger = Loggers(choose_loggers(["tensorboard"], {}), folder, [chosen])
     with (
         Metrics(world, logger) as metrics,
         Progress(steps // repeat, f"reproducing {task}", start=trainer.steps) as progress,

@@ -14,7 +14,7 @@ from manyheads.kinds import split_overrides
 from manyheads.learning.device import check_device
 from manyheads.registry import registry
 from manyheads.report.metrics import Metrics
-from manyheads.report.open_loggers import open_loggers
+from manyheads.report.open_loggers import Loggers, choose_loggers
 from manyheads.report.progress import Progress
 from manyheads.settings import differences, load_settings
 from manyheads.storage.world_folder import WORLD, InstanceRecord, WorldFolder
@@ -47,14 +47,14 @@ def train(
     """
     kind = registry().runners[runner]
     settings, own = split_overrides(overrides, [runner, *loggers])
-    runner_settings = kind.read_settings(own[runner])
+    runner_settings, openers = kind.read_settings(own[runner]), choose_loggers(loggers, own)
     folder, chosen = open_or_create(world, [load_task(name).built() for name in tasks], source, settings)
-    logger = open_loggers(loggers, own, folder, chosen)
     for task in chosen:
         folder.save_task(task)
     begun = int(folder.checkpoint.state.get("steps", 0))
     if begun >= steps:
         click.echo(f"{world} has collected {begun:,} steps already; --steps says how many in all.", err=True)
+    logger = Loggers(openers, folder, chosen)
     with Metrics(world, logger) as metrics, Progress(steps, "training", start=begun) as progress:
         kind.run(folder, chosen, steps, progress, metrics, runner_settings)
 

@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from manyheads.loggers import Logger
+from pydantic import BaseModel
+
+from manyheads.loggers import Logger, LoggerKind
 from manyheads.registry import registry
 from manyheads.storage.world_folder import WorldFolder
 from manyheads.task import Task
+
+Opener = Callable[[Path, Mapping[str, Any]], Logger]
+
+
+def choose_loggers(names: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> dict[str, Opener]:
+    """The named loggers with their options, not yet open.
+
+    Raises ManyheadsError for an unknown name, a wrong option or a missing module.
+    """
+    kinds = [registry().loggers[name] for name in dict.fromkeys(names)]
+    return {kind.name: _opener(kind, kind.read_settings(options.get(kind.name))) for kind in kinds}
 
 
 class Loggers:
     """Several loggers as one. One that fails is named with its error and closed; the others and the run go on."""
 
-    def __init__(self, openers: Mapping[str, Any]) -> None:
+    def __init__(self, openers: Mapping[str, Opener], folder: WorldFolder, tasks: Sequence[Task]) -> None:
         self._openers = dict(openers)
+        self._world = folder.path
+        self._config = {**folder.settings.model_dump(mode="json"), "tasks": [task.name for task in tasks]}
         self._open: dict[str, Logger] = {}
 
     def write(self, step: int, updates: int, numbers: Mapping[str, float]) -> None:
         for name, opener in [*self._openers.items()]:
             try:
                 if name not in self._open:
-                    self._open[name] = opener()
+                    self._open[name] = opener(self._world, self._config)
                 self._open[name].write(step, updates, numbers)
             except Exception as error:  # whatever a plugin raises, training goes on
                 self._leave_out(name, error)
@@ -46,13 +61,5 @@ class Loggers:
         self._open.pop(name, None)
 
 
-def open_loggers(
-    names: Sequence[str], options: Mapping[str, Mapping[str, Any]], folder: WorldFolder, tasks: Sequence[Task]
-) -> Loggers:
-    """The named loggers as one; raises ManyheadsError for an unknown name, a wrong option or a missing module."""
-    config = {**folder.settings.model_dump(mode="json"), "tasks": [task.name for task in tasks]}
-    openers = {}
-    for name in names:
-        kind = registry().loggers[name]
-        openers[name] = partial(kind.open, folder.path, config, kind.read_settings(options.get(name)))
-    return Loggers(openers)
+def _opener(kind: LoggerKind, settings: BaseModel) -> Opener:
+    return lambda world, config: kind.open(world, config, settings)
