@@ -1,7 +1,8 @@
-"""The dm_control suite: one environment a domain, `dmc/<domain>`, with a reviewed table of signals each."""
+"""The dm_control suite: an environment for each domain, `dmc/<domain>`, with its signals; published scores of tasks."""
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manyheads.environment.contract import Environment, Signal
@@ -28,6 +29,11 @@ def register_environments(register: Callable[[Environment], None]) -> None:
                 description=f"dm_control's {domain.replace('_', ' ')}; tasks: {', '.join(tasks)}",
             )
         )
+
+
+@hookimpl
+def register_suites(register: Callable[[Path], None]) -> None:
+    register(Path(__file__).parent / "suites")
 
 
 def _make(domain: str, options: SuiteOptions) -> "gymnasium.Env[Any, Any]":
