@@ -128,7 +128,7 @@ class Trainer:
         if not self._refreshed():
             with self._patience(progress, "refresh"):
                 refresh_latents(self.world, self.replay, self.folder.settings.seed)
-            self._fit_readouts()
+        self._fit_readouts()
         feed = self._open_prefetcher(metrics)
         with self._safely(progress) as stopping:
             while self.learns and self.updates < updates and not stopping():
