@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from manyheads.models import LanguageModel, LanguageModelKind
     from manyheads.registry import make
     from manyheads.rewards.contract import Labels, RewardKind, RewardSource
+    from manyheads.rewards.nodes import Success
     from manyheads.rewards.sources import SignalSource, load_spec
-    from manyheads.rewards.spec import RewardSpec, Success
+    from manyheads.rewards.spec import RewardSpec
     from manyheads.storage.agent import load
     from manyheads.task import Task, TaskFile, load_task, tasks
 
@@ -36,7 +37,7 @@ _MODULES = {
     "RewardSpec": "rewards.spec",
     "Signal": "environment.contract",
     "SignalSource": "rewards.sources",
-    "Success": "rewards.spec",
+    "Success": "rewards.nodes",
     "Task": "task",
     "TaskFile": "task",
     "hookimpl": "hookspecs",

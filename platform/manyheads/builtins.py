@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "bench": "measure the speed of one update, and of training, on this machine",
+    "demo": "from nothing to a head for a sentence, in a few minutes",
     "doctor": "what this machine has, what is missing and the command that mends it",
     "evaluate": "play heads in the simulator and compare them with a random policy",
     "finetune": "train a head on a frozen world",

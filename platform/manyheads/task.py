@@ -14,7 +14,7 @@ from manyheads import yamlfile
 from manyheads.environment.contract import Instance
 from manyheads.errors import ManyheadsError, unknown
 from manyheads.registry import registry
-from manyheads.rewards.spec import Success, signals_of
+from manyheads.rewards.nodes import Success, signals_of
 from manyheads.yamlfile import Document
 from manyheads.yamltext import Key
 

@@ -21,6 +21,9 @@ NEEDS = {
 }
 """Packages of Gymnasium: the modules that they need, and the extra that installs those."""
 
+ELSEWHERE = ("minigrid",)
+"""Packages that register ids when they are imported, and have a plugin of their own that offers them."""
+
 
 class GymnasiumOptions(Options):
     """Options of every id."""
@@ -38,6 +41,8 @@ def register_environments(register: Callable[[Environment], None]) -> None:
     for id, spec in sorted(registry.items()):
         if not isinstance(spec.entry_point, str):
             # Gymnasium keeps ids of simulators that have moved elsewhere, with functions that raise.
+            continue
+        if spec.entry_point.partition(".")[0] in ELSEWHERE:
             continue
         requires, extra = NEEDS.get(spec.entry_point.partition(":")[0].rpartition(".")[0], ((), ""))
         overlay = OVERLAYS.get(id)

@@ -28,7 +28,7 @@ class Policy:
         self.size, self.generator = interface.action_size, np.random.default_rng(seed)
         self.shown: list[tuple[Any, Any, Any]] = []
 
-    def __call__(self, image: Any, vector: Any, is_first: Any) -> tuple[Any, Any, Any]:
+    def __call__(self, image: Any, vector: Any, is_first: Any, signals: Any) -> tuple[Any, Any, Any]:
         self.shown.append((image, vector.copy(), is_first.copy()))
         action = self.generator.normal(0.0, 2.0, (len(is_first), self.size)).astype(np.float32)
         return action, *random_latents(self.generator, len(is_first))

@@ -47,10 +47,19 @@ def test_pictures_can_be_observed_beside_the_vector():
 
 
 def test_every_id_is_there_but_those_that_moved_away():
-    left_out = {id for id in ids if f"gymnasium/{id}" not in ENVIRONMENTS}
+    own = {id for id in ids if str(ids[id].entry_point).partition(".")[0] not in manyheads_gymnasium.ELSEWHERE}
+    left_out = {id for id in own if f"gymnasium/{id}" not in ENVIRONMENTS}
     assert all(callable(ids[id].entry_point) for id in left_out)
     assert {f"gymnasium/{id}" for id in NAMED} < set(ENVIRONMENTS)
     assert "Ant-v2" in left_out
+
+
+def test_ids_that_another_plugin_offers_are_left_to_it():
+    pytest.importorskip("minigrid")
+    found = []
+    manyheads_gymnasium.register_environments(lambda environment: found.append(environment.name))
+    assert "MiniGrid-Empty-5x5-v0" in ids
+    assert set(found) == set(ENVIRONMENTS)
 
 
 def test_what_is_not_installed_is_named_with_its_extra():

@@ -31,6 +31,7 @@ Unit = Literal[
     "count",
     "byte",
     "points",
+    "px",
 ]
 Kind = Literal["continuous", "angle", "boolean", "discrete"]
 
@@ -83,6 +84,8 @@ class Environment:
     requires: tuple[str, ...] = ()
     extra: str = ""
     description: str = ""
+    step_seconds: float | Callable[[Any], float] | None = None
+    """Simulated time of a step, which may depend on the options; None: unknown, so that nothing has a rate."""
     goals_need: str = ""
     """How to name this environment's signals, shown when a goal needs one and only `reward` is declared."""
 
@@ -133,6 +136,12 @@ class Instance:
         declared = self.environment.signals
         own = declared(self.options) if callable(declared) else declared
         return (REWARD, *own)
+
+    @property
+    def step_seconds(self) -> float | None:
+        """Simulated time of a step; None where the environment does not say."""
+        declared = self.environment.step_seconds
+        return declared(self.options) if callable(declared) else declared
 
     def make(self) -> gymnasium.Env[Any, Any]:
         """Builds the environment: native spaces, `info["signals"]` at every reset and step.

@@ -21,9 +21,11 @@ TRAINING_SEEDS = 10_000_000
 """Seeds of training episodes lie below; evaluation's are reserved from here on."""
 
 
-ActFunction = Callable[[npt.NDArray[np.uint8] | None, Floats, npt.NDArray[np.bool_]], tuple[Floats, Any, Any]]
-"""What acts in all N slots: from image (N, H, W, C) or None, vector (N, V) and first (N,) to flat actions
-(N, A), unclipped, and the latents deter (N, D), stoch (N, G, C) after seeing, or None twice.
+ActFunction = Callable[
+    [npt.NDArray[np.uint8] | None, Floats, npt.NDArray[np.bool_], npt.NDArray[np.float64]], tuple[Floats, Any, Any]
+]
+"""What acts in all N slots: from image (N, H, W, C) or None, vector (N, V), first (N,) and signals (N, S) to flat
+actions (N, A), unclipped, and the latents deter (N, D), stoch (N, G, C) after seeing, or None twice.
 Where `is_first`, what it remembers is void."""
 
 
@@ -88,7 +90,7 @@ class Collector:
         seen = self._rebuilt or self._simulators.step_wait()
         self._rebuilt = None
         is_first = self._index == 0
-        action, deter, stoch = act(seen.image, seen.vector, is_first)
+        action, deter, stoch = act(seen.image, seen.vector, is_first, seen.signals)
         rows = Rows(
             image=seen.image,
             vector=seen.vector,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from manyheads.environment.layout import Mask, SpaceLayout
     from manyheads.heads.contract import Head
     from manyheads.rewards.contract import RewardSource
-    from manyheads.rewards.spec import Success
+    from manyheads.rewards.nodes import Success
     from manyheads.world.sizes import WorldSettings
 
 
@@ -62,7 +62,7 @@ class HeadKind:
 
 @dataclass(frozen=True)
 class LazyHeadKind:
-    """A head kind by its place, `package.module:KIND`: imported on first use, as it imports torch."""
+    """A head kind by its import path, `package.module:KIND`: imported on first use, as it imports torch."""
 
     name: str
     where: str

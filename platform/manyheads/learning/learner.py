@@ -36,6 +36,8 @@ class HeadLabels(NamedTuple):
     """(B, T) bool: ended by the simulator's termination or the task's own"""
     mask: Tensor
     """(B, T) bool: rows on which the labels hold"""
+    memory: Tensor | None = None
+    """(B, T, M) float32: what the source remembers after each row; None where it remembers nothing"""
 
 
 class Update(NamedTuple):
@@ -186,6 +188,7 @@ class Learner:
                 own.is_terminal,
                 own.mask,
                 self._start_index(own.mask, generator) if len(self.heads) > 1 else None,
+                own.memory,
             )
             return self.heads[name].losses(rows, self.world, generator)
 

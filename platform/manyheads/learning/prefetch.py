@@ -55,7 +55,7 @@ class BatchSampler:
     def __call__(self) -> tuple[TrainingBatch, WindowIndex]:
         """The next batch and where its windows lie."""
         batch, where = self.replay.sample(*self.size, online=not self.frozen, images=not self.frozen)
-        labels = {name: labeller(batch) for name, labeller in self.labellers.items()}
+        labels = {name: labeller(batch, where) for name, labeller in self.labellers.items()}
         masks = [self.interface.mask(known.layout) for known in self.replay.instances]
         vector = torch.stack([torch.from_numpy(mask.vector) for mask in masks]).float()
         image = torch.tensor([mask.image for mask in masks]).float()

@@ -234,7 +234,7 @@ class Trainer:
 
     def _open_prefetcher(self, metrics: Metrics) -> Prefetcher:
         training, device = self.folder.settings.training, self.world.device
-        labellers = {task.name: Labeller(task, self.replay.instances) for task in self.tasks}
+        labellers = {task.name: Labeller(task, self.replay) for task in self.tasks}
         draw = BatchSampler(
             self.replay,
             self.folder.interface,

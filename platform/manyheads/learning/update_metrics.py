@@ -27,7 +27,8 @@ class UpdateMetrics(NamedTuple):
         return dict(zip(self.names, self.values.tolist(), strict=True))
 
     def require_finite(self, weights: str) -> None:
-        """Raises ManyheadsError that names a loss or gradient which is not finite, and says how the weights are."""
+        """Raises ManyheadsError that names a loss or gradient which is not finite, whose last words are what
+        happened to the `weights`."""
         for name, number in list(self.read().items())[: self.must_be_finite]:
             if number - number != 0:
                 raise ManyheadsError(

@@ -22,26 +22,49 @@ class Labels(NamedTuple):
     terminated: Any
 
 
+class Steps(NamedTuple):
+    """Labels with the memory (..., M) after each row."""
+
+    reward: Any
+    """float32"""
+    terminated: Any
+    """bool"""
+    memory: Any
+    """float32"""
+
+
 @runtime_checkable
 class RewardSource(Protocol):
-    """What a plugin's reward source must offer.
+    """What a plugin's reward source must offer; `SignalSource` is the base that has most of it.
 
-    `reads` and `memory` say what it needs; see `LatentRewardSource` for latents (memories are room left for later
-    kinds). `signals` are the names that it reads. `own_rows_only` is true where labels hold only on rows of the
-    task's very own instance (the simulator's reward), false where any instance with the same signals will do.
+    `signals` are the names that it reads. `own_rows_only` is true where labels hold only on rows of the task's very own
+    instance (the simulator's reward), false where any instance with the same signals will do. What it remembers of an
+    episode is `memory_size` numbers, of a fixed count so that a head sees them; 0 where a row's labels depend on that
+    row alone. A source that `reads` latents is a `LatentRewardSource`. It is given copies, tensors of its own
+    environment's rows, and changes nothing outside itself.
     """
 
     reads: Literal["signals", "latents"]
-    memory: Literal["none"]
+    memory_size: int
     own_rows_only: bool
 
     @property
     def signals(self) -> frozenset[str]: ...
 
-    def label(self, signals: Mapping[str, Any], is_first: Any = None) -> Labels:
-        """Labels rows of any one shape, as float32 reward and bool terminated of that shape.
+    def init(self, n: int) -> Any:
+        """The memory (n, M) float32 of n episodes that have not begun."""
 
-        Without `is_first`, axis 0 is time and row 0 starts an episode. NumPy arrays give NumPy arrays.
+    def step(self, signals: Mapping[str, Any], memory: Any, is_first: Any) -> Steps:
+        """One row (N,) of each of N episodes, from the memory (N, M) before it. Where `is_first`, that is void."""
+
+    def unroll(self, signals: Mapping[str, Any], is_first: Any, memory: Any = None) -> Steps:
+        """`step` over rows (T, ...) that follow one another; without memory (..., M) nothing before row 0 is known."""
+
+    def label(self, signals: Mapping[str, Any], is_first: Any = None) -> Labels:
+        """Labels rows (T, ...), as float32 reward and bool terminated of that shape; axis 0 is time.
+
+        Without `is_first`, row 0 starts an episode. NumPy arrays give NumPy arrays. Rows of any shape will do for a
+        source without memory.
         """
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from manyheads.environment.adapter import FlatEnv, LayoutMap
@@ -65,16 +66,27 @@ class Agent:
         self._first = True
 
     def act(self, observation: Any, info: dict[str, Any] | None = None) -> Any:
-        """The native action for a native observation of the task's environment; `info` is taken for convenience."""
+        """The native action for a native observation of the task's environment.
+
+        `info`, which came with it, is needed where the task's reward remembers earlier rows: it has the signals.
+        """
         image, vector = self._adapted.observe(observation)
         fitted = self._layout_map.map_image(image)
         acted = self._policy.act(
             None if fitted is None else fitted[None],
             self._layout_map.map_vector(vector)[None],
             np.array([self._first]),
+            self._signals(info) if self.head.needs_signals else None,
         )
         self._first = False
         return self._adapted.act(self._layout_map.unmap_action(acted.action[0]))
+
+    def _signals(self, info: dict[str, Any] | None) -> npt.NDArray[np.float64] | None:
+        """(1, S) in the order of the task's signals."""
+        measured = (info or {}).get("signals")
+        if measured is None:
+            return None
+        return np.array([[measured[signal.name] for signal in self.task.instance.signals]], np.float64)
 
     @cached_property
     def _adapted(self) -> FlatEnv:
