@@ -4,14 +4,14 @@ one-step predictors disagrees, which is where the world model has little data, n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from manyheads.blocks import MLP, Linear, masked_mean
-from manyheads.rewards.contract import Labels, LatentRows, Steps
+from manyheads.rewards.contract import LatentRows
+from manyheads.rewards.sources import SignalSource
 
 if TYPE_CHECKING:
     from manyheads.world.sizes import WorldSettings
@@ -20,38 +20,18 @@ SCALE_RATE = 0.01
 """share of a new batch in the running mean of disagreement"""
 
 
-class Disagreement:
+class Disagreement(SignalSource):
     """A reward source over latents. From signals alone nothing is earned, so returns in the simulator are 0."""
 
-    reads: Literal["latents"] = "latents"
-    memory_size = 0
-    own_rows_only = False
-    signals = frozenset({"reward"})
-    """only for the shape of the rows"""
+    reads: Literal["signals", "latents"] = "latents"
 
     def __init__(self, members: int, layers: int) -> None:
+        super().__init__({"reward"})  # for the shape of the rows
+        self.own_rows_only = False
         self.members, self.layers = members, layers
 
-    def label(self, signals: Mapping[str, Any], is_first: Any = None) -> Labels:
-        """Zeros of the signals' shape, and no end."""
-        like = signals["reward"]
-        if isinstance(like, Tensor):
-            return Labels(torch.zeros_like(like, dtype=torch.float32), torch.zeros_like(like, dtype=torch.bool))
-        shape = np.shape(like)
-        return Labels(np.zeros(shape, np.float32), np.zeros(shape, np.bool_))
-
-    def init(self, n: int) -> Tensor:
-        """(n, 0): it remembers nothing."""
-        return torch.zeros(n, 0)
-
-    def step(self, signals: Mapping[str, Any], memory: Any, is_first: Any) -> Steps:
-        """Zeros: from signals alone nothing is earned."""
-        return Steps(*self.label(signals, is_first), memory)
-
-    def unroll(self, signals: Mapping[str, Any], is_first: Any, memory: Any = None) -> Steps:
-        """Zeros of the signals' shape."""
-        labels = self.label(signals, is_first)
-        return Steps(*labels, torch.zeros(*labels.reward.shape, 0))
+    def earn(self, signals: Mapping[str, Tensor]) -> tuple[Tensor, None]:
+        return torch.zeros_like(signals["reward"]), None
 
     def networks(self, world: WorldSettings, action_size: int) -> Ensemble:
         """The ensemble, with fresh weights."""

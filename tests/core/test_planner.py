@@ -12,7 +12,7 @@ from manyheads.environment.layout import SpaceLayout
 from manyheads.heads.kind import HeadContext, HeadTask
 from manyheads.heads.planner import Planner, PlannerSettings
 from manyheads.learning import trainer
-from manyheads.rewards.sources import EnvironmentReward, PythonReward
+from manyheads.rewards.sources import EnvironmentReward, PythonReward, SignalSource
 from manyheads.storage.readouts import READOUTS
 from manyheads.storage.world_folder import WorldFolder
 from manyheads.world.model import Latent
@@ -77,13 +77,14 @@ def test_finds_the_best_actions_of_both_kinds(world):
 def test_the_plan_is_kept_shifted_and_dropped_where_an_episode_starts(world):
     head = planner(world, horizon=4, samples=64)
     _, state = acted(head, world)
-    assert state[:, -1].equal(head.initial_state(3)[:, -1]), "a new last step"
-    assert not state[:, 0].equal(head.initial_state(3)[:, 0])
+    plan, initial = state[0], head.initial_state(3)[0]
+    assert plan[:, -1].equal(initial[:, -1]), "a new last step"
+    assert not plan[:, 0].equal(initial[:, 0])
     latent, again = world.real.initial(3), torch.ones(3, dtype=torch.bool)
     fresh = head.act(world, latent, head.initial_state(3), again, torch.Generator().manual_seed(1))
     after = head.act(world, latent, state, again, torch.Generator().manual_seed(1))
     assert fresh[0].equal(after[0])
-    assert fresh[1].equal(after[1])
+    assert fresh[1][0].equal(after[1][0])
 
 
 def test_what_comes_after_an_end_counts_nothing(world):
@@ -101,6 +102,27 @@ def test_the_tasks_own_end_counts_too(world):
 
     head = planner(world, PythonReward(ending, ["choice"], "ending"))
     assert acted(head, world)[0][:, 2:].argmax(-1).tolist() == [2] * 3
+
+
+class Remembering(SignalSource):
+    """Pays for the choice after the one made last: 0, 1, 2, 0, ..."""
+
+    memory_size = 1
+
+    def advance(self, signals, memory, is_first):
+        wanted = (memory[:, 0] + 1) % 3
+        choice = torch.where(is_first, 0, signals["choice"])
+        return (choice == wanted).float(), None, choice[:, None].float()
+
+
+def test_a_source_that_remembers_is_carried_on_from_what_was_measured(world):
+    head = planner(world, Remembering({"choice"}), horizon=2, samples=128, elites=16)
+    assert head.needs_signals
+    latent, state, never = world.real.initial(2), head.initial_state(2), torch.zeros(2, dtype=torch.bool)
+    measured = torch.tensor([[0, 0, 0, 1.0], [0, 0, 0, 2]])
+    action, state = head.act(world, latent, state, never, torch.Generator().manual_seed(0), measured)
+    assert action[:, 2:].argmax(-1).tolist() == [2, 0], "the choice after the one measured"
+    assert state[1].flatten().tolist() == [1, 2]
 
 
 def test_actions_that_the_instance_lacks_stay_zero(world):

@@ -6,6 +6,7 @@ Models for Continuous Control"; Williams et al. 2015), so a new goal is acted on
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -46,8 +47,11 @@ class PlannerSettings(BaseModel):
 
 
 class Planner(Head):
-    """Plans with `World.imagine_step` and `World.readout`. What it remembers is the plan's mean, (N, H, A): expected
-    continuous actions, and probabilities of discrete choices."""
+    """Plans with `World.imagine_step` and `World.readout`.
+
+    It remembers the plan's mean, (N, H, A): expected continuous actions, and probabilities of discrete choices; and the
+    memory (N, M) of the task's source, if it has any, which imagined signals carry on.
+    """
 
     initial_mean: Tensor
     continuous: Tensor
@@ -56,7 +60,7 @@ class Planner(Head):
     def __init__(self, context: HeadContext) -> None:
         super().__init__()
         self.settings: PlannerSettings = context.settings
-        self.source, self.dynamics_key = context.task.source, context.task.dynamics_key
+        self.task, self.source = context.task, context.task.source
         if self.source.reads != "signals" or REWARD.name in self.source.signals:
             raise ManyheadsError(
                 f"The planner computes a task's reward from predicted signals, but that of {context.task.name} is not "
@@ -74,8 +78,13 @@ class Planner(Head):
     def learns(self) -> bool:
         return False
 
+    @property
+    def needs_signals(self) -> bool:
+        return self.source.memory_size > 0
+
     def initial_state(self, n: int) -> State:
-        return self.initial_mean.repeat(n, self.settings.horizon, 1)
+        memory = self.source.init(n).to(self.initial_mean.device) if self.needs_signals else ()
+        return self._initial_plan(n), memory
 
     @torch.no_grad()
     def act(
@@ -89,11 +98,15 @@ class Planner(Head):
     ) -> tuple[Tensor, State]:
         """The mean of the last plans' continuous actions, and the choices of one of the elites, drawn by its weight."""
         s, n = self.settings, len(latent.deter)
-        mean = torch.where(is_first[:, None, None], self.initial_state(n), state)
+        mean, memory = state
+        mean = torch.where(is_first[:, None, None], self._initial_plan(n), mean)
+        if self.needs_signals and signals is not None:
+            measured = {signal.name: signals[:, i] for i, signal in enumerate(self.task.signals)}
+            memory = self.source.step(self._read(measured), memory, is_first).memory
         std = self.continuous * s.max_std * torch.ones_like(mean[..., : len(self.continuous)])
         for _ in range(s.iterations):
             plans = self._draw(mean, std, generator)
-            returns = self._returns(world, latent, plans, generator)
+            returns = self._returns(world, latent, memory, plans, generator)
             best, index = returns.topk(s.elites, dim=1)
             elites = plans.gather(1, index[..., None, None].expand(-1, -1, *plans.shape[2:]))
             spread = best.std(1, correction=0, keepdim=True).clamp(min=1e-6)
@@ -103,7 +116,7 @@ class Planner(Head):
         chosen = sample_one_hot(weights, torch.rand(n, generator=generator, device=weights.device))
         choices = (chosen[..., None] * elites[:, :, 0, len(self.continuous) :]).sum(1)
         action = torch.cat([mean[:, 0, : len(self.continuous)], choices], -1)
-        return action, torch.cat([mean[:, 1:], self.initial_mean.expand(n, 1, -1)], 1)
+        return action, (torch.cat([mean[:, 1:], self.initial_mean.expand(n, 1, -1)], 1), memory)
 
     def losses(self, batch: HeadBatch, world: World, generator: torch.Generator | None = None) -> HeadLosses:
         """None: there is nothing to learn."""
@@ -113,10 +126,17 @@ class Planner(Head):
     def parallel_safe(self) -> bool:
         return True
 
+    def _initial_plan(self, n: int) -> Tensor:
+        return self.initial_mean.repeat(n, self.settings.horizon, 1)
+
+    def _read(self, signals: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Those signals that the task's source reads."""
+        return {name: signals[name] for name in self.source.signals}
+
     def _draw(self, mean: Tensor, std: Tensor, generator: torch.Generator | None) -> Tensor:
         """Plans (N, K, H, A); the first one has the mean's own continuous actions."""
         (n, h, _), k, device = mean.shape, self.settings.samples, mean.device
-        center, *probs = torch.split(mean[:, None], [len(self.continuous), *self.block_sizes], -1)
+        center, *probs = mean[:, None].split([len(self.continuous), *self.block_sizes], -1)
         noise = torch.randn(n, k, h, len(self.continuous), generator=generator, device=device)
         noise[:, 0] = 0
         parts = [(center + std[:, None] * noise).clamp(-1, 1) * self.continuous]
@@ -126,7 +146,9 @@ class Planner(Head):
             parts.append(sample_one_hot(mixed.expand(-1, k, -1, -1), uniform) * here)
         return torch.cat(parts, -1)
 
-    def _returns(self, world: World, latent: Latent, plans: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _returns(
+        self, world: World, latent: Latent, memory: State, plans: Tensor, generator: torch.Generator | None
+    ) -> Tensor:
         """The discounted return (N, K) of each plan, imagined under noise that all plans of one environment share: the
         best plan then is not the luckiest one."""
         n, k, h, _ = plans.shape
@@ -137,14 +159,14 @@ class Planner(Head):
         for t in range(h):
             state = step(world, state, actions[:, t], noise[:, t])
             states.append(state)
-        imagined = type(state)(*(torch.stack(part, 1) for part in zip(*states, strict=True)))
-        signals, continues = world.readout(imagined, self.dynamics_key)
+        imagined = type(state)(*(torch.stack(part) for part in zip(*states, strict=True)))
+        signals, continues = world.readout(imagined, self.task.dynamics_key)
         never = torch.zeros(h, n * k, dtype=torch.bool, device=plans.device)
-        labels = self.source.label({name: x.T for name, x in signals.items()}, never)  # axis 0 is time
-        alive = continues * (1 - labels.terminated.T.float()) * (1 - 1 / self.settings.discount_horizon)
-        reached = torch.cat([torch.ones_like(alive[:, :1]), alive[:, :-1]], 1).cumprod(1)
-        returns: Tensor = (reached * labels.reward.T).sum(1).view(n, k)
-        return returns
+        before = memory.repeat_interleave(k, 0) if self.needs_signals else None
+        reward, terminated, _ = self.source.unroll(self._read(signals), never, before)
+        alive = continues * (1 - terminated.float()) * (1 - 1 / self.settings.discount_horizon)
+        reached = torch.cat([torch.ones_like(alive[:1]), alive[:-1]]).cumprod(0)
+        return (reached * reward).sum(0).view(n, k)
 
     def _fit(self, elites: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (N, H, A) and deviation of the continuous actions (N, H, C) of weighted plans (N, E, H, A).

@@ -29,7 +29,7 @@ class SourceSettings(BaseModel):
 class SignalSource:
     """A source over signals. Without memory, `earn` says what rows pay; with memory, `advance` does, row by row."""
 
-    reads: Literal["signals"] = "signals"
+    reads: Literal["signals", "latents"] = "signals"
     memory_size: int = 0
     signals: frozenset[str]
 
