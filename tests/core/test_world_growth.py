@@ -74,13 +74,13 @@ def test_a_new_environment_is_taken_in_and_the_old_head_plays_as_before(world: P
 
 
 def test_a_grown_world_goes_on_bit_for_bit(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run("train", world, CARTPOLE, PENDULUM, "--steps", 120)
+    run("train", world, CARTPOLE, PENDULUM, "--steps", 100)
     stopped = Path(shutil.copytree(world, world.with_name("stopped")))
-    run("train", world, "--steps", 200)
+    run("train", world, "--steps", 140)
     with monkeypatch.context() as patch:
-        interrupt_at(patch, 15)
-        run("train", stopped, "--steps", 200, code=1)
-    run("train", stopped, "--steps", 200)
+        interrupt_at(patch, 8)
+        run("train", stopped, "--steps", 140, code=1)
+    run("train", stopped, "--steps", 140)
     assert same(weights(world), weights(stopped))
 
 
@@ -107,10 +107,9 @@ def test_a_frozen_world_takes_in_an_environment_with_a_warning(world: Path) -> N
 def test_what_can_not_share_a_world_is_refused_and_nothing_changes(world: Path, tmp_path: Path) -> None:
     run("train", world, pictured(tmp_path, 16), "--steps", 1)
     text = (world / "world.yaml").read_bytes()
-    refused = r"image_size=32\) has images of 32 x 32 pixels, .*image_size=16\) of 16 x 16: .*`image_size`"
-    with pytest.raises(ManyheadsError, match=refused):
+    with pytest.raises(ManyheadsError, match=r"image_size=32\) has images of 32 x 32 pixels, .*image_size=16\) of 16 x"):
         run("train", world, pictured(tmp_path, 32), "--steps", 1)
-    with pytest.raises(ManyheadsError, match=refused.replace("32", "x").replace("16", "32").replace("x", "16")):
+    with pytest.raises(ManyheadsError, match=r"image_size=16\) has images of 16 .* of 32 x 32: .*Give both the same"):
         run("train", tmp_path / "new", pictured(tmp_path, 32), pictured(tmp_path, 16), *SMALL)
     assert (world / "world.yaml").read_bytes() == text
     assert not (tmp_path / "new").exists()
@@ -132,9 +131,7 @@ def test_a_head_that_can_not_follow_is_refused_by_name(world: Path, monkeypatch:
 
     text = (world / "world.yaml").read_bytes()
     monkeypatch.setattr(actor_critic, "Actor", Undeclared)
-    with pytest.raises(
-        ManyheadsError, match=r"lacks tensor actor\.mean\.bias\. The world has grown .*delete the head's"
-    ):
+    with pytest.raises(ManyheadsError, match=r"lacks tensor actor\.mean\.bias\. The world has grown .*delete the"):
         run("train", world, PENDULUM, "--steps", 1)
     assert (world / "world.yaml").read_bytes() == text
 

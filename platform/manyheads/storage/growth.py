@@ -87,7 +87,7 @@ def _rehearse(grown: WorldFolder) -> None:
 
 
 def _named(record: InstanceRecord) -> str:
-    options = ", ".join(f"{name}={value}" for name, value in record.options.items())
+    options = ", ".join(f"{name}={value}" for name, value in record.options.items() if value is not None)
     return f"{record.environment} ({options})" if options else record.environment
 
 
