@@ -109,7 +109,7 @@ def test_success_can_look_back():
 
 
 def test_rewards_can_be_differentiated_where_shapes_can():
-    x = torch.tensor([0.0, 1.0, 2.0], requires_grad=True)
+    x = torch.tensor([0.0, 1.0, 3.0], requires_grad=True)
     smooth = source({"x": {"op": "rate", "of": X}, "to": {"shape": "tolerance", "lower": 8.0, "margin": 10.0}})
     smooth.unroll({"x": x}, torch.tensor([True, False, False])).reward.sum().backward()
     assert x.grad.abs().min() > 0

@@ -137,7 +137,6 @@ def _still(source: SpecSource, columns: Columns, is_first: NDArray[np.bool_], fo
     }
     earned = float(source.label(rows).reward[1:].mean())
     if earned > 0.05 and earned >= 0.95 * found.best_stretch:
-        message = (
-            f"Standing still at the start earns {earned:.2f} a step; the best 50 steps earn {found.best_stretch:.2f}."
-        )
+        best = f"{found.best_stretch:.2f} in the best 50 steps"
+        message = f"Standing still at the start earns {earned:.2f} a step; what was recorded earns {best}."
         yield Finding("L4_STILL", "warning", "", message)
