@@ -136,7 +136,7 @@ class Planner(Head):
     def _draw(self, mean: Tensor, std: Tensor, generator: torch.Generator | None) -> Tensor:
         """Plans (N, K, H, A); the first one has the mean's own continuous actions."""
         (n, h, _), k, device = mean.shape, self.settings.samples, mean.device
-        center, *probs = mean[:, None].split([len(self.continuous), *self.block_sizes], -1)
+        center, *probs = torch.split(mean[:, None], [len(self.continuous), *self.block_sizes], -1)
         noise = torch.randn(n, k, h, len(self.continuous), generator=generator, device=device)
         noise[:, 0] = 0
         parts = [(center + std[:, None] * noise).clamp(-1, 1) * self.continuous]
@@ -166,7 +166,8 @@ class Planner(Head):
         reward, terminated, _ = self.source.unroll(self._read(signals), never, before)
         alive = continues * (1 - terminated.float()) * (1 - 1 / self.settings.discount_horizon)
         reached = torch.cat([torch.ones_like(alive[:1]), alive[:-1]]).cumprod(0)
-        return (reached * reward).sum(0).view(n, k)
+        returns: Tensor = (reached * reward).sum(0).view(n, k)
+        return returns
 
     def _fit(self, elites: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (N, H, A) and deviation of the continuous actions (N, H, C) of weighted plans (N, E, H, A).
