@@ -83,18 +83,19 @@ def load_settings(source: str | Path | None = None, overrides: Iterable[str] = (
 
 
 def differences(saved: Settings, source: str | Path | None, overrides: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Dotted names of what is asked for and not as saved: said by the user, and by a preset or a default alone.
+    """Dotted names of settings that differ from the saved ones: those the user set, and those set by a preset or
+    default.
 
-    A user says what stands in their own settings file and in overrides; what a packaged preset or a default says may
-    have changed since the settings were saved.
+    A user sets what is in their own settings file and in overrides; a packaged preset or a default may have changed
+    since the settings were saved.
     """
     overrides = list(overrides)
-    said = [current_name(text.partition("=")[0], "--set") for text in overrides]
+    set_by_user = [current_name(text.partition("=")[0], "--set") for text in overrides]
     if source is not None and str(source) not in presets():
-        said += _flat(_read(source))
-    asked, kept = (_flat(each.model_dump(mode="json")) for each in (load_settings(source, overrides), saved))
-    differing = [name for name in {**kept, **asked} if asked.get(name) != kept.get(name)]
-    own = [name for name in differing if any(f"{name}.".startswith(f"{each}.") for each in said)]
+        set_by_user += _flat(_read(source))
+    asked, current = (_flat(each.model_dump(mode="json")) for each in (load_settings(source, overrides), saved))
+    differing = [name for name in {**current, **asked} if asked.get(name) != current.get(name)]
+    own = [name for name in differing if any(f"{name}.".startswith(f"{each}.") for each in set_by_user)]
     return own, [name for name in differing if name not in own]
 
 

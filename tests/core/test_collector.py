@@ -43,7 +43,7 @@ class Policy:
         self.size, self.generator = interface.action_size, np.random.default_rng(seed)
         self.shown: list[tuple[Any, Any, Any]] = []
 
-    def __call__(self, image: Any, vector: Any, is_first: Any) -> tuple[Any, Any, Any]:
+    def __call__(self, image: Any, vector: Any, is_first: Any, signals: Any) -> tuple[Any, Any, Any]:
         self.shown.append((image, vector.copy(), is_first.copy()))
         action = self.generator.normal(0.0, 2.0, (len(is_first), self.size)).astype(np.float32)
         return action, *random_latents(self.generator, len(is_first))
@@ -230,7 +230,7 @@ def test_an_environment_that_shows_nan_is_named_in_whole_sentences(monkeypatch: 
     monkeypatch.setattr(Walk, "shown", lambda self: np.full(3, np.nan, np.float32))
     own = collector(Replay(None, INTERFACE, LAYOUT), [PLAIN])
     with pytest.raises(
-        ManyheadsError, match=r"step 0 of .* failed: fake/walk: the observation's place .* unstable\. That is failure 5"
+        ManyheadsError, match=r"step 0 of .* failed: fake/walk: the observation's entry .* unstable\. That is failure 5"
     ):
         run(own, Policy(), 1)
     own.close()

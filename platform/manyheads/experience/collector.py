@@ -26,9 +26,11 @@ LONG_EPISODE = 1000
 """steps after which an episode counts as one that the environment survived"""
 
 
-ActFunction = Callable[[npt.NDArray[np.uint8] | None, Floats, npt.NDArray[np.bool_]], tuple[Floats, Any, Any]]
-"""What acts in all N environments: from image (N, H, W, C) or None, vector (N, V) and is_first (N,) to flat actions
-(N, A), unclipped, and the latents deter (N, D), stoch (N, G, C) after seeing, or None twice.
+ActFunction = Callable[
+    [npt.NDArray[np.uint8] | None, Floats, npt.NDArray[np.bool_], npt.NDArray[np.float64]], tuple[Floats, Any, Any]
+]
+"""What acts in all N environments: from image (N, H, W, C) or None, vector (N, V), is_first (N,) and signals (N, S) to
+flat actions (N, A), unclipped, and the latents deter (N, D), stoch (N, G, C) after seeing, or None twice.
 Where `is_first`, what it remembers is void."""
 
 
@@ -108,7 +110,7 @@ class Collector:
         self._resumed = None
         self._recover(step, step.failures)
         is_first = self._index == 0
-        action, deter, stoch = act(step.image, step.vector, is_first)
+        action, deter, stoch = act(step.image, step.vector, is_first, step.signals)
         rows = Rows(
             image=step.image,
             vector=step.vector,

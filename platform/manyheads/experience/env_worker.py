@@ -43,7 +43,7 @@ class EnvWorker:
         self._timeout = timeout
         self._at = context.RawArray("q", 4)
         self._pipe, theirs = context.Pipe()
-        work = CloudpickleWrapper[Work](lambda: (slots, interface))
+        work = CloudpickleWrapper[Any](lambda: (slots, interface))
         in_main_thread = threading.current_thread() is threading.main_thread()
         self.process = context.Process(target=_serve, args=(theirs, work, self._at, in_main_thread), daemon=True)
         self.process.start()
@@ -97,13 +97,14 @@ class EnvWorker:
             return True  # `recv` says what is wrong
 
 
-def _serve(pipe: Connection, work: CloudpickleWrapper[Work], at: MutableSequence[int], in_main_thread: bool) -> None:
+def _serve(pipe: Connection, work: CloudpickleWrapper[Any], at: MutableSequence[int], in_main_thread: bool) -> None:
     """A worker's life: makes its environments, answers messages, ends with its pipe or its parent."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # to the whole group: the parent decides
         signal.signal(number, signal.SIG_IGN)
     _end_with_parent(in_main_thread)
     try:
-        environments = SyncVectorEnv(*work.fn(), at)
+        slots, interface = work.fn()
+        environments = SyncVectorEnv(slots, interface, at)
         pipe.send((True, environments.layouts))
         while True:
             task, *details = pipe.recv()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,15 @@ CHUNK_ROWS = 4096
 CHUNK_BYTES = 4 << 20
 UNSOUND = "Is the environment sound?"
 CAUSES = {"vector": UNSOUND, "action": "Did learning diverge?"}
+
+
+class SignalRows(NamedTuple):
+    """T rows of a stream from row `start` on: signals (T, S) in the instance's order, and `is_first` (T,)."""
+
+    start: int
+    instance: RecordedInstance
+    signals: npt.NDArray[np.float64]
+    is_first: npt.NDArray[np.bool_]
 
 
 class Replay:
@@ -210,6 +219,18 @@ class Replay:
             stream.read("signals", stream.start, stream.stop, table)
             tables.append(table[:, [stream.instance.signals.index(name) for name in names]])
         return dict(zip(names, np.concatenate(tables).T, strict=True)) if names else {}
+
+    def signal_rows(self, stream: int, start: int, limit: int) -> SignalRows:
+        """At most `limit` rows of a stream from row `start` on, or from the first one that is still there."""
+        found = self._streams[stream]
+        start = max(start, found.start)
+        stop = max(start, min(found.stop, start + limit))
+        signals = np.zeros((stop - start, len(found.instance.signals)))
+        is_first = np.zeros(stop - start, np.bool_)
+        if start < stop:
+            found.read("signals", start, stop, signals)
+            found.read("is_first", start, stop, is_first)
+        return SignalRows(start, found.instance, signals, is_first)
 
     # saving and resuming
 

@@ -53,6 +53,15 @@ class Checkpoint:
         self._files = dict(self._manifest.files)
 
     @property
+    def generation(self) -> int:
+        """Number of the save in force; 0 before the first."""
+        return self._manifest.generation
+
+    def generation_of(self, name: str) -> int:
+        """Number of the save that wrote the set `name`."""
+        return _generation(Path(self._files[name]))
+
+    @property
     def exists(self) -> bool:
         return (self.folder / MANIFEST).exists()
 
