@@ -11,6 +11,7 @@ CORE = HERE / "platform"
 
 BASE = {"errors", "imports", "atomic", "yamltext"}
 NAMES = BASE | {"hookspecs", "models", "commands", "yamlfile", "registry", "task", "settings"}
+NAMES |= {"kinds", "runners", "loggers", "suites"}
 CONTRACTS = {"environment.contract", "environment.layout", "environment.pictures"}
 CONTRACTS |= {"rewards.contract", "heads.kind", "heads.contract"}
 LEARNED = {"environment", "experience", "execution", "world", "heads", "rewards"}
@@ -26,10 +27,14 @@ MAY_IMPORT = {
     "commands": BASE,
     "yamlfile": BASE,
     "models": BASE,
+    "kinds": BASE | {"yamlfile"},
+    "runners": BASE | {"kinds"},
+    "loggers": BASE | {"kinds"},
+    "suites": BASE,
     "hookspecs": NAMES | CONTRACTS,
     "registry": NAMES | CONTRACTS,
     "task": NAMES | CONTRACTS | {"environment", "rewards.spec"},
-    "builtins": NAMES | CONTRACTS | {"rewards"},
+    "builtins": NAMES | CONTRACTS | {"rewards", "learning", "report"},
     "testing": NAMES | LEARNED,
     "blocks": {"heads", "world"},
     "environment": BASE | {"environment"},
@@ -48,7 +53,18 @@ MAY_IMPORT = {
 }
 """Which modules (and those below them) each room imports; imports for type checkers alone are free."""
 
-PLUGINS_MAY_IMPORT = CONTRACTS | {"", "errors", "hookspecs", "models", "testing", "task", "yamlfile"}
+PLUGINS_MAY_IMPORT = CONTRACTS | {
+    "",
+    "errors",
+    "hookspecs",
+    "models",
+    "testing",
+    "task",
+    "yamlfile",
+    "kinds",
+    "runners",
+    "loggers",
+}
 PLUGINS_MAY_IMPORT |= {"rewards", "storage.world_folder", "atomic", "commands", "registry", "blocks"}
 """The public face ("") and the contracts."""
 

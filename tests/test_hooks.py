@@ -1,6 +1,7 @@
 """Every hook is documented in docs/plugins.md, and the page's own plugin works."""
 
 import inspect
+import json
 import os
 import re
 import sys
@@ -38,7 +39,9 @@ def files() -> dict[str, str]:
     found: dict[str, list[str]] = defaultdict(list)
     for file, text in re.findall(r"^```(?:python|yaml)\n# (\S+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL):
         found[file].append(text)
-    return {file: "\n".join(texts) for file, texts in found.items()}
+    [suite] = re.findall(r"^```json\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    [path] = re.findall(r"The block above lies in `(\S+)`", PAGE)
+    return {path: suite, **{file: "\n".join(texts) for file, texts in found.items()}}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +68,7 @@ def test_hook_is_documented_and_its_example_is_registered(hook: str, registered:
     assert not registered.plugins["sailing"].problems
 
 
-def test_there_are_the_six_hooks_of_the_page() -> None:
+def test_the_page_has_every_hook_and_no_other() -> None:
     assert set(re.findall(r"^## `(\w+)`", PAGE, re.MULTILINE)) == set(HOOKS)
 
 
@@ -98,14 +101,20 @@ def test_session_of_the_page(
     for command in re.findall(r"^\$ manyheads (.*)$", PAGE, re.MULTILINE):
         less = (
             "--set training.train_ratio=1 --set training.batch_size=2 --set training.num_envs=2"
-            if "demo" in command
+            if "demo" in command or "reproduce" in command
             else ""
         )
-        result = CliRunner().invoke(
-            command_line, [*re.sub(r"--steps \d+", "--steps 150", command).split(), *less.split()]
-        )
+        command = re.sub(r"--steps (\d+)", lambda steps: f"--steps {150 + int(steps[1]) // 10}", command)
+        result = CliRunner().invoke(command_line, [*command.split(), *less.split()])
         assert result.exit_code == 0, f"{command}\n{result.output}"
     assert manyheads.load("harbour").folder.settings.heads == {"sailing/helmsman": {"units": 16}}
+    assert "Ada sails 1 tasks to 230 steps" in Path("harbour/logbook.txt").read_text()
+    numbers = json.loads(Path("harbour/metrics.jsonl").read_text().splitlines()[-1])["numbers"]
+    flag = Path("harbour/flags.txt").read_text().split()
+    assert flag[2:] == ["sailing/boat-north/reward", str(numbers["sailing/boat-north/reward"])]
+    [run] = Path("reproduce/sailing/regatta").iterdir()
+    assert manyheads.load(run).folder.instances[0].options == {"wind": 1.0}
+    assert (run / "curve.svg").exists()
     head = manyheads.load("bay").head("sailing/lookout-east")
     assert head.act({"bay": np.zeros((32, 32, 3), np.uint8), "log": np.zeros(2)}).shape == (1,)
 

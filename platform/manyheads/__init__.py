@@ -9,11 +9,14 @@ if TYPE_CHECKING:
     from manyheads.heads.contract import Head, HeadBatch, HeadLosses
     from manyheads.heads.kind import HeadContext, HeadKind, LazyHeadKind
     from manyheads.hookspecs import hookimpl
+    from manyheads.loggers import Logger, LoggerKind
     from manyheads.models import LanguageModel, LanguageModelKind
     from manyheads.registry import make
     from manyheads.rewards.contract import Labels, RewardKind, RewardSource
+    from manyheads.rewards.nodes import Success
     from manyheads.rewards.sources import SignalSource, load_spec
-    from manyheads.rewards.spec import RewardSpec, Success
+    from manyheads.rewards.spec import RewardSpec
+    from manyheads.runners import RunnerKind
     from manyheads.storage.agent import load
     from manyheads.task import Task, TaskFile, load_task, tasks
 
@@ -29,14 +32,17 @@ _MODULES = {
     "LanguageModel": "models",
     "LanguageModelKind": "models",
     "LazyHeadKind": "heads.kind",
+    "Logger": "loggers",
+    "LoggerKind": "loggers",
     "ManyheadsError": "errors",
     "Options": "environment.contract",
     "RewardKind": "rewards.contract",
     "RewardSource": "rewards.contract",
     "RewardSpec": "rewards.spec",
+    "RunnerKind": "runners",
     "Signal": "environment.contract",
     "SignalSource": "rewards.sources",
-    "Success": "rewards.spec",
+    "Success": "rewards.nodes",
     "Task": "task",
     "TaskFile": "task",
     "hookimpl": "hookspecs",
@@ -60,11 +66,14 @@ __all__ = [
     "LanguageModel",
     "LanguageModelKind",
     "LazyHeadKind",
+    "Logger",
+    "LoggerKind",
     "ManyheadsError",
     "Options",
     "RewardKind",
     "RewardSource",
     "RewardSpec",
+    "RunnerKind",
     "Signal",
     "SignalSource",
     "Success",

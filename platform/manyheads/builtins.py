@@ -1,30 +1,38 @@
-"""What the core itself registers, through the same door as every plugin."""
+"""What the core itself registers, through the same hooks as every plugin."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from manyheads.heads.kind import HeadKind, LazyHeadKind
 from manyheads.hookspecs import hookimpl
+from manyheads.loggers import Logger, LoggerKind
+from manyheads.runners import RunnerKind
 
 if TYPE_CHECKING:
     from manyheads.commands import Commands
+    from manyheads.report.metrics import Metrics
+    from manyheads.report.progress import Progress
     from manyheads.rewards.contract import RewardKind
+    from manyheads.storage.world_folder import WorldFolder
+    from manyheads.task import Task
 
 COMMANDS = {
     "bench": "measure the speed of one update, and of training, on this machine",
-    "doctor": "what this machine has, what is missing and the command that mends it",
+    "demo": "from nothing to a head for a sentence, in a few minutes",
+    "doctor": "what this machine has, what is missing and the command that fixes it",
     "evaluate": "play heads in the simulator and compare them with a random policy",
     "finetune": "train a head on a frozen world",
-    "list": "environments, tasks, heads, rewards, models and plugins",
+    "list": "what is registered: environments, tasks, heads, plugins and more",
     "new": "write a new plugin package to start from",
     "report": "write the report of a world as one HTML page",
     "reproduce": "run a published benchmark task and compare with its scores",
     "reward": "what an environment measures; check reward specifications",
     "show": "what is in a world",
     "train": "train a world and heads jointly",
-    "watch": "write a video, real beside imagined",
+    "watch": "write a video, real next to imagined",
 }
 """Each command `name` is `manyheads.cli.<name>:<name>`."""
 
@@ -36,6 +44,13 @@ def register_heads(register: Callable[[HeadKind | LazyHeadKind], None]) -> None:
             "actor_critic",
             where="manyheads.heads.actor_critic:KIND",
             description="reward, continue, actor and critic, trained in imagination as in DreamerV3",
+        )
+    )
+    register(
+        LazyHeadKind(
+            "planner",
+            where="manyheads.heads.planner:KIND",
+            description="plans each action in the world model under the task's reward; nothing to train",
         )
     )
 
@@ -50,5 +65,35 @@ def register_rewards(register: Callable[[RewardKind], None]) -> None:
 
 @hookimpl
 def register_commands(commands: Commands) -> None:
-    for name, says in COMMANDS.items():
-        commands.add_lazy(name, f"manyheads.cli.{name}:{name}", says)
+    for name, description in COMMANDS.items():
+        commands.add_lazy(name, f"manyheads.cli.{name}:{name}", description)
+
+
+@hookimpl
+def register_runners(register: Callable[[RunnerKind], None]) -> None:
+    register(RunnerKind(name="local", run=_run_here, description="the training loop in this process"))
+
+
+@hookimpl
+def register_loggers(register: Callable[[LoggerKind], None]) -> None:
+    register(
+        LoggerKind(name="tensorboard", open=_open_tensorboard, description="TensorBoard files in WORLD/tensorboard")
+    )
+
+
+def _run_here(
+    folder: WorldFolder, tasks: Sequence[Task], steps: int, progress: Progress, metrics: Metrics, settings: Any
+) -> None:
+    from manyheads.learning.trainer import Trainer
+
+    trainer = Trainer(folder, tasks)
+    try:
+        trainer.collect_and_learn(steps, progress, metrics)
+    finally:
+        trainer.close()
+
+
+def _open_tensorboard(world: Path, config: Mapping[str, Any], settings: Any) -> Logger:
+    from manyheads.report.tensorboard import TensorBoard
+
+    return TensorBoard(world, config, settings)

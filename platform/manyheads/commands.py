@@ -26,5 +26,5 @@ class Commands(click.Group):
     """A group of commands, some of them lazy."""
 
     def add_lazy(self, name: str, where: str, description: str) -> None:
-        """Adds the command at `package.module:command`; `says` is its line in the help."""
+        """Adds the command at `package.module:command`; `description` is its line in the help."""
         self.add_command(LazyCommand(name, where, description))

@@ -1,4 +1,4 @@
-"""The doors of the platform: what a plugin may register. Each hook is a signature and a sentence.
+"""The hooks of the platform: what a plugin may register. Each is a signature and a sentence.
 
 A plugin is a module (named in a package's entry points, group `manyheads`) with functions decorated by
 `manyheads.hookimpl`. Names are `plugin/thing`.
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from manyheads.commands import Commands
     from manyheads.environment.contract import Environment
     from manyheads.heads.kind import HeadKind, LazyHeadKind
+    from manyheads.loggers import LoggerKind
     from manyheads.models import LanguageModelKind
     from manyheads.rewards.contract import RewardKind
+    from manyheads.runners import RunnerKind
 
 hookspec = pluggy.HookspecMarker("manyheads")
 hookimpl = pluggy.HookimplMarker("manyheads")
@@ -55,4 +57,19 @@ def register_models(register: Callable[[LanguageModelKind], None]) -> None:
 
 @hookspec
 def register_commands(commands: Commands) -> None:
-    """Add commands: `commands.add_command(command)` or `commands.add_lazy(name, "module:command", says)`."""
+    """Add commands: `commands.add_command(command)` or `commands.add_lazy(name, "module:command", description)`."""
+
+
+@hookspec
+def register_runners(register: Callable[[RunnerKind], None]) -> None:
+    """Register runners: where `manyheads train --runner NAME` trains."""
+
+
+@hookspec
+def register_suites(register: Callable[[Path], None]) -> None:
+    """Register published scores: `register(path)` with a JSON file or a folder of `plugin/thing.json`."""
+
+
+@hookspec
+def register_loggers(register: Callable[[LoggerKind], None]) -> None:
+    """Register loggers: where `manyheads train --log NAME` also writes the numbers of training."""

@@ -1,18 +1,20 @@
 """Everything that plugins registered, by name.
 
-Plugins are entry points of the group `manyheads`; the core's own things come through the same table
+Plugins are entry points of the group `manyheads`; the core's own things come through the same hooks
 (`manyheads.builtins`). A plugin that fails is named with its package, its error and the switch that leaves it
 out, while every other plugin works. Each table is filled on first use, and none imports torch.
 """
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import re
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -24,8 +26,10 @@ from manyheads import hookspecs
 from manyheads.environment.contract import Environment
 from manyheads.errors import ManyheadsError, unknown
 from manyheads.heads.kind import HeadKind, LazyHeadKind
+from manyheads.loggers import LoggerKind
 from manyheads.models import LanguageModelKind
 from manyheads.rewards.contract import RewardKind
+from manyheads.runners import RunnerKind
 
 if TYPE_CHECKING:
     import click
@@ -38,8 +42,12 @@ SWITCH = "MANYHEADS_DISABLE_PLUGINS"
 logger = logging.getLogger("manyheads")
 T = TypeVar("T")
 
+TABLES = ("environments", "tasks", "heads", "rewards", "models", "runners", "suites", "loggers", "commands")
+"""The tables of the registry; each is filled by the hook `register_<name>`."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]*(/[A-Za-z0-9_][A-Za-z0-9_.:+-]*)+")
 _PLAIN_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_HOOKS = tuple(f"register_{name}" for name in TABLES)
 
 
 @dataclass
@@ -124,17 +132,22 @@ class Registry:
         return self._things("register_models", "model", LanguageModelKind)
 
     @cached_property
+    def runners(self) -> Table[RunnerKind]:
+        return self._things("register_runners", "runner", RunnerKind)
+
+    @cached_property
+    def loggers(self) -> Table[LoggerKind]:
+        return self._things("register_loggers", "logger", LoggerKind)
+
+    @cached_property
     def tasks(self) -> Table[Path]:
         """Task files, found by name and not read."""
-        table: Table[Path] = self._table("task", "manyheads list tasks")
-        for plugin, paths in self._call("register_tasks", lambda staged: {"register": staged.append}):
-            try:
-                files = [named for path in paths for named in _task_files(Path(path))]
-            except (OSError, TypeError, ValueError) as error:
-                self.report(plugin, f"failed in register_tasks: {error}")
-                continue
-            self._add(table, plugin, files)
-        return table
+        return self._files("register_tasks", "task", ".yaml")
+
+    @cached_property
+    def suites(self) -> Table[Path]:
+        """Files of published scores, found by name and not read."""
+        return self._files("register_suites", "suite", ".json")
 
     @cached_property
     def commands(self) -> Table[click.Command]:
@@ -153,8 +166,7 @@ class Registry:
 
     def load_all(self) -> dict[str, Table[Any]]:
         """Every table by its name, filled, so that every plugin's problems are known."""
-        names = ("environments", "tasks", "heads", "rewards", "models", "commands")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in TABLES}
 
     def report(self, plugin: Plugin, problem: str) -> None:
         """Names a plugin that failed on stderr (through logging), with the switch that leaves it out."""
@@ -174,12 +186,30 @@ class Registry:
         module = None
         try:
             module = entry.load()
+            self._require_known_hooks(module)
             self._manager.register(module, entry.name)
-            self._manager.check_pending()
         except (Exception, SystemExit) as error:  # whatever a plugin raises, the others go on
             if module is not None and self._manager.has_plugin(entry.name):
                 self._manager.unregister(name=entry.name)
             self.report(plugin, f"did not load: {_brief(error)}")
+        else:
+            for problem in self._unmarked_hooks(module):
+                self.report(plugin, problem)
+
+    def _require_known_hooks(self, module: Any) -> None:
+        """Raises where a function is marked as a hook that does not exist."""
+        for name in vars(module):
+            if name not in _HOOKS and self._manager.parse_hookimpl_opts(module, name) is not None:
+                raise unknown("hook", name, _HOOKS)
+
+    def _unmarked_hooks(self, module: Any) -> Iterator[str]:
+        """Functions of the module that look like hooks and lack the decorator, and what to do about each."""
+        for name, function in vars(module).items():
+            near = get_close_matches(name, _HOOKS, n=1, cutoff=0.8)
+            own = inspect.isfunction(function) and function.__module__ == module.__name__
+            if near and own and self._manager.parse_hookimpl_opts(module, name) is None:
+                spelt = "" if near[0] == name else f", spelt {near[0]}"
+                yield f"has a function {name} that is not used: decorate it with @hookimpl{spelt}"
 
     def _call(self, hook: str, arguments: Callable[[list[Any]], dict[str, Any]]) -> Iterator[tuple[Plugin, list[Any]]]:
         """Calls each plugin's hook by itself; yields what it registered, and nothing of one that raised."""
@@ -211,12 +241,23 @@ class Registry:
             self._add(table, plugin, [(thing.name, thing) for thing in things])
         return table
 
+    def _files(self, hook: str, kind: str, suffix: str) -> Table[Path]:
+        table: Table[Path] = self._table(kind, f"manyheads list {kind}s")
+        for plugin, paths in self._call(hook, lambda staged: {"register": staged.append}):
+            try:
+                files = [named for path in paths for named in _named_files(Path(path), kind, suffix)]
+            except (OSError, TypeError, ValueError) as error:
+                self.report(plugin, f"failed in {hook}: {error}")
+                continue
+            self._add(table, plugin, files)
+        return table
+
     def _table(self, kind: str, listing: str) -> Table[Any]:
         return Table(kind, listing, self.plugins)
 
     def _add(self, table: Table[T], plugin: Plugin, things: Iterable[tuple[str, T]]) -> None:
         for name, thing in things:
-            plain = table.kind == "command" or (plugin.name == CORE and table.kind in ("head", "reward"))
+            plain = table.kind == "command" or plugin.name == CORE
             if not (_NAME.fullmatch(name) or (plain and _PLAIN_NAME.fullmatch(name))):
                 self.report(plugin, f"registers the {table.kind} {name!r}; expected a name like {plugin.name}/thing")
             elif name in table.owners:
@@ -258,23 +299,23 @@ def make(name: str, /, **options: Any) -> gymnasium.Env[Any, Any]:
     return registry().environments[name].instance(options).make()
 
 
-def _task_files(path: Path) -> Iterator[tuple[str, Path]]:
-    """A folder's task files under their places in it; a single file under its folder's name and its own."""
+def _named_files(path: Path, kind: str, suffix: str) -> Iterator[tuple[str, Path]]:
+    """A folder's files by their paths below it; a single file by its folder's name and its own."""
     if path.is_dir():
-        for file in sorted(path.rglob("*.yaml")):
+        for file in sorted(path.rglob(f"*{suffix}")):
             yield file.relative_to(path).with_suffix("").as_posix(), file
     elif path.is_file():
         yield f"{path.parent.name}/{path.stem}", path
     else:
-        raise FileNotFoundError(f"there is no task file or folder {path}")
+        raise FileNotFoundError(f"there is no {kind} file or folder {path}")
 
 
 def _brief(error: BaseException) -> str:
-    """The error in one line, with the place that raised it."""
+    """The error in one line, with the file and line that raised it."""
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
         if frame.filename != __file__ and "importlib" not in frame.filename
     ]
     place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{place}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"

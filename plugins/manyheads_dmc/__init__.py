@@ -1,12 +1,13 @@
-"""The dm_control suite: one environment a domain, `dmc/<domain>`, with a reviewed table of signals each."""
+"""The dm_control suite: an environment for each domain, `dmc/<domain>`, with its signals; published scores of tasks."""
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manyheads.environment.contract import Environment, Signal
 from manyheads.hookspecs import hookimpl
-from manyheads_dmc.domains import TASKS, SuiteOptions, options, reset_only_options
+from manyheads_dmc.domains import CONTROL_SECONDS, TASKS, SuiteOptions, options, reset_only_options
 
 if TYPE_CHECKING:
     import gymnasium
@@ -22,6 +23,7 @@ def register_environments(register: Callable[[Environment], None]) -> None:
                 signals=partial(_signals, domain),
                 options=options(domain),
                 reset_only_options=reset_only_options(domain),
+                step_seconds=partial(_step_seconds, domain),
                 requires=("dm_control",),
                 extra="dmc",
                 description=f"dm_control's {domain.replace('_', ' ')}; tasks: {', '.join(tasks)}",
@@ -29,10 +31,19 @@ def register_environments(register: Callable[[Environment], None]) -> None:
         )
 
 
+@hookimpl
+def register_suites(register: Callable[[Path], None]) -> None:
+    register(Path(__file__).parent / "suites")
+
+
 def _make(domain: str, options: SuiteOptions) -> "gymnasium.Env[Any, Any]":
     from manyheads_dmc.simulator import Simulator
 
     return Simulator(domain, options)
+
+
+def _step_seconds(domain: str, options: SuiteOptions) -> float:
+    return CONTROL_SECONDS[domain] * options.action_repeat
 
 
 def _signals(domain: str, options: Any) -> tuple[Signal, ...]:

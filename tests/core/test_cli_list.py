@@ -6,12 +6,13 @@ import re
 import sys
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from helpers import MANYHEADS, python, run
 from manyheads import __main__
 from manyheads.builtins import COMMANDS
-from manyheads.cli import manyheads
+from manyheads.cli import doctor, manyheads
 from manyheads.cli.list import LISTINGS
 from manyheads.commands import Commands
 from manyheads.errors import ManyheadsError
@@ -31,7 +32,7 @@ def test_listings_import_no_torch_and_are_quick() -> None:
     code = """
 import sys
 from click.testing import CliRunner
-from manyheads.cli import manyheads
+from manyheads.cli import doctor, manyheads
 from manyheads.cli.list import LISTINGS
 for what in LISTINGS:
     assert CliRunner().invoke(manyheads, ["list", what]).exit_code == 0, what
@@ -106,9 +107,48 @@ def test_output_into_a_closed_pipe_is_no_traceback() -> None:
 def test_doctor_looks_at_everything() -> None:
     result = CliRunner().invoke(manyheads, ["doctor", "--json"])
     checks = {check["what"]: check for check in json.loads(result.stdout)}
-    looked_at = {"python", "torch", "cores", "memory", "disk", "compiler", "precision", "rendering", "video"}
+    looked_at = {
+        "python",
+        "torch",
+        "cores",
+        "memory",
+        "disk",
+        "compiler",
+        "precision",
+        "execution",
+        "rendering",
+        "video",
+    }
     assert looked_at <= checks.keys()
     assert result.exit_code == (1 if any(check["state"] == "missing" for check in checks.values()) else 0)
+
+
+def test_doctor_says_how_updates_are_computed_and_why_not_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    from manyheads.execution import select
+
+    reason = "The way 'quick compiler' does not work with torch 9.9.9 (AttributeError: gone)."
+    monkeypatch.setattr(select, "choose", lambda device: select.Choice("quick compiler", ()))
+    check = doctor.execution()
+    assert (check.state, check.found.split(" on the ")[0], check.fix) == ("ok", "quick compiler", "")
+    monkeypatch.setattr(select, "choose", lambda device: select.Choice("torch.compile", (reason,)))
+    check = doctor.execution()
+    assert (check.state, check.found.split(" on the ")[0]) == ("optional", "torch.compile")
+    assert check.found.endswith(reason)
+    assert re.fullmatch(r"pip install 'torch[<>=,.\d]+'", check.fix)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU needs no C++ compiler")
+@pytest.mark.parametrize(
+    ("path", "cxx", "fix"),
+    [("", "", "apt-get install g++"), (None, "/no/g++", "unset CXX, or set it to g++ or clang++")],
+)
+def test_doctor_prescribes_a_compiler(path: str | None, cxx: str, fix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if path is not None:
+        monkeypatch.setenv("PATH", path)
+    monkeypatch.setenv("CXX", cxx)
+    check = doctor.execution()
+    assert (check.state, check.fix) == ("optional", fix)
+    assert check.found.startswith("eager")
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("suite", "preset", "options", "places"),
     [
-        ("dmc_proprio", "proprio", {"vector": True, "image_size": None}, (5, None)),
-        ("dmc_vision", "pixels", {"vector": False, "image_size": 64}, (0, (64, 64, 3))),
+        ("dmc/proprio", "proprio", {"vector": True, "image_size": None}, (5, None)),
+        ("dmc/vision", "pixels", {"vector": False, "image_size": 64}, (0, (64, 64, 3))),
     ],
 )
 def test_each_suite_has_its_protocol(
@@ -53,8 +53,8 @@ def test_each_suite_has_its_protocol(
 
 
 def test_the_camera_is_the_published_one(here: Path) -> None:
-    reproduce("dmc/quadruped-walk", "--suite", "dmc_vision", "--steps", "4", *FEW[2:])
-    (made,) = (here / "dmc_vision").iterdir()
+    reproduce("dmc/quadruped-walk", "--suite", "dmc/vision", "--steps", "4", *FEW[2:])
+    (made,) = (here / "dmc/vision").iterdir()
     assert WorldFolder.open(made).task("dmc/quadruped-walk").options["camera"] == 2
 
 
@@ -62,11 +62,11 @@ def test_other_settings_are_another_run_and_the_same_command_goes_on(here: Path)
     reproduce(TASK, *FEW)
     reproduce(TASK, *FEW, "--set", "optimizer.lr=1.6e-4")
     reproduce(TASK, *FEW, "--set", "optimizer.lr=1.6e-4", "--seed", "1")
-    made = sorted((here / "dmc_proprio").iterdir())
+    made = sorted((here / "dmc/proprio").iterdir())
     found = [WorldFolder.open(path).settings for path in made]
     assert [(each.seed, each.optimizer.lr) for each in found] == [(0, 1.6e-4), (0, 4e-5), (1, 1.6e-4)]
     reproduce(TASK, *FEW, "--steps", "80")
-    assert sorted((here / "dmc_proprio").iterdir()) == made
+    assert sorted((here / "dmc/proprio").iterdir()) == made
     assert WorldFolder.open(made[1]).checkpoint.state["steps"] == 40
 
 
@@ -75,7 +75,7 @@ def test_what_a_run_does_not_have_is_refused(here: Path) -> None:
     for other, message in (
         (["--set", "optimizer.lr=0.5"], "was made with other settings: optimizer.lr"),
         (["--seed", "7"], "was made with other settings: seed"),
-        (["--suite", "dmc_vision"], "image_size"),
+        (["--suite", "dmc/vision"], "image_size"),
     ):
         assert message in str(reproduce(TASK, *FEW, "--world", "mine", *other, code=1).exception)
 
@@ -130,7 +130,7 @@ def test_a_run_is_followed_to_its_mark(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Recorded.stops == [25_000]
     assert ("no better" in again, again.count("at 50,000 steps: 420, inside")) == (False, 1)
 
-    few = reproduce(stand, "--world", "few", "--suite", "dmc_vision", "--steps", "30000").output
+    few = reproduce(stand, "--world", "few", "--suite", "dmc/vision", "--steps", "30000").output
     assert "the first published mark is at 100,000 steps" in few
-    reproduce(stand, "--suite", "dmc_vision")
+    reproduce(stand, "--suite", "dmc/vision")
     assert Recorded.stops[-1] == 50_000, "to the first mark, at 100,000 steps"

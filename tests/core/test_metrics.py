@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from manyheads.errors import ManyheadsError
 from manyheads.report.metrics import FILE, Metrics, read
+from manyheads.report.tensorboard import TensorBoard
 
 
 def test_what_is_written_is_read(tmp_path):
-    with Metrics(tmp_path, tensorboard=False) as metrics:
+    with Metrics(tmp_path) as metrics:
         metrics.write(10, 1, {"a/return": 1.5, "world/loss/image": 2})
         metrics.write(20, 2, {"a/return": 2.5})
     series = read(tmp_path)
@@ -30,7 +31,7 @@ def test_a_world_without_metrics_has_none(tmp_path):
 
 
 def test_non_finite_values_are_null_and_counted(tmp_path):
-    with Metrics(tmp_path, tensorboard=False) as metrics:
+    with Metrics(tmp_path) as metrics:
         metrics.write(1, 1, {"loss": math.nan, "other": math.inf, "fine": 1.0})
         metrics.write(2, 2, {"loss": -math.inf, "fine": 2.0})
     assert metrics.nonfinite == {"loss": 2, "other": 1}
@@ -46,7 +47,7 @@ def test_non_finite_values_are_null_and_counted(tmp_path):
 @given(kept=st.integers(0, 60))
 def test_a_torn_last_line_is_cut(tmp_path_factory, kept):
     folder = tmp_path_factory.mktemp("world")
-    with Metrics(folder, tensorboard=False) as metrics:
+    with Metrics(folder) as metrics:
         metrics.write(1, 1, {"a": 1.0})
         whole = (folder / FILE).stat().st_size
         metrics.write(2, 2, {"a": 2.0})
@@ -55,17 +56,17 @@ def test_a_torn_last_line_is_cut(tmp_path_factory, kept):
     torn = not (folder / FILE).read_bytes().endswith(b"\n")
     seen = 1 if torn or whole + kept < len(content) else 2
     assert len(read(folder)["a"].value) == seen
-    with Metrics(folder, tensorboard=False) as metrics:
+    with Metrics(folder) as metrics:
         metrics.write(3, 3, {"a": 3.0})
     assert read(folder)["a"].step == [1, 2, 3][:seen] + ([3] if seen < 3 else [])
     assert all(json.loads(line) for line in (folder / FILE).read_text().splitlines())
 
 
 def test_a_stretch_written_again_after_a_crash_replaces_the_old_one(tmp_path):
-    with Metrics(tmp_path, tensorboard=False) as metrics:
+    with Metrics(tmp_path) as metrics:
         for step in (100, 200, 300, 400):
             metrics.write(step, step // 10, {"a": 1.0})
-    with Metrics(tmp_path, tensorboard=False) as metrics:
+    with Metrics(tmp_path) as metrics:
         metrics.write(250, 25, {"a": 2.0})
         metrics.write(350, 35, {"a": 2.0})
     assert read(tmp_path)["a"].step == [100, 200, 250, 350]
@@ -73,12 +74,12 @@ def test_a_stretch_written_again_after_a_crash_replaces_the_old_one(tmp_path):
 
 
 def test_time_counts_work_across_restarts_and_not_pauses(tmp_path):
-    with Metrics(tmp_path, tensorboard=False) as metrics:
+    with Metrics(tmp_path) as metrics:
         time.sleep(0.02)
         metrics.write(1, 1, {"a": 1.0})
     first = read(tmp_path)["a"].time[0]
     time.sleep(0.2)
-    with Metrics(tmp_path, tensorboard=False) as metrics:
+    with Metrics(tmp_path) as metrics:
         metrics.write(2, 2, {"a": 1.0})
     second = read(tmp_path)["a"].time[1]
     assert 0.02 <= first <= second < first + 0.15
@@ -89,11 +90,11 @@ def test_a_broken_line_is_named(tmp_path):
     with pytest.raises(ManyheadsError, match=r"metrics\.jsonl, line 2"):
         read(tmp_path)
     with pytest.raises(ManyheadsError, match="last line"):
-        Metrics(tmp_path, tensorboard=False)
+        Metrics(tmp_path).write(2, 2, {})
 
 
 def test_a_full_disk_is_said_and_leaves_whole_lines(tmp_path, monkeypatch):
-    metrics = Metrics(tmp_path, tensorboard=False)
+    metrics = Metrics(tmp_path)
     metrics.write(1, 1, {"a": 1.0})
     real = os.write
     monkeypatch.setattr(os, "write", lambda file, data: real(file, data[:7]))
@@ -107,7 +108,7 @@ def test_a_full_disk_is_said_and_leaves_whole_lines(tmp_path, monkeypatch):
 def test_tensorboard_gets_the_same_numbers(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    with Metrics(tmp_path) as metrics:
+    with Metrics(tmp_path, TensorBoard(tmp_path, {}, None)) as metrics:
         metrics.write(10, 1, {"a/return": 1.5})
         metrics.write(20, 2, {"a/return": 2.5})
     events = EventAccumulator(str(tmp_path / "tensorboard"))

@@ -103,10 +103,55 @@ def register_environments(register):
     assert message in made.plugins[name].problems[0]
 
 
-def test_hook_that_does_not_exist_is_a_failure(folder: Path) -> None:
-    source = "from manyheads import hookimpl\n\n@hookimpl\ndef register_boats(register): ...\n"
+def test_hook_that_does_not_exist_is_a_failure_with_the_near_one(folder: Path) -> None:
+    source = "from manyheads import hookimpl\n\n@hookimpl\ndef register_enviroments(register): ...\n"
     package(folder, "reg_g", {"manyheads_reg_g.py": source})
-    assert "register_boats" in Registry(entries(folder)).plugins["reg_g"].problems[0]
+    assert Registry(entries(folder)).plugins["reg_g"].problems == [
+        "Plugin reg_g (package manyheads-reg_g 1.0) did not load: ManyheadsError: There is no hook named "
+        "'register_enviroments'. Did you mean register_environments? MANYHEADS_DISABLE_PLUGINS=reg_g leaves it out."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [("register_heads", "@hookimpl"), ("register_enviroments", "@hookimpl, spelt register_environments")],
+)
+def test_forgotten_decorator_is_named_and_the_rest_works(folder: Path, name: str, advice: str) -> None:
+    plugin = f"reg_{name}"
+    source = ENVIRONMENT.format(thing="reg/boat") if name == "register_heads" else "from pathlib import Path\n"
+    package(folder, plugin, {f"manyheads_{plugin}.py": f"{source}\ndef {name}(register): ...\n"})
+    made = Registry(entries(folder))
+    assert made.plugins[plugin].problems == [
+        f"Plugin {plugin} (package manyheads-{plugin} 1.0) has a function {name} that is not used: decorate it with "
+        f"{advice}. MANYHEADS_DISABLE_PLUGINS={plugin} leaves it out."
+    ]
+    assert ("reg/boat" in made.environments) == (name == "register_heads")
+
+
+@pytest.mark.parametrize(
+    ("hook", "thing", "message"),
+    [
+        ("register_runners", "RunnerKind(name='Far', run=print)", "registers the runner 'Far'; expected a name like"),
+        ("register_loggers", "LoggerKind(name='far', open=print)", "registers the logger 'far'; expected a name like"),
+        ("register_runners", "LoggerKind(name='a/far', open=print)", "is no RunnerKind"),
+        ("register_suites", "'no/such.json'", "there is no suite file or folder no/such.json"),
+    ],
+)
+def test_names_and_types_of_the_newer_hooks_are_checked(folder: Path, hook: str, thing: str, message: str) -> None:
+    plugin = f"reg_kind_{abs(hash(thing))}"
+    source = f"""
+from manyheads import LoggerKind, RunnerKind, hookimpl
+
+@hookimpl
+def {hook}(register):
+    register({thing})
+"""
+    package(folder, plugin, {f"manyheads_{plugin}.py": source})
+    made = Registry(entries(folder))
+    made.load_all()
+    assert message in made.plugins[plugin].problems[0]
+    assert not made.runners
+    assert not made.loggers
 
 
 def test_task_folder_that_does_not_exist_is_a_failure(folder: Path) -> None:

@@ -76,7 +76,7 @@ def world(tmp_path_factory):
     path = folder / "small"
     run(train, path, "gymnasium/CartPole-v1-balance", folder / "left.yaml", "--steps", 240, *settings)
     run(evaluate, path, "--episodes", 2)
-    with Metrics(path, tensorboard=False) as metrics:
+    with Metrics(path) as metrics:
         for step in range(0, 240, 10):
             metrics.write(step, step // 2, {"left/return": step / 10, "left/imagined_return": 1.0, "world/dyn": 1.0})
         metrics.write(240, 120, {"world/dyn": math.nan})

@@ -1,17 +1,18 @@
-"""`manyheads doctor`: what this machine has, what is missing and the command that mends it."""
+"""`manyheads doctor`: what this machine has, what is missing and the command that fixes it."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -20,21 +21,23 @@ import click
 import psutil
 
 from manyheads.cli import console
+from manyheads.execution.toolchain import cache_folder, cpp_compiler
 from manyheads.registry import registry
 
 GIGA = 1e9
 PACKAGES = ("manyheads", "torch", "gymnasium", "numpy", "dm-control", "mujoco", "transformers")
+BACKENDS = ("egl", "osmesa", "glfw")
 RENDER = "import mujoco; c = mujoco.GLContext(64, 64); c.make_current(); c.free()"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at; `mend` is the command that puts it right."""
+    """One thing looked at; `fix` is the command that puts it right."""
 
     what: str
     state: Literal["ok", "optional", "missing"]
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 @click.command()
@@ -44,7 +47,7 @@ def doctor(as_json: bool) -> None:
 
     Exit code 1 where something is missing that the platform needs.
     """
-    computing = [compiler(), accelerator(), precision()]
+    computing = [compiler(), accelerator(), precision(), execution()]
     checks = [*versions(), *machine(), *computing, rendering(), video(), *extras(), *plugins()]
     if as_json:
         click.echo(json.dumps([asdict(check) for check in checks], indent=1))
@@ -90,11 +93,13 @@ def machine() -> Iterator[Check]:
 
 
 def compiler() -> Check:
-    """Regions need a C++ compiler on a CPU; without it updates are slower."""
-    found = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
-    if found:
-        return Check("compiler", "ok", found)
-    return Check("compiler", "optional", "none; updates will not be compiled", "apt-get install g++")
+    """On a CPU, updates are compiled by a C++ compiler; without it they are slower."""
+    found = cpp_compiler()
+    if not found:
+        return Check("compiler", "optional", "none; updates will not be compiled", "apt-get install g++")
+    if not shutil.which(found):
+        return Check("compiler", "optional", f"CXX={found} can't be run", "unset CXX, or set it to g++ or clang++")
+    return Check("compiler", "ok", found)
 
 
 def accelerator() -> Check:
@@ -117,16 +122,41 @@ def precision() -> Check:
     return Check("precision", "optional", "float32; no instructions for bfloat16, so updates take longer")
 
 
+def execution() -> Check:
+    """How updates are computed here, and why not faster; each way is tried on a tiny function."""
+    import torch
+
+    from manyheads.execution.select import choose
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu" and compiler().state != "ok":
+        return Check("execution", "optional", "eager on the cpu: nothing compiles C++ here", compiler().fix)
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
+    choice = choose(device)
+    if not choice.problems:
+        return Check("execution", "ok", f"{choice.way} on the {device}")
+    fix = f"pip install '{tested_torch()}'"
+    return Check("execution", "optional", f"{choice.way} on the {device}. {' '.join(choice.problems)}", fix)
+
+
+def tested_torch() -> str:
+    """The versions of torch that manyheads is tested with, as pip takes them: `torch<2.15,>=2.11`."""
+    required = requires("manyheads") or []
+    return next((each for each in required if re.match(r"torch\b", each)), "torch")
+
+
 def rendering() -> Check:
     """Whether MuJoCo draws without a screen; tried in another process, as a bad driver may end it."""
     if find_spec("mujoco") is None:
         return Check("rendering", "optional", "mujoco is not installed", "pip install 'manyheads[dmc]'")
     chosen = os.environ.get("MUJOCO_GL")
-    for backend in [chosen] if chosen else ["egl", "osmesa", "glfw"]:
-        if _draws(backend):
-            return Check("rendering", "ok", f"works with MUJOCO_GL={backend}")
-    mend = "apt-get install libegl1 libgl1-mesa-dri && export MUJOCO_GL=egl"
-    return Check("rendering", "missing", f"MuJoCo can't draw (MUJOCO_GL={chosen or 'not set'})", mend)
+    works = next((backend for backend in [*filter(None, [chosen]), *BACKENDS] if _draws(backend)), None)
+    if chosen and works and works != chosen:
+        return Check("rendering", "missing", f"MuJoCo can't draw with MUJOCO_GL={chosen}", f"export MUJOCO_GL={works}")
+    if works:
+        return Check("rendering", "ok", f"works with MUJOCO_GL={works}")
+    fix = "apt-get install libegl1 libgl1-mesa-dri && export MUJOCO_GL=egl"
+    return Check("rendering", "missing", f"MuJoCo can't draw (MUJOCO_GL={chosen or 'not set'})", fix)
 
 
 def video() -> Check:
@@ -142,14 +172,15 @@ def video() -> Check:
 def extras() -> Iterator[Check]:
     """Modules without which something that is registered can't be made."""
     needing: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for table in (registry().environments, registry().models):
+    known = registry()
+    for table in (known.environments, known.models, known.runners, known.loggers):
         for name, thing in table.items():
             for module in thing.missing():
                 needing[module, thing.extra].append(name)
     for (module, extra), names in needing.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        mend = f"pip install 'manyheads[{extra}]'" if extra else f"pip install {module}"
-        yield Check(module, "optional", f"not installed; {names[0]}{more} need it", mend)
+        fix = f"pip install 'manyheads[{extra}]'" if extra else f"pip install {module}"
+        yield Check(module, "optional", f"not installed; {names[0]}{more} need it", fix)
 
 
 def plugins() -> Iterator[Check]:

@@ -10,7 +10,9 @@ from typing import Any
 import click
 
 from manyheads.cli import console
+from manyheads.kinds import Kind
 from manyheads.registry import Registry, registry
+from manyheads.suites import read_suite
 
 Row = Mapping[str, Any]
 
@@ -49,6 +51,20 @@ def models(known: Registry) -> Iterable[Row]:
         yield {"name": name, "needs": kind.missing(), "description": kind.description}
 
 
+def runners(known: Registry) -> Iterable[Row]:
+    return _kinds(known.runners)
+
+
+def suites(known: Registry) -> Iterable[Row]:
+    for name, path in known.suites.items():
+        suite = read_suite(name, path)
+        yield {"name": name, "tasks": len(suite.scores), "preset": suite.preset, "description": suite.description}
+
+
+def loggers(known: Registry) -> Iterable[Row]:
+    return _kinds(known.loggers)
+
+
 def plugins(known: Registry) -> Iterable[Row]:
     tables = known.load_all()
     counts = {kind: Counter(table.owners.values()) for kind, table in tables.items()}
@@ -62,8 +78,15 @@ def plugins(known: Registry) -> Iterable[Row]:
         }
 
 
+def _kinds(table: Mapping[str, Kind]) -> Iterable[Row]:
+    for name, kind in table.items():
+        options = sorted(kind.settings.model_fields)
+        yield {"name": name, "options": options, "needs": kind.missing(), "description": kind.description}
+
+
 LISTINGS: Mapping[str, Callable[[Registry], Iterable[Row]]] = {
-    listing.__name__: listing for listing in (environments, tasks, heads, rewards, models, plugins)
+    listing.__name__: listing
+    for listing in (environments, tasks, heads, rewards, models, runners, suites, loggers, plugins)
 }
 
 
@@ -71,7 +94,7 @@ LISTINGS: Mapping[str, Callable[[Registry], Iterable[Row]]] = {
 @click.argument("what", type=click.Choice([*LISTINGS]))
 @click.option("--json", "as_json", is_flag=True, help="One JSON list of objects.")
 def list(what: str, as_json: bool) -> None:
-    """Shows environments, tasks, heads, rewards, models or plugins."""
+    """List what is registered, by name."""
     rows = [*LISTINGS[what](registry())]
     if as_json:
         click.echo(json.dumps(rows, indent=1))

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
 
 import click
 from rich.console import Console
@@ -15,9 +14,11 @@ from rich.table import Table
 from manyheads.cli.train import open_or_create
 from manyheads.learning.trainer import Trainer
 from manyheads.report.metrics import Metrics, Series, read
+from manyheads.report.open_loggers import Loggers, choose_loggers
 from manyheads.report.progress import Progress
-from manyheads.report.published import Comparison, Protocol, Suite, bands, compare, draw, protocol, stuck
+from manyheads.report.published import Comparison, bands, compare, draw, load_suite, stuck, suite_of
 from manyheads.storage.world_folder import WORLD
+from manyheads.suites import Suite
 from manyheads.task import Task, load_task
 
 EARLY = (
@@ -28,19 +29,21 @@ EARLY = (
 
 @click.command()
 @click.argument("task")
-@click.option("--suite", type=click.Choice(get_args(Suite)), default="dmc_proprio", show_default=True)
+@click.option(
+    "--suite", "suite_name", metavar="NAME", help="default: the first of `manyheads list suites` that has TASK"
+)
 @click.option(
     "--steps",
     type=click.IntRange(min=1),
     help="environment steps, repeated actions counted; default: to the first published mark",
 )
 @click.option("--seed", type=click.IntRange(min=0), help="default: 0")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="one setting, beside the protocol's")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="one setting, in addition to the suite's")
 @click.option("--world", type=click.Path(path_type=Path), help="where; default reproduce/SUITE/TASK-SEED-SETTINGS")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
 def reproduce(
     task: str,
-    suite: Suite,
+    suite_name: str | None,
     steps: int | None,
     seed: int | None,
     overrides: tuple[str, ...],
@@ -52,19 +55,25 @@ def reproduce(
     Warns early of a run that gets nowhere. Writes `curve.svg` and `curve.png` into the world's folder. Ctrl-C saves;
     the same command goes on.
     """
-    marks, window = bands(task, suite)
+    suite = suite_of(task) if suite_name is None else load_suite(suite_name)
+    marks = bands(task, suite)
     steps = steps or marks[0].mark
-    published = protocol(task, suite)
-    world = world or Path("reproduce") / suite / _folder(task, seed or 0, overrides)
+    world = world or Path("reproduce") / suite.name / _folder(task, seed or 0, overrides)
     asked = (*([] if seed is None else [f"seed={seed}"]), *overrides)
-    preset = None if (world / WORLD).exists() else published.preset
-    folder, (chosen,) = open_or_create(world, [_as_published(task, published)], preset, asked)
+    preset = None if (world / WORLD).exists() else suite.settings
+    folder, (chosen,) = open_or_create(world, [_as_published(task, suite)], preset, asked)
     folder.save_task(chosen)
     repeat = int(chosen.options.get("action_repeat", 1))
     trainer = Trainer(folder, [chosen])
-    stops = sorted({*range(window, steps, window), *(band.mark for band in marks if band.mark < steps), steps})
+    stops = sorted(
+        {*range(suite.window, steps, suite.window), *(band.mark for band in marks if band.mark < steps), steps}
+    )
     told = 0
-    with Metrics(world) as metrics, Progress(steps // repeat, f"reproducing {task}", start=trainer.steps) as progress:
+    logger = Loggers(choose_loggers(["tensorboard"], {}), folder, [chosen])
+    with (
+        Metrics(world, logger) as metrics,
+        Progress(steps // repeat, f"reproducing {task}", start=trainer.steps) as progress,
+    ):
         try:
             for stop in [stop for stop in stops if stop // repeat > trainer.steps] or [steps]:
                 trainer.collect_and_learn(stop // repeat, progress, metrics)
@@ -91,10 +100,10 @@ def _folder(task: str, seed: int, overrides: Sequence[str]) -> str:
     return "-".join([task.replace("/", "__"), str(seed), *(re.sub(r"[^\w.=+-]", "_", each) for each in settings)])
 
 
-def _as_published(name: str, published: Protocol) -> Task:
-    """A packaged task, observed as the protocol has it."""
+def _as_published(name: str, suite: Suite) -> Task:
+    """A packaged task, observed as in the published runs."""
     task = load_task(name).content
-    return task.model_copy(update={"options": {**task.options, **published.options}}).resolve(name).built()
+    return task.model_copy(update={"options": {**task.options, **suite.task_options(name)}}).resolve(name).built()
 
 
 def _returns(world: Path, task: Task) -> Series:

@@ -33,6 +33,7 @@ Unit = Literal[
     "count",
     "byte",
     "points",
+    "px",
 ]
 Kind = Literal["continuous", "angle", "boolean", "discrete"]
 KeyRule = Literal["drop", "one_hot", "text"]
@@ -109,6 +110,8 @@ class Environment:
     requires: tuple[str, ...] = ()
     extra: str = ""
     description: str = ""
+    step_seconds: float | Callable[[Any], float] | None = None
+    """Simulated time of a step, which may depend on the options; None: unknown, so that nothing has a rate."""
     observation_keys: Mapping[str, KeyRule] | Callable[[Any], Mapping[str, KeyRule]] = field(
         default_factory=dict, hash=False
     )
@@ -172,6 +175,12 @@ class Instance:
         own = tuple(declared(self.options))
         _require_signals(self.environment.name, own)
         return (REWARD, *own)
+
+    @property
+    def step_seconds(self) -> float | None:
+        """Simulated time of a step; None where the environment does not say."""
+        declared = self.environment.step_seconds
+        return declared(self.options) if callable(declared) else declared
 
     @property
     def observation_keys(self) -> Mapping[str, KeyRule]:

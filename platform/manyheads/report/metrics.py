@@ -1,4 +1,4 @@
-"""Numbers over time: appended to `metrics.jsonl` and TensorBoard, read back as one series a name.
+"""Numbers over time: appended to `metrics.jsonl`, passed on to loggers, read back as one series a name.
 
 Names are paths: `<task>/return` is an episode's return under the task's own reward, `<task>/<number>` a loss
 or another number of that task's head, `world/<number>` one of the world model.
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from manyheads.errors import ManyheadsError
 
 if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+    from manyheads.loggers import Logger
 
 FILE = "metrics.jsonl"
 
@@ -44,29 +44,27 @@ class Series:
 
 
 class Metrics:
-    """Appends numbers to a world folder's `metrics.jsonl` and to TensorBoard.
+    """Appends numbers to a world folder's `metrics.jsonl` and writes them to a logger.
 
-    `time` in the file counts seconds of work and goes on across restarts: pauses don't show in curves.
-    TensorBoard's step axis is updates: a head fine-tuned in imagination takes no environment steps.
+    The file is opened at the first number, when the run has locked the folder; a line that a crash tore is cut then.
+    `time` in it counts seconds of work and goes on across restarts: pauses don't show in curves.
     """
 
-    def __init__(self, folder: Path | str, tensorboard: bool = True) -> None:
-        self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.path = self.folder / FILE
+    def __init__(self, folder: Path | str, logger: Logger | None = None) -> None:
+        self.path = Path(folder) / FILE
         self.nonfinite: Counter[str] = Counter()
-        _cut_torn_tail(self.path)
-        self._worked = _last_time(self.path)
+        self._logger = logger
         self._opened = time.monotonic()
-        self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        self._tensorboard = tensorboard
-        self._writer: SummaryWriter | None = None
+        self._worked = 0.0
+        self._file = -1
 
     def write(self, step: int, updates: int, numbers: Mapping[str, Any]) -> None:
         """Appends one line; `numbers` are floats or one-element tensors.
 
         NaN and infinity are written as null and counted in `nonfinite`.
         """
+        if self._file < 0:
+            self._open()
         values = {name: float(number) for name, number in numbers.items()}
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         self.nonfinite.update(bad)
@@ -74,14 +72,14 @@ class Metrics:
         finite: dict[str, float | None] = {**values, **dict.fromkeys(bad)}
         line = {"step": int(step), "updates": int(updates), "time": seconds, "numbers": finite}
         self._append(json.dumps(line, allow_nan=False).encode() + b"\n")
-        if self._tensorboard:
-            self._write_tensorboard(int(updates), values)
+        if self._logger is not None:
+            self._logger.write(int(step), int(updates), values)
 
     def close(self) -> None:
-        """Flushes and closes both files; safe to call twice."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        """Closes the file and the logger; safe to call twice."""
+        if self._logger is not None:
+            self._logger.close()
+            self._logger = None
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -94,6 +92,12 @@ class Metrics:
     ) -> None:
         self.close()
 
+    def _open(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        _cut_torn_tail(self.path)
+        self._worked = _last_time(self.path)
+        self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
     def _append(self, line: bytes) -> None:
         whole = os.fstat(self._file).st_size
         try:
@@ -103,14 +107,6 @@ class Metrics:
         if written != len(line):
             os.ftruncate(self._file, whole)
             raise ManyheadsError(f"Can't write {self.path}: the disk is full. Free some space and start again.")
-
-    def _write_tensorboard(self, updates: int, values: Mapping[str, float]) -> None:
-        if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(self.folder / "tensorboard"))
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, updates)
 
 
 def read(folder: Path | str) -> dict[str, Series]:

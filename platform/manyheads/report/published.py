@@ -1,4 +1,4 @@
-"""Published scores of DreamerV3, how they were trained for, and a run of ours drawn over their band.
+"""A run compared with published scores, and drawn over their band.
 
 A score is the mean return of training episodes in the last `window` environment steps before a mark; the band is the
 lowest and highest of the published seeds.
@@ -6,30 +6,15 @@ lowest and highest of the published seeds.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
-from typing import Any, Literal
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from manyheads.errors import unknown
+from manyheads.registry import registry
 from manyheads.report.metrics import Series
-
-Suite = Literal["dmc_proprio", "dmc_vision"]
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How the runs of a suite were made."""
-
-    preset: str
-    """of settings"""
-    options: Mapping[str, Any]
-    """of the task's environment, beside those in its task file"""
+from manyheads.suites import Suite, read_suite
 
 
 @dataclass(frozen=True)
@@ -61,24 +46,28 @@ class Comparison:
         return self.band.place(self.score)
 
 
-def protocol(task: str, suite: Suite) -> Protocol:
-    """How a task of the suite was trained."""
-    table = _table(suite)
-    return Protocol(table["preset"], {**table["options"], **table["options_of"].get(task, {})})
+def load_suite(name: str) -> Suite:
+    """A registered suite by its name."""
+    return read_suite(name, registry().suites[name])
 
 
-def bands(task: str, suite: Suite) -> tuple[list[Band], int]:
-    """The published marks of a task and the window of the score; raises ManyheadsError for an unknown task."""
-    table = _table(suite)
-    if task not in table["scores"]:
-        raise unknown("task with a published score", task, table["scores"])
-    marks = table["scores"][task]
-    return [Band(mark=int(mark), **values) for mark, values in marks.items()], int(table["window"])
+def suite_of(task: str) -> Suite:
+    """The first suite by name with a published score of this task; raises ManyheadsError without any."""
+    suites = [load_suite(name) for name in registry().suites]
+    found = next((suite for suite in suites if task in suite.scores), None)
+    if found is None:
+        raise unknown("task with a published score", task, {name for suite in suites for name in suite.scores})
+    return found
+
+
+def bands(task: str, suite: Suite) -> list[Band]:
+    """The published marks of a task; raises ManyheadsError for a task without any."""
+    return [Band(mark, score.mean, score.low, score.high, score.seeds) for mark, score in suite.of(task).items()]
 
 
 def compare(returns: Series, rows: int, repeat: int, task: str, suite: Suite) -> list[Comparison]:
     """Our score at every mark that a run of so many rows has reached; `returns` are of training episodes, at rows."""
-    found, window = bands(task, suite)
+    found, window = bands(task, suite), suite.window
     steps, values = np.array(returns.step) * repeat, np.array(returns.value)
     comparisons = []
     for band in found:
@@ -91,7 +80,7 @@ def compare(returns: Series, rows: int, repeat: int, task: str, suite: Suite) ->
 def stuck(returns: Series, rows: int, repeat: int, task: str, suite: Suite) -> Comparison | None:
     """The score so far of a run on its way to the first mark, if it is no better than that of its first episodes and
     below a straight line to the band's low end; the band in it is where the line is."""
-    found, window = bands(task, suite)
+    found, window = bands(task, suite), suite.window
     first, at = found[0], rows * repeat
     steps, values = np.array(returns.step) * repeat, np.array(returns.value)
     begun, now = values[steps <= window], values[(steps > max(window, at - window)) & (steps <= at)]
@@ -104,7 +93,7 @@ def stuck(returns: Series, rows: int, repeat: int, task: str, suite: Suite) -> C
 
 def draw(returns: Series, repeat: int, task: str, suite: Suite) -> Figure:
     """The run's episodes and their running mean over the published band."""
-    found, window = bands(task, suite)
+    found, window = bands(task, suite), suite.window
     steps, values = np.array(returns.step) * repeat, np.array(returns.value)
     figure = Figure(figsize=(7.2, 4.0), layout="constrained")
     panel = figure.add_subplot()
@@ -119,13 +108,6 @@ def draw(returns: Series, repeat: int, task: str, suite: Suite) -> Figure:
         panel.plot(steps, values, ".", alpha=0.25, color="tab:orange")
         running = [values[(steps > at - window) & (steps <= at)].mean() for at in steps]
         panel.plot(steps, running, color="tab:orange", label=f"this run, mean of the last {window:,} steps")
-    panel.set(xlabel="environment steps", ylabel="return of training episodes", title=f"{task} ({suite})")
+    panel.set(xlabel="environment steps", ylabel="return of training episodes", title=f"{task} ({suite.name})")
     panel.legend(loc="upper left", frameon=False)
     return figure
-
-
-@cache
-def _table(suite: str) -> Mapping[str, Any]:
-    path = files("manyheads.report") / "published" / f"{suite}.json"
-    table: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return table
