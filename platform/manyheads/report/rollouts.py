@@ -115,7 +115,10 @@ def play(
             world.draw_noise(1, generator=generator),
         )
         action, state = head.act(world, latent, state, is_first, generator)
-        frames += [adapted.render()] if draws and at % every == 0 else []
+        if draws and at % every == 0:
+            picture = env.render()
+            draws = picture is not None
+            frames += [np.asarray(picture, np.uint8)] if draws else []
         images += [] if image is None or row.image is None else [image]
         vectors.append(vector)
         actions.append(action[0])
