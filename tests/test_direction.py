@@ -12,7 +12,8 @@ CORE = HERE / "platform"
 BASE = {"errors", "imports", "atomic", "yamltext", "filenames"}
 NAMES = BASE | {"hookspecs", "models", "commands", "yamlfile", "registry", "task", "settings"}
 NAMES |= {"kinds", "runners", "loggers", "suites"}
-CONTRACTS = {"environment.contract", "environment.layout", "rewards.contract", "heads.kind", "heads.contract"}
+CONTRACTS = {"environment.contract", "environment.layout", "environment.pictures"}
+CONTRACTS |= {"rewards.contract", "heads.kind", "heads.contract"}
 LEARNED = {"environment", "experience", "execution", "world", "heads", "rewards"}
 WORK = LEARNED | {"storage"}
 

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from manyheads.models import LanguageModel, LanguageModelKind
     from manyheads.registry import make
     from manyheads.rewards.contract import Labels, RewardKind, RewardSource
+    from manyheads.rewards.nodes import Success
     from manyheads.rewards.sources import SignalSource, load_spec
-    from manyheads.rewards.spec import RewardSpec, Success
+    from manyheads.rewards.spec import RewardSpec
     from manyheads.runners import RunnerKind
     from manyheads.storage.agent import load
     from manyheads.task import Task, TaskFile, load_task, tasks
@@ -41,7 +42,7 @@ _MODULES = {
     "RunnerKind": "runners",
     "Signal": "environment.contract",
     "SignalSource": "rewards.sources",
-    "Success": "rewards.spec",
+    "Success": "rewards.nodes",
     "Task": "task",
     "TaskFile": "task",
     "hookimpl": "hookspecs",

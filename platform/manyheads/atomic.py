@@ -1,30 +1,46 @@
-"""Writes that happen wholly or not at all, with errors that name the file."""
+"""Writes that happen wholly or not at all, and checked reading, with errors that name the file."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
+import glob
 import json
 import os
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from manyheads.errors import ManyheadsError
+
+T = TypeVar("T")
 
 
 def write(path: Path, fill: Callable[[Path], None]) -> None:
     """Lets `fill` write a neighbour of `path`, makes it durable, and renames it over `path`.
 
-    Raises ManyheadsError when the disk refuses; whatever was at `path` is then untouched.
+    The neighbour has a name that no other writer uses, and is locked: one that a killed process left is deleted by the
+    next writer. Raises ManyheadsError when the disk refuses; whatever was at `path` is then untouched.
     """
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        fill(part)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
+        _delete_abandoned_parts(path)
+        handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            mode = os.fstat(handle).st_mode
+            fill(part)
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            part.chmod(mode & 0o777)  # as the user's umask says, whatever `fill` made of it
+            part.replace(path)
+        finally:
+            os.close(handle)
         sync_folder(path.parent)
     except OSError as error:
         with suppress(OSError):
@@ -52,15 +68,42 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ManyheadsError(f"{path} is missing.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ManyheadsError(f"{path} can't be read: {error}. Was it edited or cut short?") from None
 
 
+def read_model(
+    path: Path, model: type[T], known_format: int, upgrade: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+) -> T:
+    """Reads a JSON object with a `format` as a pydantic model; `upgrade` rewrites older ones before they are checked.
+
+    Raises ManyheadsError naming file and key where it is missing, damaged or newer.
+    """
+    values = read_json(path)
+    check_format(path, values, known_format)
+    if upgrade is not None:
+        try:
+            values = upgrade(values)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ManyheadsError(f"{path} is damaged or was edited: {error!r}. Restore it from a copy.") from None
+    return check(path, values, model)
+
+
+def check(path: Path, values: object, model: type[T], advice: str = "Restore it from a copy.") -> T:
+    """JSON-able values as a pydantic type, strictly; what is wrong is a ManyheadsError with file and key."""
+    try:
+        return TypeAdapter(model).validate_json(json.dumps(values), strict=True)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(map(str, problem["loc"])) or "the whole"
+        raise ManyheadsError(f"{path} is damaged or was edited: {key}: {problem['msg']}. {advice}") from None
+
+
 def check_format(path: Path, values: object, known: int) -> None:
-    """Refuses a file whose `format` is newer than the `known` one, or that says none."""
+    """Refuses a file whose `format` is newer than the `known` one, or that has none."""
     found = values.get("format") if isinstance(values, dict) else None
-    if not isinstance(found, int):
-        raise ManyheadsError(f"{path} does not say its format; it is damaged. Restore it from a copy.")
+    if type(found) is not int or found < 1:
+        raise ManyheadsError(f"{path} has no valid `format`; it is damaged. Restore it from a copy.")
     if found > known:
         raise ManyheadsError(
             f"{path} was written by a newer manyheads (format {found}, this one knows {known}). "
@@ -75,6 +118,14 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _delete_abandoned_parts(path: Path) -> None:
+    """Deletes parts of `path` that no process is writing any more."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*part"):
+        with suppress(OSError), part.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink()
 
 
 def _text(part: Path, text: str) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "bench": "measure the speed of one update, and of training, on this machine",
+    "demo": "from nothing to a head for a sentence, in a few minutes",
     "doctor": "what this machine has, what is missing and the command that fixes it",
     "evaluate": "play heads in the simulator and compare them with a random policy",
     "finetune": "train a head on a frozen world",
@@ -43,6 +44,13 @@ def register_heads(register: Callable[[HeadKind | LazyHeadKind], None]) -> None:
             "actor_critic",
             where="manyheads.heads.actor_critic:KIND",
             description="reward, continue, actor and critic, trained in imagination as in DreamerV3",
+        )
+    )
+    register(
+        LazyHeadKind(
+            "planner",
+            where="manyheads.heads.planner:KIND",
+            description="plans each action in the world model under the task's reward; nothing to train",
         )
     )
 

@@ -31,6 +31,11 @@ def register_environments(register: Callable[[Environment], None]) -> None:
 
 
 @hookspec
+def find_environment(name: str) -> Environment | None:
+    """Give an environment that is not listed, by a name that begins with the plugin's; None where it is unknown."""
+
+
+@hookspec
 def register_heads(register: Callable[[HeadKind | LazyHeadKind], None]) -> None:
     """Register kinds of heads: what a task may learn on a world's latent state."""
 

@@ -18,7 +18,7 @@ from difflib import get_close_matches
 from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import pluggy
 
@@ -45,7 +45,7 @@ T = TypeVar("T")
 TABLES = ("environments", "tasks", "heads", "rewards", "models", "runners", "suites", "loggers", "commands")
 """The tables of the registry; each is filled by the hook `register_<name>`."""
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*(/[A-Za-z0-9][A-Za-z0-9_.+-]*)+")
+_NAME = re.compile(r"[a-z][a-z0-9_]*(/[A-Za-z0-9_][A-Za-z0-9_.:+-]*)+")
 _PLAIN_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _HOOKS = tuple(f"register_{name}" for name in TABLES)
 
@@ -66,9 +66,14 @@ class Plugin:
 
 
 class Table(dict[str, T], Generic[T]):
-    """Things by name, sorted; `table[name]` explains a name that is misspelt, contested or left out."""
+    """Things by name, sorted; `table[name]` explains a name that is misspelt, contested or left out.
 
-    def __init__(self, kind: str, listing: str, plugins: dict[str, Plugin]) -> None:
+    `find` knows things that are not listed; it gives None for a name that it does not know.
+    """
+
+    def __init__(
+        self, kind: str, listing: str, plugins: dict[str, Plugin], find: Callable[[str], T | None] | None = None
+    ) -> None:
         super().__init__()
         self.kind = kind
         self.listing = listing
@@ -76,10 +81,14 @@ class Table(dict[str, T], Generic[T]):
         """the plugin that registered each name"""
         self.contested: dict[str, str] = {}
         self._plugins = plugins
+        self._find = find
 
     def __missing__(self, name: str) -> T:
         if name in self.contested:
             raise ManyheadsError(self.contested[name])
+        found = self._find(name) if self._find else None
+        if found is not None:
+            return found
         error = unknown(self.kind, name, self, self.listing)
         failed = [plugin.name for plugin in self._plugins.values() if plugin.problems]
         disabled = [plugin.name for plugin in self._plugins.values() if plugin.disabled]
@@ -107,7 +116,7 @@ class Registry:
 
     @cached_property
     def environments(self) -> Table[Environment]:
-        return self._things("register_environments", "environment", Environment)
+        return self._things("register_environments", "environment", Environment, find=self._find_environment)
 
     @cached_property
     def heads(self) -> Table[HeadKind | LazyHeadKind]:
@@ -222,8 +231,15 @@ class Registry:
             else:
                 yield plugin, staged
 
-    def _things(self, hook: str, kind: str, *types: type[Any]) -> Table[Any]:
-        table: Table[Any] = self._table(kind, f"manyheads list {kind}s")
+    def _find_environment(self, name: str) -> Environment | None:
+        """What the plugin whose name a name begins with says of it."""
+        for implementation in self._manager.hook.find_environment.get_hookimpls():
+            if implementation.plugin_name == name.partition("/")[0]:
+                return cast("Environment | None", implementation.function(name))
+        return None
+
+    def _things(self, hook: str, kind: str, *types: type[Any], find: Callable[[str], Any] | None = None) -> Table[Any]:
+        table: Table[Any] = Table(kind, f"manyheads list {kind}s", self.plugins, find)
         for plugin, things in self._call(hook, lambda staged: {"register": staged.append}):
             wrong = [thing for thing in things if not isinstance(thing, types)]
             if wrong:

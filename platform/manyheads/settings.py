@@ -40,6 +40,9 @@ class TrainingSettings(BaseModel):
     train_ratio: float = Field(512.0, gt=0, description="replayed rows per environment row")
     num_envs: int = Field(16, ge=1, description="environments stepped together")
     workers: int = Field(0, ge=0, description="worker processes that step them; 0: this process")
+    step_timeout: float = Field(
+        600.0, gt=0, description="seconds that one reset or step may take in a worker process before it is replaced"
+    )
     capacity_rows: int = Field(1_000_000, ge=1024, description="rows kept in replay")
     capacity_bytes: int | None = Field(None, ge=1_000_000, description="bytes kept in replay")
     checkpoint_minutes: float = Field(5.0, gt=0)
@@ -80,18 +83,19 @@ def load_settings(source: str | Path | None = None, overrides: Iterable[str] = (
 
 
 def differences(saved: Settings, source: str | Path | None, overrides: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Dotted names of what is asked for and not as saved: said by the user, and by a preset or a default alone.
+    """Dotted names of settings that differ from the saved ones: those the user set, and those set by a preset or
+    default.
 
-    A user says what stands in their own settings file and in overrides; what a packaged preset or a default says may
-    have changed since the settings were saved.
+    A user sets what is in their own settings file and in overrides; a packaged preset or a default may have changed
+    since the settings were saved.
     """
     overrides = list(overrides)
-    said = [current_name(text.partition("=")[0], "--set") for text in overrides]
+    set_by_user = [current_name(text.partition("=")[0], "--set") for text in overrides]
     if source is not None and str(source) not in presets():
-        said += _flat(_read(source))
-    asked, kept = (_flat(each.model_dump(mode="json")) for each in (load_settings(source, overrides), saved))
-    differing = [name for name in {**kept, **asked} if asked.get(name) != kept.get(name)]
-    own = [name for name in differing if any(f"{name}.".startswith(f"{each}.") for each in said)]
+        set_by_user += _flat(_read(source))
+    asked, current = (_flat(each.model_dump(mode="json")) for each in (load_settings(source, overrides), saved))
+    differing = [name for name in {**current, **asked} if asked.get(name) != current.get(name)]
+    own = [name for name in differing if any(f"{name}.".startswith(f"{each}.") for each in set_by_user)]
     return own, [name for name in differing if name not in own]
 
 

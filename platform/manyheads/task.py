@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -15,7 +15,7 @@ from manyheads.environment.contract import Instance
 from manyheads.errors import ManyheadsError, unknown
 from manyheads.filenames import file_name
 from manyheads.registry import registry
-from manyheads.rewards.spec import Success, signals_of
+from manyheads.rewards.nodes import Success, signals_of
 from manyheads.yamlfile import Document
 from manyheads.yamltext import Key
 
@@ -103,6 +103,13 @@ class Task:
         """This task with its reward source built: what is wrong with it is said now, before anything is saved."""
         _ = self.reward
         return self
+
+    def with_head(self, kind: str | None) -> Task:
+        """This task with another kind of head, then called `NAME.KIND`; None, or its own kind: the task itself."""
+        if kind is None or kind == self.head:
+            return self
+        _ = registry().heads[kind]
+        return replace(self, name=f"{self.name}.{kind}", content=self.content.model_copy(update={"head": kind}))
 
     @property
     def success(self) -> Success | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from manyheads.environment.adapter import FlatEnv, Observation
 from manyheads.environment.contract import Instance, Signal
+from manyheads.errors import ManyheadsError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,8 +27,16 @@ def check_environment(instance: Instance, *, seed: int = 0, steps: int = 100) ->
 
     Spaces fit and hold what is observed; flags are honest; signals declared are signals measured, in range,
     with reward 0 at a start and `control[i]` the input that led to the row; observations are new arrays, on
-    time; one seed gives one episode, in a fresh environment and after another episode.
+    time; one seed gives one episode, in a fresh environment and after another episode. What training refuses fails here
+    in the same words.
     """
+    try:
+        _check_environment(instance, seed, steps)
+    except ManyheadsError as error:
+        raise AssertionError(str(error)) from error
+
+
+def _check_environment(instance: Instance, seed: int, steps: int) -> None:
     _check_declared(instance.signals)
     env = FlatEnv(instance.make(), instance.signals)
     again = FlatEnv(instance.make(), instance.signals)
@@ -84,8 +93,8 @@ def _play(env: FlatEnv, instance: Instance, seed: int, steps: int) -> list[_Row]
         action = rng.uniform(-1.2, 1.2, env.layout.action_size).astype(np.float32)
         kept = [None if part is None else part.copy() for part in rows[-1].observation]
         native, reward, terminated, truncated, info = env.env.step(env.act(action))
-        _require(instance, env.env.observation_space.contains(native), f"observation {step} lies outside its space")
         observation = env.row(native, info)
+        _require(instance, env.env.observation_space.contains(native), f"observation {step} lies outside its space")
         _require(instance, info["signals"]["reward"] == reward, "the signal reward is not the step's reward")
         _check_row(instance, observation, np.clip(action[: len(env.layout.continuous)], -1, 1))
         for part, before in zip(rows[-1].observation, kept, strict=True):
@@ -99,8 +108,8 @@ def _play(env: FlatEnv, instance: Instance, seed: int, steps: int) -> list[_Row]
 
 def _reset(env: FlatEnv, instance: Instance, seed: int) -> Observation:
     native, info = env.env.reset(seed=seed)
-    _require(instance, env.env.observation_space.contains(native), "the first observation lies outside its space")
     observation = env.row(native, info)
+    _require(instance, env.env.observation_space.contains(native), "the first observation lies outside its space")
     _require(instance, observation.signals[0] == 0.0, "a row that starts an episode has reward 0")
     return observation
 
@@ -126,6 +135,7 @@ def _check_declared(signals: tuple[Signal, ...]) -> None:
     for signal in signals:
         assert signal.description, f"signal {signal.name!r} has no sentence that says what it measures"
         low, high = _tolerated(signal)
+        assert signal.kind != "angle" or signal.unit == "rad", f"signal {signal.name!r} is an angle in {signal.unit!r}"
         assert low < high, f"signal {signal.name!r} has the range ({signal.low}, {signal.high})"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from manyheads.environment.contract import Environment, Signal
 from manyheads.hookspecs import hookimpl
-from manyheads_dmc.domains import TASKS, SuiteOptions, options, reset_only_options
+from manyheads_dmc.domains import CONTROL_SECONDS, TASKS, SuiteOptions, options, reset_only_options
 
 if TYPE_CHECKING:
     import gymnasium
@@ -23,6 +23,7 @@ def register_environments(register: Callable[[Environment], None]) -> None:
                 signals=partial(_signals, domain),
                 options=options(domain),
                 reset_only_options=reset_only_options(domain),
+                step_seconds=partial(_step_seconds, domain),
                 requires=("dm_control",),
                 extra="dmc",
                 description=f"dm_control's {domain.replace('_', ' ')}; tasks: {', '.join(tasks)}",
@@ -39,6 +40,10 @@ def _make(domain: str, options: SuiteOptions) -> "gymnasium.Env[Any, Any]":
     from manyheads_dmc.simulator import Simulator
 
     return Simulator(domain, options)
+
+
+def _step_seconds(domain: str, options: SuiteOptions) -> float:
+    return CONTROL_SECONDS[domain] * options.action_repeat
 
 
 def _signals(domain: str, options: Any) -> tuple[Signal, ...]:

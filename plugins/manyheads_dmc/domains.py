@@ -29,6 +29,29 @@ TASKS: dict[str, tuple[str, ...]] = {
 }
 """Domains and their tasks; the first task is the default."""
 
+CONTROL_SECONDS: dict[str, float] = {
+    "acrobot": 0.01,
+    "ball_in_cup": 0.02,
+    "cartpole": 0.01,
+    "cheetah": 0.01,
+    "dog": 0.015,
+    "finger": 0.02,
+    "fish": 0.04,
+    "hopper": 0.02,
+    "humanoid": 0.025,
+    "humanoid_CMU": 0.02,
+    "lqr": 0.03,
+    "manipulator": 0.01,
+    "pendulum": 0.02,
+    "point_mass": 0.02,
+    "quadruped": 0.02,
+    "reacher": 0.02,
+    "stacker": 0.01,
+    "swimmer": 0.03,
+    "walker": 0.025,
+}
+"""Simulated time between two control inputs, the same in all tasks of a domain."""
+
 SAME_SIMULATOR: dict[str, frozenset[str]] = {
     "acrobot": frozenset({"swingup", "swingup_sparse"}),
     "cartpole": frozenset({"balance", "balance_sparse", "swingup", "swingup_sparse"}),

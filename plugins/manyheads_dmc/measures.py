@@ -80,7 +80,7 @@ def cosine(name: str, body: str, entry: str, description: str) -> Measure:
     return Measure(Signal(name, "1", "continuous", -1.0, 1.0, description), At("xmat", body, COLUMNS[entry]))
 
 
-def place(name: str, array: str, of: str, axis: str, description: str) -> Measure:
+def position(name: str, array: str, of: str, axis: str, description: str) -> Measure:
     """A coordinate of a body, geom, site or centre of mass in the world's frame."""
     return Measure(Signal(name, "m", "continuous", None, None, description), At(array, of, COLUMNS[axis]))
 
@@ -139,10 +139,10 @@ class Meter:
 
     def __call__(self) -> dict[str, float]:
         values = np.empty(len(self._names))
-        for array, places, indices in self._gathers:
-            values[places] = array[indices]
-        for place, function in self._derived:
-            values[place] = function(self._physics)
+        for array, columns, indices in self._gathers:
+            values[columns] = array[indices]
+        for position, function in self._derived:
+            values[position] = function(self._physics)
         if len(self._angles):
             angles = values[self._angles]
             values[self._angles] = angles - 2 * pi * np.ceil((angles - pi) / (2 * pi))

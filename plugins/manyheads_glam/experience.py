@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from manyheads import RewardSpec, Success
 from manyheads.rewards.coverage import Coverage, coverage
+from manyheads.rewards.nodes import Join, Predicate
 from manyheads.rewards.sources import SpecSource, successes
-from manyheads.rewards.spec import Join, Predicate
 from manyheads_glam.amounts import MeasuredRange, measure
 
 SEEN = 0.001

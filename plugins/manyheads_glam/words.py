@@ -177,7 +177,7 @@ AT_MOST = (
 
 SCALES = {
     "m": 1.0, "m/s": 1.0, "m/s^2": 10.0, "rad": math.pi, "rad/s": math.pi, "rad/s^2": 10.0, "N": 10.0, "N*m": 1.0,
-    "kg*m/s": 1.0, "1": 1.0, "s": 1.0, "steps": 100.0, "count": 10.0, "byte": 255.0, "points": 10.0,
+    "kg*m/s": 1.0, "1": 1.0, "s": 1.0, "steps": 100.0, "count": 10.0, "byte": 255.0, "points": 10.0, "px": 10.0,
 }  # fmt: skip
 """What counts as much in each unit where a signal has neither a declared nor a measured range."""
 

@@ -9,25 +9,19 @@ from typing import Any
 from manyheads import LanguageModel, ManyheadsError
 from manyheads.environment.contract import Instance
 from manyheads.rewards.finding import Finding, errors
-from manyheads.rewards.spec import (
+from manyheads.rewards.nodes import (
     Between,
-    Combine,
     Compare,
     Constant,
-    Effort,
     Expression,
     Join,
     Nary,
     Predicate,
-    Ramp,
-    RewardSpec,
-    Sigmoid,
     SignalValue,
     Success,
-    Term,
-    Tolerance,
     Unary,
 )
+from manyheads.rewards.spec import Combine, Effort, Ramp, RewardSpec, Sigmoid, Term, Tolerance
 from manyheads.rewards.validate import catalogue_hash, check
 from manyheads_glam.amounts import MeasuredRange, Target, target
 from manyheads_glam.catalogue import read

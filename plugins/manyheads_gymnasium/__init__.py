@@ -1,17 +1,21 @@
-"""Every environment of Gymnasium's registry, as `gymnasium/<id>`; classic control has named signals."""
+"""Every environment of Gymnasium's registry, as `gymnasium/<id>`; classic control has named signals.
+
+`gymnasium/<module>:<id>` imports the module that registers the id, as `gymnasium.make` does.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from manyheads.environment.contract import Environment, Options
+from manyheads.environment.contract import Environment, KeyRule
 from manyheads.hookspecs import hookimpl
+from manyheads_gymnasium.options import GymnasiumOptions
 
 if TYPE_CHECKING:
     import gymnasium
+    from gymnasium.envs.registration import EnvSpec
 
 NEEDS = {
     "gymnasium.envs.mujoco": (("mujoco", "imageio"), "mujoco"),
@@ -21,48 +25,70 @@ NEEDS = {
 }
 """Packages of Gymnasium: the modules that they need, and the extra that installs those."""
 
-
-class GymnasiumOptions(Options):
-    """Options of every id."""
-
-    image_size: Annotated[int, Field(ge=16, le=512)] | None = None
-    """side in pixels of a rendered picture beside the observation; None: no picture"""
+ELSEWHERE = ("minigrid",)
+"""Packages that register ids when they are imported, and have a plugin of their own that lists them."""
 
 
 @hookimpl
 def register_environments(register: Callable[[Environment], None]) -> None:
     from gymnasium.envs.registration import registry
 
+    for _, spec in sorted(registry.items()):
+        if not _has_moved(spec) and str(spec.entry_point).partition(".")[0] not in ELSEWHERE:
+            register(_environment(spec.id, spec))
+
+
+@hookimpl
+def find_environment(name: str) -> Environment | None:
+    return _found(name.removeprefix("gymnasium/"))
+
+
+@cache
+def _found(id: str) -> Environment | None:
+    from manyheads_gymnasium.ids import find_spec
+
+    spec = find_spec(id)
+    return None if spec is None or _has_moved(spec) else _environment(id, spec)
+
+
+def _has_moved(spec: EnvSpec) -> bool:
+    """Gymnasium keeps ids of simulators that have moved elsewhere, with functions of its own that raise."""
+    entry = spec.entry_point
+    return callable(entry) and getattr(entry, "__module__", "") == "gymnasium.envs"
+
+
+def _environment(id: str, spec: EnvSpec) -> Environment:
     from manyheads_gymnasium.overlays import OVERLAYS
 
-    for id, spec in sorted(registry.items()):
-        if not isinstance(spec.entry_point, str):
-            # Gymnasium keeps ids of simulators that have moved elsewhere, with functions that raise.
-            continue
-        requires, extra = NEEDS.get(spec.entry_point.partition(":")[0].rpartition(".")[0], ((), ""))
-        overlay = OVERLAYS.get(id)
-        register(
-            Environment(
-                name=f"gymnasium/{id}",
-                factory=_factory(id),
-                signals=overlay.signals if overlay else (),
-                measure=overlay.read if overlay else None,
-                options=GymnasiumOptions,
-                requires=requires,
-                extra=extra,
-                description=f"Gymnasium's {id}",
-                goals_need="" if overlay else _how_to_name(id),
-            )
-        )
+    requires, extra = _needs(spec)
+    overlay = OVERLAYS.get(id)
+    return Environment(
+        name=f"gymnasium/{id}",
+        factory=partial(_make, spec, id.rpartition(":")[0]),
+        signals=overlay.signals if overlay else (),
+        measure=overlay.read if overlay else None,
+        options=GymnasiumOptions,
+        observation_keys=_observation_keys,
+        requires=requires,
+        extra=extra,
+        description=f"Gymnasium's {id}",
+        goals_need="" if overlay else _how_to_name(id),
+    )
 
 
-def _factory(id: str) -> Callable[[GymnasiumOptions], gymnasium.Env[Any, Any]]:
-    def make(options: GymnasiumOptions) -> gymnasium.Env[Any, Any]:
-        from manyheads_gymnasium.simulator import build
+def _needs(spec: EnvSpec) -> tuple[tuple[str, ...], str]:
+    entry = spec.entry_point if isinstance(spec.entry_point, str) else ""
+    return NEEDS.get(entry.partition(":")[0].rpartition(".")[0], ((), ""))
 
-        return build(id, options.image_size)
 
-    return make
+def _make(spec: EnvSpec, module: str, options: GymnasiumOptions) -> gymnasium.Env[Any, Any]:
+    from manyheads_gymnasium.simulator import build
+
+    return build(spec, module, options)
+
+
+def _observation_keys(options: GymnasiumOptions) -> Mapping[str, KeyRule]:
+    return options.observation_keys
 
 
 def _how_to_name(id: str) -> str:

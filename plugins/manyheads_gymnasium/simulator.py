@@ -1,7 +1,9 @@
-"""Builds an id of Gymnasium's registry, with its input and, if wanted, its picture beside the observation."""
+"""Builds an id of Gymnasium's registry with its options, and remembers the input that led to a row."""
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import os
 import sys
 from typing import Any
@@ -9,10 +11,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from gymnasium.envs.registration import load_env_creator
-from PIL import Image
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.utils import RecordConstructorArgs
+from gymnasium.wrappers import FrameStackObservation
 
 from manyheads.errors import ManyheadsError
+from manyheads_gymnasium.options import GymnasiumOptions
+from manyheads_gymnasium.wrappers import ActionRepeat, AddPicture, ReadPictures, observes_picture
 
 if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
     # Without a screen: MuJoCo's pictures through EGL, pygame's without a window.
@@ -20,60 +25,79 @@ if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
 
-def build(id: str, image_size: int | None) -> gymnasium.Env[Any, Any]:
-    """The environment of a registered id; ManyheadsError where something that it needs is missing."""
-    spec = gymnasium.spec(id)
-    try:
-        simulator: Any = load_env_creator(str(spec.entry_point))
-        pictures = "rgb_array" in simulator.metadata.get("render_modes", ())
-        env = gymnasium.make(spec, disable_env_checker=True, render_mode="rgb_array" if pictures else None)
-    except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
-        raise ManyheadsError(f"gymnasium/{id} does not build here: {error}") from error
-    return Simulator(env, image_size)
+def build(spec: EnvSpec, module: str, options: GymnasiumOptions) -> gymnasium.Env[Any, Any]:
+    """The environment of a registered id; ManyheadsError where something that it needs is missing.
 
-
-class Simulator(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Remembers `control`, the clipped input that led to the present row, and shows pictures as observations.
-
-    With `image_size`, observations are a Dict of `image` (a square of that side) and `observation`.
+    `module` registers the id and is imported first, "" where that is not needed: so it is in worker processes.
     """
+    try:
+        if module:
+            importlib.import_module(module)
+        env = _make(spec, options)
+    except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
+        raise ManyheadsError(f"gymnasium/{spec.id} does not build here: {error}") from error
+    if options.action_repeat > 1:
+        env = ActionRepeat(env, options.action_repeat)
+    if options.image_size is not None and not observes_picture(env.observation_space):
+        env = AddPicture(env, options.image_size)
+    if options.grey or options.image_size is not None:
+        if not observes_picture(env.observation_space):
+            raise ManyheadsError(f"gymnasium/{spec.id} observes no picture. Leave grey out, or add image_size.")
+        env = ReadPictures(env, options.image_size, options.grey)
+    if options.frame_stack > 1:
+        env = FrameStackObservation(env, options.frame_stack)
+    return Simulator(env)
 
-    def __init__(self, env: gymnasium.Env[Any, Any], image_size: int | None) -> None:
-        super().__init__(env)
-        self.image_size = image_size
-        self.control = self._rest = np.zeros(np.shape(env.action_space.sample()))
-        if image_size is not None:
-            if env.render_mode != "rgb_array":
-                raise ManyheadsError(f"{env.spec and env.spec.id} draws no pictures. Leave image_size out.")
-            image = spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
-            self.observation_space = spaces.Dict({"image": image, "observation": env.observation_space})
+
+def _make(spec: EnvSpec, options: GymnasiumOptions) -> gymnasium.Env[Any, Any]:
+    """The environment itself, which draws pictures where it can: functions and wrappers may not tell before."""
+    arguments: dict[str, Any] = {**options.kwargs, "disable_env_checker": True}
+    if options.max_episode_steps is not None:
+        arguments["max_episode_steps"] = options.max_episode_steps
+    if "render_mode" not in {**spec.kwargs, **options.kwargs} and _may_draw(spec):
+        try:
+            return gymnasium.make(spec, render_mode="rgb_array", **arguments)
+        except Exception:  # built again without: what is wrong apart from pictures is raised there
+            return gymnasium.make(spec, **arguments)
+    return gymnasium.make(spec, **arguments)
+
+
+def _may_draw(spec: EnvSpec) -> bool:
+    assert spec.entry_point is not None
+    creator: Any = spec.entry_point if callable(spec.entry_point) else load_env_creator(spec.entry_point)
+    metadata = getattr(creator, "metadata", None)
+    if isinstance(metadata, dict):
+        return "rgb_array" in metadata.get("render_modes", ())
+    parameters = inspect.signature(creator).parameters.values()
+    return any(each.name == "render_mode" or each.kind is each.VAR_KEYWORD for each in parameters)
+
+
+class Simulator(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """Remembers `control`, the clipped input that led to the present row, as a share of the action's range."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        RecordConstructorArgs.__init__(self)
+        gymnasium.Wrapper.__init__(self, env)
+        space = env.action_space
+        self._box = space if isinstance(space, spaces.Box) else None
+        self.control = self._rest = np.zeros(self._box.shape if self._box else ())
+        if self._box:
+            self._low, self._high = self._box.low.astype(np.float64), self._box.high.astype(np.float64)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
         if type(self.unwrapped).__module__ == "gymnasium.envs.box2d.bipedal_walker":
             _renew_world(self.unwrapped)
-        observation, info = self.env.reset(seed=seed, options=options)
         self.control = self._rest
-        return self._observe(observation), info
+        return self.env.reset(seed=seed, options=options)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        if isinstance(self.env.action_space, spaces.Box):
-            low, high = self.env.action_space.low, self.env.action_space.high
-            self.control = 2.0 * (np.clip(action, low, high).astype(np.float64) - low) / (high - low) - 1.0
-        return self._observe(observation), reward, terminated, truncated, info
-
-    def _observe(self, observation: Any) -> Any:
-        if self.image_size is None:
-            return observation
-        size = (self.image_size, self.image_size)
-        picture = Image.fromarray(self._draw()).resize(size, Image.Resampling.BILINEAR)
-        return {"image": np.asarray(picture), "observation": observation}
-
-    def _draw(self) -> np.ndarray:
-        try:
-            return np.asarray(self.env.render(), np.uint8)
-        except gymnasium.error.DependencyNotInstalled as error:
-            raise ManyheadsError(f"Pictures need more: {error}") from error
+        result = self.env.step(action)
+        if self._box:
+            clipped = np.clip(np.asarray(action, np.float64), self._low, self._high)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                share = 2.0 * (clipped - self._low) / (self._high - self._low) - 1.0
+            self.control = np.where(np.isfinite(self._high - self._low), share, clipped)
+        return result
 
 
 def _renew_world(walker: Any) -> None:

@@ -1,8 +1,12 @@
-"""Small verifying stand-ins for the tests of replay and collector: rows that say where they come from."""
+"""Small fakes for the tests of replay and collector: rows that tell where they come from, a walk that misbehaves."""
 
 from __future__ import annotations
 
+import os
+import sys
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -63,6 +67,10 @@ class WalkOptions(Options):
     noisy: bool = False
     pictures: bool = False
     fails_at: int = -1
+    how: str = "raises"
+    once: str = ""
+    """a file: it fails only while that is missing, and makes it"""
+    pays: float = 1.0
     length: int = 12
 
 
@@ -70,6 +78,8 @@ class Walk(gymnasium.Env[Any, Any]):
     """A walk from a seeded start; shows its place, its step and its last action. Ends at a seeded step."""
 
     noise = 0.0
+    signals: int | None = None
+    """in place of the option, as another version of the plugin would measure"""
 
     def __init__(self, options: WalkOptions) -> None:
         self.options = options
@@ -89,15 +99,17 @@ class Walk(gymnasium.Env[Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self.at += 1
-        if self.at == self.options.fails_at:
-            raise RuntimeError("the wheel came off")
+        if self.at == self.options.fails_at and not (self.options.once and Path(self.options.once).exists()):
+            if self.options.once:
+                Path(self.options.once).touch()
+            fail(self.options.how)
         self.moved = float(action[0])
         self.place += self.moved
         if self.options.noisy:
             Walk.noise += 1.0
             self.place += Walk.noise
         ends = self.at >= self.end
-        return self.shown(), self.moved, ends and not self.truncates, ends and self.truncates, {}
+        return self.shown(), self.moved * self.options.pays, ends and not self.truncates, ends and self.truncates, {}
 
     def shown(self) -> Any:
         vector = np.array([self.place, self.at, self.moved], np.float32)
@@ -106,9 +118,21 @@ class Walk(gymnasium.Env[Any, Any]):
         return {"image": np.full((16, 16, 1), self.at, np.uint8), "vector": vector}
 
 
+def fail(how: str) -> None:
+    """What simulators do at times."""
+    if how == "raises":
+        raise RuntimeError("the wheel came off")
+    if how == "exits":
+        sys.exit("no licence")
+    if how == "dies":
+        os._exit(7)
+    while how == "hangs":
+        time.sleep(1)
+
+
 def _measure(env: Any, observation: Any) -> dict[str, float]:
     walk = env.unwrapped
-    return {f"place[{i}]": walk.place + i for i in range(walk.options.signals)}
+    return {f"place[{i}]": walk.place + i for i in range(walk.signals or walk.options.signals)}
 
 
 WALK = Environment(

@@ -2,7 +2,9 @@
 
 import errno
 import json
+import os
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -89,16 +91,106 @@ def test_a_disk_that_refuses_weights_is_said(
 
 def test_a_file_that_this_user_may_not_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path, 1.0, 10)
-    monkeypatch.setattr(Path, "open", Mock(side_effect=PermissionError(13, "Permission denied")))
+    monkeypatch.setattr(checkpoint.os, "open", Mock(side_effect=PermissionError(13, "Permission denied")))
     with pytest.raises(ManyheadsError, match=r"world\.000001\.safetensors can't be read: let this user"):
-        Checkpoint.read(Mock(folder=tmp_path, _files={"world": "world.000001.safetensors"}), "world")
-
-
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
-    save(tmp_path, 1.0, 10)
-    (tmp_path / "world.000001.safetensors").write_bytes(b"half")
-    with pytest.raises(ManyheadsError, match=r"world.000001.safetensors can't be read"):
         Checkpoint(tmp_path).read("world")
+
+
+@pytest.mark.parametrize("at", [0, 40, -1])
+def test_one_flipped_byte_in_weights_is_named(tmp_path: Path, at: int) -> None:
+    save(tmp_path, 1.0, 10)
+    path = tmp_path / "world.000001.safetensors"
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ManyheadsError, match=r"world.000001.safetensors is damaged: its digest is not"):
+        Checkpoint(tmp_path).read("world")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    save(tmp_path, 1.0, 10)
+    (tmp_path / "world.000001.safetensors").unlink()
+    with pytest.raises(ManyheadsError, match=r"world.000001.safetensors can't be read \(.*No such file"):
+        Checkpoint(tmp_path).read("world")
+
+
+def test_what_a_reader_reads_belongs_together_whatever_is_saved_meanwhile(tmp_path: Path) -> None:
+    save(tmp_path, 1.0, 10)
+    reader = Checkpoint(tmp_path)
+    for value in (2.0, 3.0):
+        save(tmp_path, value, 20)
+    assert reader.read("world")["w"][0] == reader.read("heads/a/weights")["h"][0] == 1.0
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 2
+
+
+def test_a_reader_that_comes_while_files_are_replaced_reads_the_manifest_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, 1.0, 10)
+    read, calls = checkpoint.read_manifest, []
+
+    def late(folder: Path) -> Any:
+        manifest = read(folder)
+        if not calls:
+            calls.append(1)
+            save(tmp_path, 2.0, 20)
+        return manifest
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "read_manifest", late)
+        reader = Checkpoint(tmp_path)
+    assert reader.state == {"steps": 20}
+    assert reader.read("world")["w"][0] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("generation", "12", r"generation: Input should be a valid integer"),
+        ("files", ["world"], r"files: Input should be (an object|a valid dictionary)"),
+        ("state", {"steps": "ten"}, r"state\.steps: Input should be a valid integer"),
+        ("state", {"runs": {"train": {"steps": 1}}}, r"state\.runs\.train\.updates: Field required"),
+        ("state", {"stepz": 3}, r"state\.stepz: Extra inputs are not permitted"),
+        ("generation", 2, r"digest: it is not that of the file's content"),
+    ],
+)
+def test_a_wrong_value_in_the_manifest_is_one_line_with_its_key(
+    tmp_path: Path, key: str, value: object, message: str
+) -> None:
+    save(tmp_path, 1.0, 10)
+    values = json.loads((tmp_path / MANIFEST).read_text())
+    (tmp_path / MANIFEST).write_text(json.dumps({**values, key: value}))
+    with pytest.raises(ManyheadsError, match=rf"checkpoint\.json is damaged or was edited: {message}") as error:
+        Checkpoint(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_two_writers_do_not_share_parts_and_abandoned_ones_are_deleted(tmp_path: Path) -> None:
+    path, seen = tmp_path / "a.json", []
+
+    def fill(part: Path) -> None:
+        seen.append(part)
+        part.write_text("outer")
+        if len(seen) == 1:
+            atomic.write(path, fill)
+            assert part.exists(), "another writer's part is left alone"
+
+    (tmp_path / ".a.json.part").write_text("left by a killed process")
+    (tmp_path / ".a.json.0123abcd.part").write_text("left by a killed process")
+    atomic.write(path, fill)
+    assert len(set(seen)) == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_all_files_have_the_mode_that_the_umask_says(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        save(tmp_path, 1.0, 10)
+    finally:
+        os.umask(before)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o640}
+    assert len(files) == 3
 
 
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from manyheads.environment.actions import ActionUnflattener
 from manyheads.environment.adapter import FlatEnv, LayoutMap
 from manyheads.environment.contract import REWARD
 from manyheads.environment.layout import SpaceLayout
-from manyheads.environment.spaces import ActionUnflattener, ObservationFlattener
+from manyheads.environment.observations import ObservationFlattener
 from manyheads.errors import ManyheadsError
 
 
@@ -117,15 +118,15 @@ def test_several_pictures_are_stacked_and_resized():
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_number_that_is_none_is_named_by_its_place(bad):
     env = Still(spaces.Dict({"arm": box(3)}), spaces.Discrete(2), {"arm": np.array([0, bad, 0])})
-    with pytest.raises(ManyheadsError, match=r"Still: the observation's place 'arm\[1\]' is (nan|inf)"):
+    with pytest.raises(ManyheadsError, match=r"Still: the observation's entry 'arm\[1\]' is (nan|inf)"):
         FlatEnv(env, (REWARD,)).reset()
 
 
 @pytest.mark.parametrize("what", ["observations", "actions"])
 def test_spaces_that_do_not_fit_are_refused(what):
-    fits, odd = box(1), spaces.Dict({"say": spaces.Text(5)})
+    fits, odd = box(1), spaces.Dict({"say": spaces.Sequence(spaces.Discrete(2))})
     env = Still(odd if what == "observations" else fits, odd if what == "actions" else fits, None)
-    with pytest.raises(ManyheadsError, match=f"Still: {what} 'say' are Text.*does not fit a world"):
+    with pytest.raises(ManyheadsError, match=f"Still: {what} 'say' are Sequence.*does not fit a world"):
         FlatEnv(env, (REWARD,))
 
 

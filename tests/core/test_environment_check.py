@@ -1,5 +1,7 @@
 """`check_environment` accepts an honest environment and names each broken promise."""
 
+import sys
+
 import gymnasium
 import numpy as np
 import pytest
@@ -59,6 +61,22 @@ class OutsideItsSpace(Slider):
         return super().see() + 5
 
 
+class AnotherShape(Slider):
+    def see(self):
+        return np.zeros(3, np.float32)
+
+
+class Exits(Slider):
+    def step(self, action):
+        sys.exit("no licence")
+
+
+class OldApi(Slider):
+    def step(self, action):
+        observation, reward, terminated, _, info = super().step(action)
+        return observation, reward, terminated, info
+
+
 class Late(Slider):
     """Shows each observation one row late."""
 
@@ -115,6 +133,9 @@ def test_an_honest_environment_passes():
         (Unseeded, "row 0 differs in a fresh environment under one seed"),
         (CarriesOver, "row 0 differs .* under one seed"),
         (OutsideItsSpace, "observation lies outside its space"),
+        (AnotherShape, r"toy/slider: the observation 'observation' is .* expected the shape \(2,\), not \(3,\)"),
+        (Exits, r"toy/slider: step 1 failed: it called sys.exit\('no licence'\)"),
+        (OldApi, r"toy/slider: step 1 returned 4 values; Gymnasium's reset returns"),
         (Late, "observations come one row late"),
         (Overwrites, "a step writes into the observation before it"),
         (ControlOfTheNextRow, r"control\[0\] is .* it holds the input that led to its row"),

@@ -81,9 +81,11 @@ def test_wrong_signals_are_named(wrong, message):
 
 
 def test_a_signal_may_not_be_declared_twice():
-    twice = Environment("toy/balloon", lambda options: Balloon(), signals=(HEIGHT, HEIGHT))
     with pytest.raises(ManyheadsError, match="declares signal 'height' twice"):
-        twice.instance().make()
+        Environment("toy/balloon", lambda options: Balloon(), signals=(HEIGHT, HEIGHT))
+    later = Environment("toy/balloon", lambda options: Balloon(), signals=lambda options: [HEIGHT, HEIGHT])
+    with pytest.raises(ManyheadsError, match="declares signal 'height' twice"):
+        _ = later.instance().signals
 
 
 def test_missing_modules_are_named_with_what_installs_them():

@@ -33,6 +33,7 @@ def test_every_episode_as_observed_alone(number: int, monkeypatch: pytest.Monkey
     assert refresh_latents(world, replay, seed=0) == sum(LENGTHS[:number])
     assert shapes == {({1: 1, 3: 4, 5: 8}[number], WINDOW)}, "powers of two"
 
+    assert refresh_latents(world, replay, seed=0) == 0, "nothing is stale"
     for episode in replay.episodes():
         rows = len(episode)
         vector, action = (torch.from_numpy(x)[None] for x in (episode.vector, episode.action))

@@ -167,6 +167,95 @@ def test_capacity_drops_whole_oldest_chunks(tmp_path: Path) -> None:
     assert (again.rows, again.stop(stream)) == (kept, 300)
 
 
+@pytest.mark.parametrize("every", [7, 16, 50])
+def test_stopping_changes_nothing_at_capacity(tmp_path: Path, every: int) -> None:
+    """Chunks begin where they would have, so the same rows are dropped; nothing made in advance is left."""
+    straight, stopped = (small(tmp_path / name, capacity_rows=1024, seed=1) for name in ("straight", "stopped"))
+    streams = [[replay.open_stream(recorded()) for _ in range(2)] for replay in (straight, stopped)]
+    for part in range(1200 // every):
+        for replay, own in zip((straight, stopped), streams, strict=True):
+            fill(replay, own, every, seed=part, every=every)
+        state = stopped.state()
+        stopped.close()
+        stopped = small(tmp_path / "stopped", capacity_rows=1024, seed=1)
+        assert stopped.restore(state) == []
+        assert stopped.rows == straight.rows
+    straight.close()
+    stopped.close()
+    contents = [
+        {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")
+         if path.suffix in (".rows", ".latents")}
+        for name in ("straight", "stopped")
+    ]  # fmt: skip
+    assert contents[0] == contents[1]
+    assert len(contents[0]) > 100
+
+
+@pytest.mark.parametrize("rows", [5, 16, 20])
+def test_an_episode_that_breaks_off_ends_truncated_with_its_newest_row(tmp_path: Path, rows: int) -> None:
+    replay = small(tmp_path, capacity_rows=1024)  # chunks of 16 rows
+    stream = replay.open_stream(recorded())
+    written = fill(replay, [stream], rows, every=100)
+    replay.end_episode(stream)
+    replay.end_episode(stream)
+    fill(replay, [stream], 3)
+    replay.close()
+    replay = small(tmp_path)
+    assert replay.repairs == []
+    broken, new = replay.episodes()
+    assert broken.is_last.tolist() == [False] * (rows - 1) + [True]
+    assert not broken.is_terminal.any()
+    assert np.array_equal(broken.action, np.stack([r.action[0] for r in written]))
+    assert (len(new), new.is_open) == (3, True)
+
+
+def test_rows_that_were_lost_since_the_checkpoint_are_said(tmp_path: Path) -> None:
+    replay = small(tmp_path)
+    fill(replay, [replay.open_stream(recorded())], 10)
+    state = replay.state()
+    replay.close()
+    path = next(tmp_path.glob("stream-*/*.rows"))
+    path.write_bytes(path.read_bytes()[:-200])
+    (note,) = small(tmp_path).restore(state)
+    assert "stream-00000 holds" in note
+    assert "rows less than when the checkpoint was written" in note
+
+
+def test_what_another_world_wrote_is_stale_and_so_is_what_was_damaged(tmp_path: Path) -> None:
+    replay = small(tmp_path)
+    fill(replay, [replay.open_stream(recorded())], 30)  # written by a world in training
+    replay.world_id = 7
+    assert [episode.start for episode in replay.stale_episodes()] == [0, 10, 20]
+    for episode in replay.stale_episodes():
+        deter, stoch = random_latents(np.random.default_rng(0), 10)
+        replay.write_latents(episode.window_index, LAYOUT.pack(deter[None], stoch[None]))
+    assert replay.stale_episodes() == []
+    replay.world_id = 8
+    assert len(replay.stale_episodes()) == 3
+    replay.close()
+    path = next(tmp_path.glob("stream-*/*.latents"))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    replay = small(tmp_path)
+    replay.world_id = 7
+    assert [episode.start for episode in replay.stale_episodes()] == [10]
+    replay.close()
+    path.unlink()
+    replay = small(tmp_path)
+    replay.world_id = 7
+    assert len(replay.stale_episodes()) == 3
+
+
+def test_rows_of_an_episode_whose_beginning_was_dropped_can_be_stale_too() -> None:
+    replay = small(capacity_rows=40)
+    fill(replay, [replay.open_stream(recorded())], 100, every=70)
+    replay.world_id = 7
+    stale = replay.stale_episodes()
+    assert sum(map(len, stale)) == replay.rows
+    assert stale[0].start > 0
+
+
 def test_the_oldest_rows_of_all_streams_go_first(tmp_path: Path) -> None:
     replay = small(tmp_path, capacity_rows=200)
     streams = [replay.open_stream(recorded()) for _ in range(3)]
@@ -355,9 +444,31 @@ def test_a_newer_format_is_refused(tmp_path: Path, file: str) -> None:
     fill(replay, [replay.open_stream(recorded())], 10)
     replay.close()
     values = json.loads((tmp_path / file).read_text())
-    (tmp_path / file).write_text(json.dumps({**values, "format": 3}))
+    (tmp_path / file).write_text(json.dumps({**values, "format": values["format"] + 1}))
     with pytest.raises(ManyheadsError, match="written by a newer manyheads"):
         small(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value", "message"),
+    [
+        ("replay.json", "latent", {"deter": "3", "groups": 2, "classes": 4}, r"replay\.json .*: latent\.deter: Input"),
+        ("stream-00000/stream.json", "bytes", 5, r"stream\.json: record: it does not fit its own interface"),
+        ("stream-00000/stream.json", "instance", [], r"stream\.json .*: instance: Input should be an object"),
+        ("stream-00000/stream.json", "instnace", 1, r"stream\.json .*: instnace: Extra inputs"),
+    ],
+)
+def test_a_wrong_value_is_one_line_with_file_and_key(
+    tmp_path: Path, file: str, key: str, value: object, message: str
+) -> None:
+    replay = small(tmp_path)
+    fill(replay, [replay.open_stream(recorded())], 10)
+    replay.close()
+    values = json.loads((tmp_path / file).read_text())
+    (tmp_path / file).write_text(json.dumps({**values, key: value}))
+    with pytest.raises(ManyheadsError, match=message) as error:
+        small(tmp_path)
+    assert "\n" not in str(error.value)
 
 
 def test_sampling_goes_on_identically_after_reopening(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import torch
 from manyheads.environment.contract import Signal
 from manyheads.registry import registry
 from manyheads.rewards.contract import Labels
-from manyheads.rewards.sources import EnvironmentReward, PythonReward
+from manyheads.rewards.sources import EnvironmentReward, PythonReward, SignalSource
 from manyheads.task import load_task
 from manyheads.testing import check_reward_source
 
@@ -20,37 +20,36 @@ SIGNALS = (
 )
 
 
-class Source:
+class Source(SignalSource):
     """A source that keeps every promise; the cases below break one each."""
 
-    reads = "signals"
-    memory = "none"
     own_rows_only = False
-    signals = frozenset({"x"})
 
-    def label(self, signals, first=None):
-        return PythonReward(self.function, self.signals, "test").label(signals, first)
+    def __init__(self):
+        self.signals = type(self).names
 
-    def function(self, signals):
+    names = frozenset({"x"})
+
+    def earn(self, signals):
         return signals["x"] / 2, signals["x"] > 1
 
 
 class ReadsAnything(Source):
-    signals = frozenset({"absent"})
+    names = frozenset({"absent"})
 
 
 class ClaimsReward(Source):
-    signals = frozenset({"reward"})
+    names = frozenset({"reward"})
 
 
 class Writes(Source):
-    def function(self, signals):
-        return signals["x"].add_(1)
+    def earn(self, signals):
+        return signals["x"].add_(1), None
 
 
 class Drifts(Source):
-    def function(self, signals):
-        return signals["x"] - signals["x"].mean()
+    def earn(self, signals):
+        return signals["x"] - signals["x"].mean(), None
 
 
 class Infinite(Source):
@@ -71,12 +70,35 @@ class PaysStarts(Source):
 
 
 class Dice(Source):
-    def function(self, signals):
-        return torch.rand_like(signals["x"])
+    def earn(self, signals):
+        return torch.rand_like(signals["x"]), None
+
+
+class Sum(Source):
+    """Pays the mean of all that an episode has shown."""
+
+    memory_size = 2
+
+    def advance(self, signals, memory, is_first):
+        memory = memory + torch.stack([signals["x"], torch.ones_like(signals["x"])], -1).float()
+        return memory[:, 0] / memory[:, 1], None, memory
+
+
+class Forgets(Sum):
+    def unroll(self, signals, is_first, memory=None):
+        return super().unroll(signals, is_first)
+
+
+class Widens(Sum):
+    memory_size = 3
+
+    def init(self, n):
+        return torch.zeros(n, 2)
 
 
 def test_good_sources_pass():
     check_reward_source(Source(), SIGNALS)
+    check_reward_source(Sum(), SIGNALS)
     check_reward_source(EnvironmentReward(), SIGNALS)
     check_reward_source(PythonReward(lambda s: s["low"] + s["high"] + s["on"], ["low", "high", "on"], "f"), SIGNALS)
 
@@ -101,6 +123,8 @@ def test_packaged_specifications_pass(name):
         (Double(), "float64"),
         (PaysStarts(), "row 0 starts an episode"),
         (Dice(), "the second time"),
+        (Forgets(), "inside an episode"),
+        (Widens(), "memory must be"),
     ],
     ids=lambda case: type(case).__name__ if not isinstance(case, str) else "",
 )

@@ -56,13 +56,14 @@ def test_json_for_programs(check):
             "severity": "error",
             "path": "rewrd",
             "message": "There is no such key here; leave it out.",
+            "advice": "Use the keys and values of the grammar, spelt exactly so.",
         }
     ]
     assert json.loads(check(SPEC, "--json").output)["description"].startswith("A step earns height")
 
 
 def test_a_task_file_and_another_environment(check):
-    task = {"version": 1, "environment": "test/thing", "reward": {"source": "spec", "spec": SPEC}}
+    task = {"version": 1, "environment": "test/thing", "reward": {"source": "spec", "spec": SPEC}, "episode_steps": 9}
     assert check(task).exit_code == 0
     result = check(task, "--environment", "test/other")
     assert result.exit_code == 1

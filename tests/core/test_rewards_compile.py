@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from manyheads.errors import ManyheadsError
 from manyheads.rewards.compile import combination, tolerance
+from manyheads.rewards.nodes import Success
 from manyheads.rewards.sources import SpecSource, episode_succeeded, successes
-from manyheads.rewards.spec import REACH_ZERO, Combine, RewardSpec, Sigmoid, Success, Tolerance
+from manyheads.rewards.spec import REACH_ZERO, Combine, RewardSpec, Sigmoid, Tolerance
 
 
 def source(reward, **more):
@@ -171,5 +172,5 @@ def test_success_agrees_with_counting(rows):
 
 
 def test_a_specification_without_success_says_so():
-    with pytest.raises(ManyheadsError, match="says nothing about success"):
+    with pytest.raises(ManyheadsError, match="does not define success"):
         source(ramp()).success({"x": np.ones(3)})

@@ -11,7 +11,8 @@ from reward_grammar import NAMES, expressions, predicates, terms
 from manyheads.environment.contract import Signal
 from manyheads.rewards import compile as compiled
 from manyheads.rewards import ranges
-from manyheads.rewards.spec import Expression, Predicate, Term
+from manyheads.rewards.nodes import Expression, Predicate
+from manyheads.rewards.spec import Term
 
 LOW, HIGH = -2.0, 3.0
 CATALOGUE = {name: Signal(name, low=LOW, high=HIGH) for name in NAMES}

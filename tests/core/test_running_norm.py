@@ -48,6 +48,27 @@ def test_old_batches_fade():
     assert standard.mean.item() == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.parametrize("before", [0, 50])
+@pytest.mark.parametrize("value", [1e20, -3e38])
+def test_one_wrong_row_stays_finite_and_passes(before, value):
+    norm, mask = RunningNorm(2), torch.ones(4, 2)
+    for _ in range(before):
+        norm.update(rows((3.0, 2.0), (0.0, 1.0)), mask)
+    wrong = rows((3.0, 2.0), (0.0, 1.0))
+    wrong[1, 2, 0] = value
+    norm.update(wrong, mask)
+    assert torch.isfinite(norm.normalize(wrong)).all()
+    untouched = norm.mean[1].item(), norm.variance[1].item()
+    assert untouched == pytest.approx((0.0, 1.0), abs=1e-4)
+    if before:
+        assert norm.variance[0].sqrt() < 100
+    for _ in range(3 * BATCHES if before else 0):
+        norm.update(rows((3.0, 2.0), (0.0, 1.0)), mask)
+    assert torch.isfinite(norm.variance).all()
+    if before:
+        assert norm.variance[0].sqrt() == pytest.approx(2.0, rel=0.5)
+
+
 def test_only_places_that_a_sequence_has_count():
     standard, vector, mask = RunningNorm(2), rows((3.0, 2.0), (0.0, 1.0)), torch.ones(4, 2)
     mask[2:, 0] = mask[:, 1] = 0

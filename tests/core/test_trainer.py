@@ -19,8 +19,12 @@ from torch._inductor.exc import CppCompileError
 from manyheads import ManyheadsError, load
 from manyheads.cli import manyheads
 from manyheads.experience.collector import Collector
+from manyheads.experience.replay import Replay
+from manyheads.experience.vector_env import EnvSlot
+from manyheads.learning import trainer
 from manyheads.learning.learner import Learner
 from manyheads.storage.world_folder import WorldFolder
+from manyheads.world.model import World
 
 TASKS = ["dmc/cartpole-swingup", "dmc/cartpole-balance_spec"]
 TINY = [
@@ -107,16 +111,118 @@ def test_a_stopped_online_finetune_goes_on_bit_for_bit(world: Path, monkeypatch:
     assert same(weights(world), weights(stopped))
 
 
-def test_latents_are_refreshed_once_for_each_state_of_the_world(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-    monkeypatch.setattr("manyheads.learning.trainer.refresh_latents", lambda *_: calls.append(1))
+@pytest.fixture
+def refreshed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows each run refreshed; all latents are then those of the frozen world."""
+    counts = []
+    refresh = trainer.refresh_latents
+
+    def counted(world: World, replay: Replay, seed: int) -> int:
+        counts.append(refresh(world, replay, seed))
+        assert replay.stale_episodes() == []
+        return counts[-1]
+
+    monkeypatch.setattr(trainer, "refresh_latents", counted)
+    return counts
+
+
+def test_latents_are_refreshed_once_for_each_state_of_the_world(world: Path, refreshed: list[int]) -> None:
     run("finetune", world, TASKS[1], "--updates", 0, "--steps", 10)
-    assert len(calls) == 1
     run("finetune", world, TASKS[1], "--updates", 2, "--steps", 20)
-    assert len(calls) == 1
     run("train", world, "--steps", 120)
     run("finetune", world, TASKS[1], "--updates", 2, "--steps", 30)
-    assert len(calls) == 2
+    assert refreshed == [100, 0, 140]
+
+
+def test_latents_that_were_deleted_are_made_again(world: Path, refreshed: list[int]) -> None:
+    run("finetune", world, TASKS[1], "--updates", 2)
+    for path in world.rglob("*.latents"):
+        path.unlink()
+    run("finetune", world, TASKS[1], "--updates", 4)
+    assert refreshed == [100, 100]
+
+
+def test_latents_of_a_world_that_was_killed_before_it_was_saved_are_made_again(
+    world: Path, refreshed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint is as it was when the head was trained, but the world had moved on and written its latents."""
+    run("finetune", world, TASKS[1], "--updates", 2)
+    before = weights(world)
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Trainer, "save", Mock(side_effect=SystemExit(9)))
+        CliRunner().invoke(manyheads, ["train", str(world), "--steps", "140"])
+    assert same(before, weights(world))
+    run("finetune", world, TASKS[1], "--updates", 4)
+    assert refreshed[0] == 100
+    assert refreshed[1] > 40
+
+
+def test_a_stopped_run_at_capacity_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    new = [TASKS[0], *TINY, "--set=training.capacity_rows=1024", "--set=training.train_ratio=0.5"]
+    run("train", straight, *new, "--steps", 1400)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 619)
+        run("train", stopped, *new, "--steps", 1400, code=1)
+    run("train", stopped, "--steps", 1400)
+    assert same(weights(straight), weights(stopped))
+    files = [
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.rows")}
+        for folder in (straight, stopped)
+    ]
+    assert files[0] == files[1]
+
+
+def test_an_environment_that_fails_for_good_ends_the_run_with_what_was_learned(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = WorldFolder.open(world).checkpoint.state["steps"]
+    make, calls = EnvSlot.make, []
+
+    def breaks(self: EnvSlot) -> Any:
+        env = make(self)
+        step = env.step
+
+        def broken(action: Any) -> Any:
+            calls.append(1)
+            if len(calls) > 60:
+                raise OSError("the licence server is gone")
+            return step(action)
+
+        monkeypatch.setattr(env, "step", broken, raising=False)
+        return env
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EnvSlot, "make", breaks)
+        with pytest.raises(
+            ManyheadsError, match=r"Environment \d, dmc/cartpole .*: the licence server is gone\. That is"
+        ):
+            run("train", world, "--steps", 1000)
+    saved = WorldFolder.open(world)
+    assert saved.checkpoint.state["steps"] > steps
+    assert saved.replay(read_only=True).rows == saved.checkpoint.state["steps"]
+    run("train", world, "--steps", 200)
+
+
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP"])
+def test_a_signal_to_the_whole_group_saves(world: Path, number: str) -> None:
+    """As a batch system or a terminal that is closed sends it: to workers too, which leave it to their parent."""
+    path = world / "world.yaml"
+    path.write_text(path.read_text().replace("workers: 0", "workers: 2"))
+    command = [sys.executable, "-m", "manyheads", "train", str(world), "--steps", "1000000"]
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    before = WorldFolder.open(world).replay(read_only=True).rows
+    deadline = time.monotonic() + 120
+    while WorldFolder.open(world).replay(read_only=True).rows < before + 20 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    os.killpg(process.pid, getattr(signal, number))
+    time.sleep(0.05)
+    os.killpg(process.pid, getattr(signal, number))
+    _, output = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "Stopped and saved at" in output
+    saved = WorldFolder.open(world)
+    assert saved.checkpoint.state["steps"] == saved.replay(read_only=True).rows
 
 
 def test_ctrl_c_that_ends_the_compiler_too_is_no_traceback(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,8 @@ def test_it_is_trained_on_and_then_has_the_new_format(world: Path) -> None:
     result = CliRunner().invoke(command_line, ["train", str(world), "--steps", "160"])
     assert result.exit_code == 0, result.output
     manifest = json.loads((world / "checkpoint.json").read_text())
-    assert manifest["format"] == 2
+    assert manifest["format"] == 3
+    assert manifest["digests"].keys() == manifest["files"].keys()
     folder = WorldFolder.open(world)
     assert folder.checkpoint.state["runs"]["train"]["steps"] == 160
     after = folder.checkpoint.read("world")

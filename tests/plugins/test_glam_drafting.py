@@ -12,7 +12,8 @@ from manyheads.registry import registry
 from manyheads.rewards import spec as grammar
 from manyheads.rewards.compile import tolerance
 from manyheads.rewards.finding import Finding
-from manyheads.rewards.spec import Tolerance, walk
+from manyheads.rewards.nodes import walk
+from manyheads.rewards.spec import Tolerance
 from manyheads.rewards.validate import check
 from manyheads_glam.amounts import measure
 from manyheads_glam.drafting import check_reply, constrained, json_object

@@ -24,8 +24,9 @@ def test_a_packaged_task_is_sound(name):
     assert source.signals <= {signal.name for signal in signals}
     labels = source.label({name: np.zeros((3, 2)) for name in source.signals})
     assert labels.reward.shape == (3, 2)
-    assert task.success is not None
-    assert check_success(task.success, signals) == []
+    if source.reads == "signals":
+        assert task.success is not None
+        assert check_success(task.success, signals) == []
     if task.content.reward.source == "spec":
         assert source.spec.environment == task.environment
         assert source.spec.goal == task.goal

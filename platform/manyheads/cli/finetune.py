@@ -13,6 +13,7 @@ from manyheads.learning.trainer import Trainer
 from manyheads.report.metrics import Metrics
 from manyheads.report.open_loggers import Loggers, choose_loggers
 from manyheads.report.progress import Progress
+from manyheads.storage.growth import grow, growth
 from manyheads.storage.world_folder import WorldFolder
 from manyheads.task import load_task
 
@@ -24,10 +25,17 @@ from manyheads.task import load_task
 @click.option(
     "--steps", default=0, show_default=True, type=click.IntRange(min=0), help="new rows to collect after that"
 )
+@click.option("--head", help="another kind of head than TASK names; it is then called TASK.KIND")
 @click.option("--set", "overrides", multiple=True, metavar="LOGGER.OPTION=VALUE", help="an option of a logger")
 @options.log
 def finetune(
-    world: Path, task: str, updates: int, steps: int, overrides: tuple[str, ...], loggers: tuple[str, ...]
+    world: Path,
+    task: str,
+    updates: int,
+    steps: int,
+    head: str | None,
+    overrides: tuple[str, ...],
+    loggers: tuple[str, ...],
 ) -> None:
     """Train a head for TASK on the frozen WORLD.
 
@@ -40,14 +48,27 @@ def finetune(
     folder = WorldFolder.open(world)
     if "world" not in folder.checkpoint.names:
         raise ManyheadsError(f"{world} has not been trained yet; `manyheads train {world} TASK` comes first.")
-    chosen = (folder.task(task) if task in folder.heads else load_task(task)).built()
-    folder.record_of(chosen.instance)
+    chosen = (folder.task(task) if task in folder.heads else load_task(task)).with_head(head).built()
+    grown = grow(folder, [chosen])
+    if gained := growth(folder, grown):
+        click.echo(
+            f"{gained} The frozen world model knows nothing of them: `manyheads train {world} {task}` trains it, too.",
+            err=True,
+        )
+    folder = grown
     folder.save_task(chosen)
     trainer = Trainer(folder, [chosen], frozen=True)
     try:
         with Metrics(world, Loggers(openers, folder, [chosen])) as metrics:
-            with Progress(updates, f"imagining {chosen.name}", unit="updates", start=trainer.updates) as progress:
-                trainer.imagine(updates, progress, metrics)
+            if trainer.learns:
+                with Progress(updates, f"imagining {chosen.name}", unit="updates", start=trainer.updates) as progress:
+                    trainer.imagine(updates, progress, metrics)
+            else:
+                with Progress(1, f"preparing {chosen.name}", unit="head") as progress:
+                    trainer.imagine(0, progress, metrics)
+                    progress.advance(1)
+                click.echo(f"{chosen.name} has nothing to train: its {chosen.head} acts as it is.", err=True)
+                click.echo(f"`manyheads evaluate {world} {chosen.name}` plays it.", err=True)
             if steps:
                 with Progress(steps, f"collecting for {chosen.name}", start=trainer.steps) as progress:
                     trainer.collect_and_learn(steps, progress, metrics)

@@ -44,6 +44,8 @@ def show(world: Path, as_json: bool) -> None:
     _say(console, f"observes {content['observes']}; acts by {content['acts']}")
     for problem in _others(content):
         _say(console, f"can't be played here: {problem}", "red")
+    for each in content["readouts"]:
+        _say(console, _readout(each))
     for head in content["heads"]:
         console.print()
         _say(console, head["task"], "bold")
@@ -65,6 +67,14 @@ def _facts(head: Mapping[str, Any], world: Path) -> dict[str, str]:
         played = f"mean return {number(head['mean_return'])}{success}"
     facts = {"goal": head["goal"], "trained": head["trained"], "played": played, "problem": head["problem"]}
     return {label: text for label, text in facts.items() if text}
+
+
+def _readout(readout: Mapping[str, Any]) -> str:
+    """How well signals can be read from the world's state, the worst ones by name."""
+    errors = readout["error"]
+    worst = sorted(errors, key=errors.get, reverse=True)[:3]
+    named = ", ".join(f"{name} {1 - errors[name]:.1%}" for name in worst)
+    return f"reads {len(errors)} signals of {readout['instance']} from its state; least of their variance: {named}"
 
 
 def _others(content: Mapping[str, Any]) -> list[str]:
@@ -97,6 +107,7 @@ def describe(folder: WorldFolder) -> dict[str, Any]:
             {"environment": each.environment, "options": each.options, "problem": problems.of(each.instance)}
             for each in folder.instances
         ],
+        "readouts": [{"instance": key, "error": known["error"]} for key, known in state.get("readouts", {}).items()],
         "heads": [_head(folder, name, evaluations, problems) for name in folder.heads],
     }
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from manyheads.cli import options
-from manyheads.environment.adapter import FlatEnv
 from manyheads.errors import ManyheadsError
 from manyheads.kinds import split_overrides
 from manyheads.learning.device import check_device
@@ -17,7 +16,8 @@ from manyheads.report.metrics import Metrics
 from manyheads.report.open_loggers import Loggers, choose_loggers
 from manyheads.report.progress import Progress
 from manyheads.settings import differences, load_settings
-from manyheads.storage.world_folder import WORLD, InstanceRecord, WorldFolder
+from manyheads.storage.growth import grow, growth, records
+from manyheads.storage.world_folder import WORLD, WorldFolder
 from manyheads.task import Task, load_task
 
 
@@ -42,8 +42,9 @@ def train(
 ) -> None:
     """Train WORLD and a head for each of TASKS jointly, from scratch or from where it stopped.
 
-    Without TASKS an existing world goes on with those it had. Ctrl-C saves; the same command goes on. Options of the
-    runner and of loggers are set by their names, at any time: `--set NAME.option=value`.
+    WORLD grows where TASKS need environments that it does not know; what it has learned stays as it is.
+    Without TASKS an existing world goes on with those it had. Ctrl-C saves; the same command goes on.
+    Options of the runner and of loggers are set by their names, at any time: `--set NAME.option=value`.
     """
     kind = registry().runners[runner]
     settings, own = split_overrides(overrides, [runner, *loggers])
@@ -74,11 +75,12 @@ def open_or_create(
                 f"The heads of {', '.join(gone)} were deleted from {world}: name the tasks to train it on from here."
             )
         chosen = chosen or [folder.task(name) for name in last]
-        for task in chosen:
-            folder.record_of(task.instance)
         if not chosen:
             raise ManyheadsError(f"Name at least one task to train {world} on; `manyheads list tasks` shows them.")
-        return folder, chosen
+        grown = grow(folder, chosen)
+        if gained := growth(folder, grown):
+            click.echo(gained, err=True)
+        return grown, chosen
     if not chosen:
         raise ManyheadsError(f"{world} is new: name at least one task. `manyheads list tasks` shows what there is.")
     settings = load_settings(source, overrides)
@@ -96,16 +98,3 @@ def _require_own(folder: WorldFolder, source: str | Path | None, overrides: Sequ
         )
     if changed and source is not None:
         click.echo(f"{folder.path} goes on with its own settings; {source} differs in {', '.join(changed)}.", err=True)
-
-
-def records(tasks: Sequence[Task]) -> list[InstanceRecord]:
-    """The instances of the tasks with their layouts, each once."""
-    found: dict[str, InstanceRecord] = {}
-    for task in tasks:
-        if task.instance.key not in found:
-            adapted = FlatEnv(task.make_environment(), task.instance.signals)
-            found[task.instance.key] = InstanceRecord(
-                environment=task.environment, options=dict(task.options), layout=adapted.layout
-            )
-            adapted.close()
-    return list(found.values())

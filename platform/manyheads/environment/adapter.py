@@ -9,9 +9,12 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
+from manyheads.environment.actions import ActionUnflattener
 from manyheads.environment.contract import Signal
 from manyheads.environment.layout import SpaceLayout
-from manyheads.environment.spaces import ActionUnflattener, Floats, ObservationFlattener, Pixels
+from manyheads.environment.observations import ObservationFlattener
+from manyheads.environment.pictures import Pixels
+from manyheads.environment.spaces import Floats
 from manyheads.errors import ManyheadsError
 
 Doubles = npt.NDArray[np.float64]
@@ -35,10 +38,12 @@ class FlatEnv:
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], signals: Sequence[Signal], image_size: int | None = None) -> None:
-        owner = env.get_wrapper_attr("owner") if env.has_wrapper_attr("owner") else type(env.unwrapped).__name__
+        measured = env.has_wrapper_attr("owner")
+        owner = env.get_wrapper_attr("owner") if measured else type(env.unwrapped).__name__
+        keys = env.get_wrapper_attr("observation_keys") if measured else {}
         self.env = env
         self.signals = tuple(signal.name for signal in signals)
-        self.observe = ObservationFlattener(env.observation_space, owner, image_size)
+        self.observe = ObservationFlattener(env.observation_space, owner, image_size, keys)
         self.act = ActionUnflattener(env.action_space, owner)
         self.layout = SpaceLayout(
             image=self.observe.image,

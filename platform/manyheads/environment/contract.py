@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -31,8 +33,11 @@ Unit = Literal[
     "count",
     "byte",
     "points",
+    "px",
 ]
 Kind = Literal["continuous", "angle", "boolean", "discrete"]
+KeyRule = Literal["drop", "one_hot", "text"]
+"""What becomes of a key of an observation: left out, whole numbers as one-hot blocks, a text as hashed words."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,8 @@ class Signal:
     """A named scalar that an environment measures at every reset and step.
 
     `low` and `high` are the range that it keeps to (None: unbounded). A `soft` range may be passed a little,
-    as joints' limits are that a simulator keeps by springs. `says` is one sentence with frame and sign.
+    as joints' limits are that a simulator keeps by springs. `description` is one sentence with frame and sign. Raises
+    ManyheadsError where a part is none of what is known.
     """
 
     name: str
@@ -50,6 +56,27 @@ class Signal:
     high: float | None = None
     description: str = ""
     soft: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise ManyheadsError(f"A signal's name is a text with at least one letter, not {self.name!r}.")
+        for part, known in (("unit", get_args(Unit)), ("kind", get_args(Kind))):
+            if getattr(self, part) not in known:
+                raise ManyheadsError(
+                    f"Signal {self.name!r} has the {part} {getattr(self, part)!r}; known: {', '.join(known)}."
+                )
+        for end in ("low", "high"):
+            object.__setattr__(self, end, self._bound(end, getattr(self, end)))
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ManyheadsError(f"Signal {self.name!r} has low={self.low} above high={self.high}.")
+
+    def _bound(self, end: str, value: Any) -> float | None:
+        """A bound as a plain number."""
+        if value is not None and not (isinstance(value, Real) and math.isfinite(value)):
+            raise ManyheadsError(
+                f"Signal {self.name!r} has {end}={value!r}; expected a finite number, or None where it is unbounded."
+            )
+        return value if value is None or isinstance(value, int | float) else float(value)
 
 
 REWARD = Signal("reward", description="the simulator's own reward, summed over repeated actions")
@@ -83,8 +110,20 @@ class Environment:
     requires: tuple[str, ...] = ()
     extra: str = ""
     description: str = ""
+    step_seconds: float | Callable[[Any], float] | None = None
+    """Simulated time of a step, which may depend on the options; None: unknown, so that nothing has a rate."""
+    observation_keys: Mapping[str, KeyRule] | Callable[[Any], Mapping[str, KeyRule]] = field(
+        default_factory=dict, hash=False
+    )
+    """Observation keys (`mission`, `arm.camera`) that are dropped, coded one-hot or read as text."""
     goals_need: str = ""
     """How to name this environment's signals, shown when a goal needs one and only `reward` is declared."""
+
+    def __post_init__(self) -> None:
+        if not callable(self.signals):
+            _require_signals(self.name, self.signals)
+        if not callable(self.observation_keys):
+            _require_rules(self.name, self.observation_keys)
 
     def instance(self, options: Mapping[str, Any] | None = None) -> Instance:
         """This environment with checked options; raises ManyheadsError that names the wrong one."""
@@ -131,19 +170,60 @@ class Instance:
     def signals(self) -> tuple[Signal, ...]:
         """Everything measured, in a fixed order, `reward` first."""
         declared = self.environment.signals
-        own = declared(self.options) if callable(declared) else declared
+        if not callable(declared):
+            return (REWARD, *declared)
+        own = tuple(declared(self.options))
+        _require_signals(self.environment.name, own)
         return (REWARD, *own)
+
+    @property
+    def step_seconds(self) -> float | None:
+        """Simulated time of a step; None where the environment does not say."""
+        declared = self.environment.step_seconds
+        return declared(self.options) if callable(declared) else declared
+
+    @property
+    def observation_keys(self) -> Mapping[str, KeyRule]:
+        """What becomes of some observation keys."""
+        declared = self.environment.observation_keys
+        if not callable(declared):
+            return declared
+        _require_rules(self.environment.name, keys := declared(self.options))
+        return keys
 
     def make(self) -> gymnasium.Env[Any, Any]:
         """Builds the environment: native spaces, `info["signals"]` at every reset and step.
 
-        Raises ManyheadsError naming the missing modules where the simulator is not installed.
+        Raises ManyheadsError naming the missing modules where the simulator is not installed, and where it does not
+        build or is no Gymnasium environment.
         """
-        from manyheads.environment.measured import MeasuredEnv
+        from manyheads.environment.measured import MeasuredEnv, build
 
         environment, missing = self.environment, self.environment.missing()
         if missing:
             install = f" Install with `pip install 'manyheads[{environment.extra}]'`." if environment.extra else ""
             raise ManyheadsError(f"{environment.name} needs {' and '.join(missing)}, not installed here.{install}")
         signals = [signal.name for signal in self.signals[1:]]
-        return MeasuredEnv(environment.factory(self.options), environment.name, self.key, signals, environment.measure)
+        env = build(environment.name, lambda: environment.factory(self.options))
+        return MeasuredEnv(env, environment.name, self.key, signals, environment.measure, self.observation_keys)
+
+
+def _require_signals(owner: str, signals: Sequence[Any]) -> None:
+    names = [REWARD.name]
+    for signal in signals:
+        if not isinstance(signal, Signal):
+            raise ManyheadsError(
+                f"{owner} declares {signal!r} as a signal; expected manyheads.Signal(name, unit, ...)."
+            )
+        if signal.name in names:
+            why = " (the simulator's own, always there)" if signal.name == REWARD.name else ""
+            raise ManyheadsError(f"{owner} declares signal {signal.name!r}{why} twice.")
+        names.append(signal.name)
+
+
+def _require_rules(owner: str, keys: Mapping[str, Any]) -> None:
+    for key, rule in keys.items():
+        if rule not in get_args(KeyRule):
+            raise ManyheadsError(
+                f"{owner}: the observation key {key!r} has the rule {rule!r}; known: {', '.join(get_args(KeyRule))}."
+            )

@@ -1,4 +1,4 @@
-"""A simulator with every declared signal measured at each reset and step."""
+"""A simulator with every declared signal measured, and all that it returns checked at each reset and step."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.utils import RecordConstructorArgs
 
 from manyheads.errors import ManyheadsError, unknown
 
@@ -15,34 +18,113 @@ Measure = Callable[[gymnasium.Env[Any, Any], Any], Mapping[str, float]]
 """from the environment and its observation to the value of each declared signal"""
 
 
-class MeasuredEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
+def build(owner: str, make: Callable[[], Any]) -> gymnasium.Env[Any, Any]:
+    """The environment that a factory makes; raises ManyheadsError where it fails or makes something else."""
+    try:
+        env = make()
+    except ManyheadsError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever a simulator raises, the user reads whose it is
+        raise ManyheadsError(f"{owner} does not build: {_described(error)}.") from error
+    if not isinstance(env, gymnasium.Env):
+        raise ManyheadsError(
+            f"{owner} builds {type(env).__module__}.{type(env).__name__}; expected a gymnasium.Env. "
+            "Environments of the older package gym are wrapped by shimmy."
+        )
+    for name in ("observation_space", "action_space"):
+        space = getattr(env, name, None)
+        if not isinstance(space, spaces.Space):
+            raise ManyheadsError(f"{owner}: {name} is {space!r}; expected a space of gymnasium.spaces.")
+    return env
+
+
+class MeasuredEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Puts the declared signals into `info["signals"]`, in their order after `reward`, which is 0.0 at reset.
 
-    `owner` is the environment's name and `key` the instance's, for messages.
+    `owner` is the environment's name and `key` the instance's, for messages. Rewards become floats, flags bools.
+    What the environment raises, or returns against Gymnasium's contract, becomes a ManyheadsError with the step.
     """
 
     def __init__(
-        self, env: gymnasium.Env[Any, Any], owner: str, key: str, signals: Sequence[str], measure: Measure | None
+        self,
+        env: gymnasium.Env[Any, Any],
+        owner: str,
+        key: str,
+        signals: Sequence[str],
+        measure: Measure | None,
+        observation_keys: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(env)
+        RecordConstructorArgs.__init__(
+            self, owner=owner, key=key, signals=signals, measure=measure, observation_keys=observation_keys
+        )
+        gymnasium.Wrapper.__init__(self, env)
         self.owner, self.key = owner, key
+        self.observation_keys: Mapping[str, str] = observation_keys or {}
         self._measure = measure
         self._declared = tuple(signals)
-        repeated = {name for name in self._declared if self._declared.count(name) > 1 or name == "reward"}
-        if repeated:
-            raise ManyheadsError(f"{owner} declares signal {min(repeated)!r} twice.")
+        self._step = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Info]:
-        observation, info = self.env.reset(seed=seed, options=options)
+        self._step = 0
+        try:
+            returned: Any = self.env.reset(seed=seed, options=options)
+        except ManyheadsError:
+            raise
+        except (Exception, SystemExit) as error:  # whatever a simulator raises
+            raise self._failed("reset", error) from error
+        if not isinstance(returned, tuple) or len(returned) != 2 or not isinstance(returned[1], Mapping | None):
+            raise ManyheadsError(f"{self.owner}: reset returned {_counted(returned)}; {CONTRACT}")
+        observation, info = returned[0], returned[1] or {}
         return observation, {**info, "signals": self._signals(0.0, observation, info)}
 
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, Info]:
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        signals = self._signals(float(reward), observation, info)
-        return observation, reward, bool(terminated), bool(truncated), {**info, "signals": signals}
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, Info]:
+        self._step += 1
+        try:
+            returned: Any = self.env.step(action)
+        except ManyheadsError:
+            raise
+        except (Exception, SystemExit) as error:  # whatever a simulator raises
+            raise self._failed(f"step {self._step}", error) from error
+        if not isinstance(returned, tuple) or len(returned) != 5 or not isinstance(returned[4], Mapping | None):
+            raise ManyheadsError(f"{self.owner}: step {self._step} returned {_counted(returned)}; {CONTRACT}")
+        observation, reward, terminated, truncated, info = returned
+        reward = self._number(reward)
+        info = info or {}
+        return (
+            observation,
+            reward,
+            self._flag("terminated", terminated),
+            self._flag("truncated", truncated),
+            {**info, "signals": self._signals(reward, observation, info)},
+        )
 
-    def _signals(self, reward: float, observation: Any, info: Info) -> dict[str, float]:
-        values = self._measure(self.env, observation) if self._measure else info.get("signals", {})
+    def _number(self, reward: Any) -> float:
+        if type(reward) is float:
+            return reward
+        try:
+            array = np.asarray(reward)
+            if array.dtype.kind not in "biuf":
+                raise TypeError
+            return float(array.item())
+        except (TypeError, ValueError):
+            raise ManyheadsError(
+                f"{self.owner}: the reward of step {self._step} is {reward!r}; expected one number."
+            ) from None
+
+    def _flag(self, name: str, value: Any) -> bool:
+        if value is True or value is False:
+            return bool(value)
+        array = np.asarray(value)
+        if array.size == 1 and array.dtype.kind in "biu" and array.item() in (0, 1):
+            return bool(array.item())
+        raise ManyheadsError(f"{self.owner}: {name} of step {self._step} is {value!r}; expected True or False.")
+
+    def _signals(self, reward: float, observation: Any, info: Mapping[str, Any]) -> dict[str, float]:
+        values = self._measured(observation) if self._measure else info.get("signals", {})
+        if not isinstance(values, Mapping):
+            raise ManyheadsError(
+                f"{self.owner}: the signals are {values!r:.80}; expected a mapping of names to numbers."
+            )
         signals = {"reward": reward}
         try:
             for name in self._declared:
@@ -60,6 +142,19 @@ class MeasuredEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
             )
         return signals
 
+    def _measured(self, observation: Any) -> Any:
+        assert self._measure is not None
+        try:
+            return self._measure(self.env, observation)
+        except ManyheadsError:
+            raise
+        except (Exception, SystemExit) as error:  # whatever an author's function raises
+            raise self._failed(f"measuring signals at step {self._step}", error) from error
+
+    def _failed(self, what: str, error: BaseException) -> ManyheadsError:
+        hint = f" {CONTRACT}" if isinstance(error, ValueError) and "values to unpack" in str(error) else ""
+        return ManyheadsError(f"{self.owner}: {what} failed: {_described(error)}.{hint}")
+
     def _wrong(self, values: Mapping[str, Any], name: str) -> ManyheadsError:
         environment = self.owner
         if name not in values:
@@ -68,3 +163,21 @@ class MeasuredEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
                 'Return it from `measure` or put it into `info["signals"]` at every reset and step.'
             )
         return ManyheadsError(f"{environment}: signal {name!r} is {values[name]!r}; a signal is one number.")
+
+
+CONTRACT = (
+    "Gymnasium's reset returns (observation, info) and its step (observation, reward, terminated, truncated, info), "
+    "info a dict."
+)
+
+
+def _counted(returned: Any) -> str:
+    return f"{len(returned)} values" if isinstance(returned, tuple) else f"a {type(returned).__name__}"
+
+
+def _described(error: BaseException) -> str:
+    """An error in one line; SystemExit is what `sys.exit` raises."""
+    if isinstance(error, SystemExit):
+        words = "" if error.code is None else repr(error.code)
+        return f"it called sys.exit({words}); an environment raises an error instead"
+    return f"{type(error).__name__}: {str(error).rstrip('.')}"

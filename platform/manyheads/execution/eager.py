@@ -36,7 +36,9 @@ class Execution:
         return function
 
     def compile_loss(self, function: Callable[P, R]) -> Callable[P, R]:
-        """`compile` for a function whose scalar results with gradients are minimised by their sum alone."""
+        """`compile` for a function whose differentiable outputs are scalar losses that are only ever added up and
+        minimised: the gradients of their sum may be computed together with them. Backward passes from one of them
+        alone, or from a weighted sum, give wrong gradients."""
         return self.compile(function)
 
     def implementation(self, function: Callable[P, R]) -> Callable[P, R]:
@@ -64,10 +66,10 @@ class Execution:
         return [function() for function in functions]
 
     def warmup(self, key: object, rehearse: Rehearse | None = None) -> AbstractContextManager[bool]:
-        """Around work that is repeated: equal keys mean the same compiled functions with the same shapes.
+        """A context manager around work that is repeated; equal keys mean the same compiled functions and shapes.
 
-        Yields whether this is the first work under `key`, when its functions are compiled; before that, `rehearse` may
-        be used to compile them ahead of time.
+        It yields whether this execution compiles during this work, as a compiling one does the first time; that one may
+        first call `rehearse` to compile everything ahead, and runs parallel work one after the other meanwhile.
         """
         return nullcontext(False)
 

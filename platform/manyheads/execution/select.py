@@ -93,7 +93,8 @@ def make_execution(
 
 @cache
 def choose(device: str) -> Choice:
-    """The fastest way that works on "cpu" or "cuda", tried once in a process."""
+    """The first of quick compiler, `torch.compile` and eager execution that passes a small check on "cpu" or "cuda";
+    cached for the process. Nothing is timed."""
     problems = []
     for way in ("quick compiler", "torch.compile"):
         try:

@@ -1,4 +1,4 @@
-"""Rows on disk: append-only files of fixed-width records with checksums, their latents beside them."""
+"""Rows on disk: append-only files of fixed-width records with checksums, and a side table of latents for each."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
 
 Records = npt.NDArray[Any]
+
+
+MODE = 0o666
+"""of new files, less the user's umask"""
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,8 @@ class MapPool:
 class Chunk:
     """Successive rows of one stream and their latents, in a pair of files or (without a path) in memory.
 
-    A chunk begins `growing`, up to `size` rows, in a buffer that every row is written through to the file.
-    Once sealed it is read through memory maps.
+    A chunk is `growing` up to `size` rows, in a buffer that every row is written through to the file. Once sealed it
+    is read through memory maps; a chunk that was sealed before it was full can go on growing.
     """
 
     def __init__(
@@ -109,35 +113,50 @@ class Chunk:
         self.record, self.latent, self.pool = record, latent, pool
         self.count = self.size = 0
         self.growing = self.writable = False
-        self._beside = "" if path is None else str(path.with_suffix(".latents"))
+        self._latents_path = "" if path is None else str(path.with_suffix(".latents"))
         self._file: int | None = None
         self._rows: Records | None = None
         self._latents: Records | None = None
 
     def create(self, size: int) -> Chunk:
         """Makes the files and room for `size` rows."""
-        self.size, self.growing, self.writable = size, True, True
-        self._rows = np.zeros(size, self.record)
-        if self.path is None:
-            self._latents = np.zeros(size, self.latent)
-            return self
-        try:
-            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
-        except OSError as error:
-            raise ManyheadsError(f"Could not make {self.path}: {error.strerror}.") from error
-        _reserve(self._beside, size * self.latent.itemsize)
+        self.writable = True
+        self._grow(size, os.O_CREAT | os.O_EXCL)
         return self
 
-    def open_existing(self, count: int, writable: bool) -> Chunk:
-        """Takes up the `count` rows that the file holds."""
+    def open_existing(self, count: int, writable: bool, latents: bool = True) -> Chunk:
+        """Reads the `count` rows that the file holds; `latents` says whether the side table can be read."""
         self.count = self.size = count
         self.writable = writable
         size = count * self.latent.itemsize
         if writable:
-            _reserve(self._beside, size)
-        elif not os.path.exists(self._beside) or os.path.getsize(self._beside) < size:  # noqa: PTH110, PTH202
+            _reserve(self._latents_path, size)
+            os.truncate(self._latents_path, size)
+        elif not latents or not os.path.exists(self._latents_path) or os.path.getsize(self._latents_path) < size:  # noqa: PTH110, PTH202
             self._latents = np.zeros(count, self.latent)
         return self
+
+    def reopen(self, size: int) -> None:
+        """Goes on growing, up to `size` rows."""
+        self._grow(size, 0)
+
+    def _grow(self, size: int, flags: int) -> None:
+        rows = np.zeros(size, self.record)
+        if self.count:
+            rows[: self.count] = self.rows
+        if self.path is None:
+            latents = np.zeros(size, self.latent)
+            if self._latents is not None:
+                latents[: self.count] = self._latents[: self.count]
+            self._latents = latents
+        else:
+            try:
+                self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | flags, MODE)
+            except OSError as error:
+                raise ManyheadsError(f"Could not write to {self.path}: {error.strerror}.") from error
+            self._forget_maps()
+            _reserve(self._latents_path, size * self.latent.itemsize)
+        self._rows, self.size, self.growing = rows, size, True
 
     @property
     def stop(self) -> int:
@@ -160,7 +179,7 @@ class Chunk:
         """The latents of these rows, which may be written to."""
         if self._latents is not None:
             return self._latents[: self.count]
-        return self.pool.map(self._beside, self.latent, self.size, self.writable)[: self.count]
+        return self.pool.map(self._latents_path, self.latent, self.size, self.writable)[: self.count]
 
     def append(self, record: Records, latent: Records | None) -> None:
         """Adds one record (1,); when this returns the row outlives the process."""
@@ -173,6 +192,13 @@ class Chunk:
             self.latents[-1] = latent
         if self.count == self.size:
             self.seal()
+
+    def replace_newest(self, record: Records) -> None:
+        """Replaces the newest row by `record` (1,), in one write; nothing else in the file changes."""
+        if self.path is not None:
+            self._write_at((self.count - 1) * self.record.itemsize, record.tobytes())
+        if self._rows is not None:
+            self._rows[self.count - 1] = record[0]
 
     def _write(self, file: int, data: bytes) -> None:
         reason = "the disk is full"
@@ -187,27 +213,45 @@ class Chunk:
             "make room and start again."
         )
 
+    def _write_at(self, offset: int, data: bytes) -> None:
+        assert self.path is not None
+        try:
+            file = os.open(self.path, os.O_WRONLY)
+            try:
+                os.pwrite(file, data, offset)
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise ManyheadsError(f"Could not write to {self.path}: {error.strerror}.") from error
+
     def sync(self) -> None:
         """Waits until the rows are on the disk itself."""
         if self._file is not None:
             os.fsync(self._file)
 
     def seal(self) -> None:
-        """Ends growing: of a file, the buffer is given up for a memory map."""
+        """Ends growing: of a file, the buffer is given up for a memory map, and room that no row took for nothing."""
         self.growing = False
-        if self._file is not None:
-            os.fsync(self._file)
-            os.close(self._file)
-            self._file = self._rows = None
+        if self._file is None:
+            return
+        os.fsync(self._file)
+        os.close(self._file)
+        self._file = self._rows = None
+        self._forget_maps()
+        self.size = self.count
+        os.truncate(self._latents_path, self.count * self.latent.itemsize)
 
     def remove(self) -> None:
         """Deletes the files."""
         self.seal()
         if self.path is not None:
-            self.pool.forget(str(self.path))
-            self.pool.forget(self._beside)
+            self._forget_maps()
             self.path.unlink(missing_ok=True)
-            Path(self._beside).unlink(missing_ok=True)
+            Path(self._latents_path).unlink(missing_ok=True)
+
+    def _forget_maps(self) -> None:
+        self.pool.forget(str(self.path))
+        self.pool.forget(self._latents_path)
 
 
 def sound_rows(path: Path, record: np.dtype[Any], newest: bool) -> tuple[int, int]:
@@ -235,13 +279,11 @@ def sound_rows(path: Path, record: np.dtype[Any], newest: bool) -> tuple[int, in
 
 
 def _reserve(path: str, size: int) -> None:
-    """Makes a file of that size, zeros where new: a memory map of it can then not run out of disk."""
+    """Makes the file that long, zeros where new: a memory map of it can then not run out of disk."""
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, MODE)
         try:
-            if os.fstat(handle).st_size < size:
-                os.ftruncate(handle, 0)
-                os.posix_fallocate(handle, 0, size)
+            os.posix_fallocate(handle, 0, size)
         finally:
             os.close(handle)
     except OSError as error:

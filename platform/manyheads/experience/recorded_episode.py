@@ -83,7 +83,7 @@ class Episode:
     def latents(self) -> tuple[Floats, Floats, Flags]:
         """deter (T, D), stoch (T, G, C), and which rows have them stored (the others are zeros)"""
         records = self.stream.read_latents(self.start, self.stop)
-        return *self.layout.decode(records), records["valid"]
+        return *self.layout.decode(records), self.layout.usable(records)
 
     def _read(self, name: str, shape: tuple[int, ...], kind: Any) -> npt.NDArray[Any]:
         out = np.zeros(shape, kind)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +16,27 @@ from manyheads.experience.chunk import MapPool, Rows
 from manyheads.experience.latent_table import Floats, LatentLayout, PackedLatents
 from manyheads.experience.recorded_episode import Episode
 from manyheads.experience.replay_folder import check_header, lock_folder, stream_folders
+from manyheads.experience.states import ReplayState
 from manyheads.experience.stream import RecordedInstance, Stream, read_sidecar
 from manyheads.experience.windows import Window, draw, gather, shares
 
 CHUNK_ROWS = 4096
 CHUNK_BYTES = 4 << 20
+UNSOUND = "Is the environment sound?"
+CAUSES = {"vector": UNSOUND, "action": "Did learning diverge?"}
+
+
+class SignalRows(NamedTuple):
+    """T rows of a stream from row `start` on: signals (T, S) in the instance's order, and `is_first` (T,)."""
+
+    start: int
+    instance: RecordedInstance
+    signals: npt.NDArray[np.float64]
+    is_first: npt.NDArray[np.bool_]
 
 
 class Replay:
-    """Rows of all streams under one interface, in `folder` or (None) in memory.
+    """Rows of all streams under one interface, in `folder` or (None) in memory: a `ReplaySink` and a `ReplaySource`.
 
     Every row is on disk when `add` returns. Beyond `capacity_rows` or `capacity_bytes` whole chunks of the
     oldest rows are dropped. Windows for training are drawn uniformly from all that lie within one stream,
@@ -45,9 +57,12 @@ class Replay:
         self.folder, self.interface, self.latent = folder, interface, latent
         self.capacity_rows, self.capacity_bytes, self.read_only = capacity_rows, capacity_bytes, read_only
         self.instances: list[RecordedInstance] = []
-        """every instance seen, in the order that `Batch.instance` counts them"""
+        """every instance seen, in the order that `Batch.instance` counts them; one whose signals or layout have
+        changed since counts anew"""
         self.repairs: list[str] = []
-        """what was mended on opening, in words"""
+        """what was repaired on opening, in words"""
+        self.world_id: int | None = None
+        """the number of the frozen world whose latents are written and read; None for a world in training"""
         self.rows = self.bytes = 0
         self._streams: dict[int, Stream] = {}
         self._pool = MapPool()
@@ -67,12 +82,16 @@ class Replay:
         folder = None if self.folder is None else self.folder / f"stream-{number:05d}"
         stream = Stream(number, instance, self.interface, self.interface, self.latent, folder, self._pool)
         self._streams[number] = stream.create()
-        self._register_instance(instance)
+        self._register_instance(stream)
         return number
 
     def close_stream(self, number: int) -> None:
-        """Says that nothing more is added to a stream for now."""
+        """Nothing more is added to the stream for now."""
         self._streams[number].seal()
+
+    def instance(self, stream: int) -> RecordedInstance:
+        """What the stream holds rows of."""
+        return self._streams[stream].instance
 
     def stop(self, stream: int) -> int | None:
         """The number that the stream's next row gets; None where all of it was dropped."""
@@ -91,7 +110,7 @@ class Replay:
         """
         self._check_writable()
         self._check(rows, len(streams))
-        latents = None if deter is None else self.latent.encode(self.latent.pack(deter, stoch))
+        latents = None if deter is None else self.latent.encode(self.latent.pack(deter, stoch), self.world_id)
         for i, number in enumerate(streams):
             stream = self._streams[number]
             latent = None if latents is None else latents[i]
@@ -100,6 +119,11 @@ class Replay:
             self.rows += 1
             self.bytes += stream.row_bytes
         self._shrink()
+
+    def end_episode(self, stream: int) -> None:
+        """Marks the stream's newest row as the last of its episode, which is thereby truncated there."""
+        self._check_writable()
+        self._streams[stream].end_episode()
 
     # batches
 
@@ -118,7 +142,7 @@ class Replay:
     ) -> tuple[Batch, WindowIndex]:
         """Draws `batch` windows of `length` rows; each starts from the latent and action of the row before.
 
-        `groups` gives experience keys a share of the batch each; `streams` leaves out all others; without
+        `groups` gives dynamics keys a share of the batch each; `streams` leaves out all others; without
         `online` the windows are drawn uniformly and the online queue stays as it is; without `images`, which are most
         of what is copied, the batch has none.
         """
@@ -136,7 +160,7 @@ class Replay:
     def write_latents(self, where: WindowIndex, latents: PackedLatents) -> None:
         """Stores the latents deter (B, T, D), stoch (B, T, G) of the rows of a batch; `latent.pack` makes them."""
         self._check_writable()
-        records = self.latent.encode(latents)
+        records = self.latent.encode(latents, self.world_id)
         for number, start, own in zip(where.streams.tolist(), where.starts.tolist(), records, strict=True):
             if number in self._streams:
                 self._streams[number].write_latents(start, own)
@@ -154,6 +178,24 @@ class Replay:
         """The stream's newest episode whose beginning is still there."""
         found = self._streams[stream]
         return self._episode(found, len(found.episode_starts) - 1) if found.episode_starts else None
+
+    def stale_episodes(self) -> list[Episode]:
+        """Episodes with a row whose latent is not exactly what the frozen world wrote, also those cut at capacity."""
+        if self.world_id is None:
+            raise ValueError("Only a frozen world has latents that can be stale: set `world_id` first.")
+        stale = []
+        for stream in self._streams.values():
+            begins = [at.start for at in stream.episode_starts]
+            own = [self._episode(stream, at) for at in range(len(begins))]
+            if stream.chunks and stream.start < min(begins, default=stream.stop):
+                number = int(stream.chunks[0].rows["episode"][0])
+                rest = min(begins, default=stream.stop)
+                own.insert(0, Episode(stream, self.interface, self.latent, number, stream.start, rest, not begins))
+            for episode in own:
+                records = stream.read_latents(episode.start, episode.stop)
+                if not self.latent.written_by(records, self.world_id).all():
+                    stale.append(episode)
+        return stale
 
     def episodes(self, experience: str | None = None) -> list[Episode]:
         """All episodes whose beginning is still there, newest last, with those that have not ended."""
@@ -178,7 +220,19 @@ class Replay:
             tables.append(table[:, [stream.instance.signals.index(name) for name in names]])
         return dict(zip(names, np.concatenate(tables).T, strict=True)) if names else {}
 
-    # keeping and going on
+    def signal_rows(self, stream: int, start: int, limit: int) -> SignalRows:
+        """At most `limit` rows of a stream from row `start` on, or from the first one that is still there."""
+        found = self._streams[stream]
+        start = max(start, found.start)
+        stop = max(start, min(found.stop, start + limit))
+        signals = np.zeros((stop - start, len(found.instance.signals)))
+        is_first = np.zeros(stop - start, np.bool_)
+        if start < stop:
+            found.read("signals", start, stop, signals)
+            found.read("is_first", start, stop, is_first)
+        return SignalRows(start, found.instance, signals, is_first)
+
+    # saving and resuming
 
     def flush(self) -> None:
         """Waits until all rows are on the disk itself."""
@@ -187,19 +241,32 @@ class Replay:
                 stream.chunks[-1].sync()
 
     def state(self) -> dict[str, Any]:
-        """JSON-able: all that sampling depends on beside the rows and latents."""
+        """JSON-able: all that sampling depends on beyond the rows and latents; see `ReplayState`."""
         return {
             "generator": self._generator.bit_generator.state,
             "served": {str(stream.number): stream.served for stream in self._streams.values()},
             "episode": self._next_episode,
+            "stops": {str(stream.number): stream.stop for stream in self._streams.values()},
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on from `state`; rows added after it was taken are kept and count as not yet drawn."""
-        self._generator.bit_generator.state = state["generator"]
-        self._next_episode = max(self._next_episode, int(state["episode"]))
+    def restore(self, state: Mapping[str, Any]) -> list[str]:
+        """Continues from `state`; rows added after it was taken are kept and count as not yet drawn.
+
+        Returns in words which rows are missing that were there then.
+        """
+        saved = ReplayState.model_validate(state)
+        self._generator.bit_generator.state = saved.generator.model_dump()
+        self._next_episode = max(self._next_episode, saved.episode)
+        notes = []
         for stream in self._streams.values():
-            stream.served = int(state["served"].get(str(stream.number), stream.start))
+            stream.served = saved.served.get(str(stream.number), stream.start)
+            missing = saved.stops.get(str(stream.number), 0) - stream.stop
+            if missing > 0:
+                notes.append(
+                    f"{stream.folder or f'Stream {stream.number}'} holds {missing} rows less than when the checkpoint "
+                    "was written: its newest file was cut short. Restore it from a copy, or go on without them."
+                )
+        return notes
 
     def close(self) -> None:
         """Ends writing and lets another process open the folder."""
@@ -233,16 +300,19 @@ class Replay:
             if values.shape != shape:
                 raise ValueError(f"{name} has shape {values.shape}, the interface needs {shape}.")
             if not np.isfinite(values).all():
-                raise ManyheadsError(
-                    f"A row's {name} is not finite; rows before it are kept. "
-                    + ("Did learning diverge?" if name == "action" else "Is the environment sound?")
-                )
+                raise ManyheadsError(f"A row's {name} is not finite; rows before it are kept. {CAUSES[name]}")
+        with np.errstate(over="ignore"):  # judged as a batch will hold them
+            if not np.isfinite(rows.signals.astype(np.float32)).all():
+                raise ManyheadsError(f"A row's signals are not finite in float32; rows before it are kept. {UNSOUND}")
         if self.interface.image is not None and (rows.image is None or rows.image.shape[1:] != self.interface.image):
             raise ValueError(f"The interface needs images of shape {self.interface.image}.")
 
-    def _register_instance(self, instance: RecordedInstance) -> None:
-        if all(known.key != instance.key for known in self.instances):
-            self.instances.append(instance)
+    def _register_instance(self, stream: Stream) -> None:
+        """Lists the stream's instance, or lets the stream have the equal one that is listed already."""
+        if stream.instance in self.instances:
+            stream.instance = self.instances[self.instances.index(stream.instance)]
+        else:
+            self.instances.append(stream.instance)
 
     def _chunk_rows(self, stream: Stream) -> int:
         """Small enough that dropping one is a small part of the capacity."""
@@ -267,16 +337,16 @@ class Replay:
     def _open(self, folder: Path) -> None:
         if not self.read_only:
             self._lock = lock_folder(folder)
-        check_header(folder, self.latent, self.read_only)
+        latents = check_header(folder, self.latent, self.read_only)
         for number, path in stream_folders(folder, self.read_only):
             known = read_sidecar(path)
             stream = Stream(number, known.instance, known.interface, self.interface, self.latent, path, self._pool)
-            self.repairs += stream.load(not self.read_only)
+            self.repairs += stream.load(not self.read_only, latents)
             self._add_stream(stream)
 
     def _add_stream(self, stream: Stream) -> None:
         self._streams[stream.number] = stream
-        self._register_instance(stream.instance)
+        self._register_instance(stream)
         self._next_stream = stream.number + 1
         for chunk in stream.chunks:
             self.rows += chunk.count

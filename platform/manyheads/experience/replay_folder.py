@@ -5,15 +5,26 @@ from __future__ import annotations
 import fcntl
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import IO
+
+from pydantic import BaseModel, ConfigDict
 
 from manyheads import atomic
 from manyheads.errors import ManyheadsError
 from manyheads.experience.latent_table import LatentLayout
 
-FORMAT = 2
+FORMAT = 3
+FILE = "replay.json"
+
+
+class Header(BaseModel):
+    """`replay.json`: how the side tables of latents are read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: int = FORMAT
+    latent: LatentLayout
 
 
 def lock_folder(folder: Path) -> IO[str]:
@@ -33,28 +44,31 @@ def lock_folder(folder: Path) -> IO[str]:
     return lock
 
 
-def check_header(folder: Path, latent: LatentLayout, read_only: bool) -> None:
-    """Checks the format; latents of another layout are deleted, as nothing can be made of them."""
-    head = folder / "replay.json"
-    wanted = {"format": FORMAT, "latent": asdict(latent)}
-    if head.exists():
-        values = atomic.read_json(head)
-        atomic.check_format(head, values, FORMAT)
-        if values.get("latent") == wanted["latent"]:
-            return
-        if read_only:
-            raise ManyheadsError(f"The latents in {folder} are of another size than this world's.")
-        for path in folder.glob("stream-*/*.latents"):
-            path.unlink()
+def check_header(folder: Path, latent: LatentLayout, read_only: bool) -> bool:
+    """Checks the format; returns whether the latents can be read.
+
+    Latents of another size or an older format can't: they are deleted, and recomputed where they are needed.
+    """
+    path = folder / FILE
+    if path.exists():
+        found = atomic.read_model(path, Header, FORMAT)
+        if found.latent == latent and found.format == FORMAT:
+            return True
     if not read_only:
-        atomic.write_json(head, wanted)
+        for table in folder.glob("stream-*/*.latents"):
+            table.unlink()
+        atomic.write_json(path, Header(latent=latent).model_dump(mode="json"))
+    return not read_only
 
 
 def stream_folders(folder: Path, read_only: bool) -> Iterator[tuple[int, Path]]:
-    """Number and folder of each stream; a folder that a crash left before its first row is cleared away."""
+    """Number and folder of each stream; a folder that a crash left before its first row is removed."""
     for path in sorted(folder.glob("stream-*")):
+        number = path.name.removeprefix("stream-")
+        if not number.isdecimal():
+            raise ManyheadsError(f"{path} is no name of a stream: expected stream-NUMBER. Move it away.")
         if (path / "stream.json").exists():
-            yield int(path.name.removeprefix("stream-")), path
+            yield int(number), path
         elif any(path.glob("*.rows")):
             raise ManyheadsError(f"{path / 'stream.json'} is missing. Restore it from a copy, or delete {path}.")
         elif not read_only:

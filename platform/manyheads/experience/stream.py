@@ -1,8 +1,9 @@
-"""A stream: one environment slot's successive rows of one instance, spread over chunks."""
+"""A stream: one environment's successive rows of one instance, spread over chunks."""
 
 from __future__ import annotations
 
 import os
+import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from manyheads import atomic
 from manyheads.environment.adapter import LayoutMap
@@ -19,11 +20,13 @@ from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
 from manyheads.experience.chunk import Chunk, MapPool, Records, Rows, checksum, record_type, sound_rows
 from manyheads.experience.latent_table import LatentLayout
-from manyheads.experience.replay_folder import FORMAT
+
+FORMAT = 2
+FILE = "stream.json"
 
 
 class RecordedInstance(BaseModel):
-    """What replay remembers of an instance: its keys, the names of its signals in order, its own places."""
+    """What replay remembers of an instance: its keys, the names of its signals in order, its own layout."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,13 +37,13 @@ class RecordedInstance(BaseModel):
 
     @classmethod
     def of(cls, instance: Instance, layout: SpaceLayout) -> RecordedInstance:
-        """`places` are those of the instance's adapted environment."""
+        """`layout` is that of the instance's adapted environment."""
         names = tuple(signal.name for signal in instance.signals)
         return cls(key=instance.key, dynamics_key=instance.dynamics_key, signals=names, layout=layout)
 
 
 class Sidecar(BaseModel):
-    """The file beside a stream's rows that says how to read them."""
+    """The file in a stream's folder that describes how to read its rows."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,6 +56,11 @@ class Sidecar(BaseModel):
     """size of one record"""
 
 
+def describe_record(record: np.dtype[Any]) -> dict[str, tuple[str, int]]:
+    """Type and offset of each field of a record."""
+    return {name: (str(kind[0]), kind[1]) for name, kind in (record.fields or {}).items()}
+
+
 class EpisodeStart(NamedTuple):
     """Where an episode begins in a stream."""
 
@@ -61,7 +69,7 @@ class EpisodeStart(NamedTuple):
 
 
 class Stream:
-    """Rows `start` to `stop` of one slot; rows keep their numbers when older chunks are dropped."""
+    """Rows `start` to `stop` of one environment; rows keep their numbers when older chunks are dropped."""
 
     def __init__(
         self,
@@ -121,24 +129,29 @@ class Stream:
         """Makes the folder and its sidecar."""
         self.live = True
         if self.folder is not None:
-            layout = {name: (str(kind[0]), kind[1]) for name, kind in (self.record.fields or {}).items()}
             sidecar = Sidecar(
-                instance=self.instance, interface=self._recorded, record=layout, bytes=self.record.itemsize
+                instance=self.instance,
+                interface=self._recorded,
+                record=describe_record(self.record),
+                bytes=self.record.itemsize,
             )
-            atomic.write_json(self.folder / "stream.json", sidecar.model_dump(mode="json"))
+            atomic.write_json(self.folder / FILE, sidecar.model_dump(mode="json"))
         return self
 
     def append(self, rows: Rows, i: int, latent: Records | None, serial: int, size: int) -> bool:
-        """Adds row `i`, in a new chunk of `size` rows if none is growing; returns whether it began one."""
+        """Adds row `i`, in a new chunk of `size` rows if the newest one is full; returns whether it began one."""
         is_first, is_last = bool(rows.is_first[i]), bool(rows.is_last[i])
         if is_first != self._between:
             raise ValueError(
                 f"Stream {self.number}, row {self.stop}: `is_first` is {is_first} after `is_last` {self._between}."
             )
         self.live = True
-        begins = not self.chunks or not self.chunks[-1].growing
+        newest = self.chunks[-1] if self.chunks else None
+        begins = newest is None or not (newest.growing or newest.count < size)
         if begins:
             self.chunks.append(self._chunk(serial, self.stop).create(size))
+        elif newest is not None and not newest.growing:
+            newest.reopen(size)
         fields = self._fields
         fields["vector"][0] = rows.vector[i]
         fields["action"][0] = rows.action[i]
@@ -154,6 +167,17 @@ class Stream:
         self._between = is_last
         return begins
 
+    def end_episode(self) -> None:
+        """Marks the newest row as the last of its episode, truncated there: its action led nowhere."""
+        if self._between:
+            return
+        newest = self.chunks[-1]
+        self._scratch[0] = newest.rows[-1]
+        self._fields["is_last"][0] = True
+        self._fields["check"][0] = checksum(self._bytes)
+        newest.replace_newest(self._scratch)
+        self._between = True
+
     def drop(self) -> None:
         """Deletes the oldest chunk; an episode that has lost its beginning is forgotten."""
         chunk = self.chunks.pop(0)
@@ -162,7 +186,7 @@ class Stream:
         while self.episode_starts and self.episode_starts[0].start < start:
             self.episode_starts.pop(0)
         if not self.chunks and self.folder is not None:
-            (self.folder / "stream.json").unlink()
+            (self.folder / FILE).unlink()
             self.folder.rmdir()
 
     def seal(self) -> None:
@@ -220,15 +244,15 @@ class Stream:
         path = None if self.folder is None else self.folder / f"{serial:08d}-{start:010d}.rows"
         return Chunk(path, serial, start, self.record, self.latent, self.pool)
 
-    # opening again
+    # opening
 
-    def load(self, writable: bool) -> list[str]:
-        """Takes up what the folder holds; returns what had to be repaired, in words."""
+    def load(self, writable: bool, latents: bool) -> list[str]:
+        """Opens the rows in the folder, and the `latents` if they can be read; returns repairs, in words."""
         assert self.folder is not None
         repairs = []
         files = sorted(self.folder.glob("*.rows"))
         for path in files:
-            serial, start = (int(part) for part in path.stem.split("-"))
+            serial, start = _serial_and_start(path)
             count, torn = sound_rows(path, self.record, newest=path == files[-1])
             if torn:
                 repairs.append(f"{path}: cut off {torn} bytes of a half-written row.")
@@ -240,7 +264,7 @@ class Stream:
                     "or delete the folder to go on without its rows."
                 )
             if count:
-                self._add_chunk(self._chunk(serial, start).open_existing(count, writable))
+                self._add_chunk(self._chunk(serial, start).open_existing(count, writable, latents))
             elif writable:
                 path.unlink()
         self.served = self.stop
@@ -254,24 +278,33 @@ class Stream:
         self._between = bool(rows["is_last"][-1])
 
 
+def _serial_and_start(path: Path) -> tuple[int, int]:
+    """The two numbers in the name of a file of rows."""
+    found = re.fullmatch(r"(\d+)-(\d+)", path.stem)
+    if not found:
+        raise ManyheadsError(f"{path} is no name of a file of rows: expected SERIAL-START.rows. Move it away.")
+    return int(found[1]), int(found[2])
+
+
 def _upgraded(values: dict[str, Any]) -> dict[str, Any]:
     """A sidecar of format 1 or 2 as format 2."""
     if values["format"] > 1 or not isinstance(values.get("instance"), dict):
         return values
     names = {"experience": "dynamics_key", "places": "layout"}
     instance = {names.get(key, key): value for key, value in values["instance"].items()}
-    return {**values, "format": 2, "instance": instance}
+    flags = {"first": "is_first", "last": "is_last", "terminal": "is_terminal"}
+    record = {flags.get(key, key): value for key, value in values["record"].items()}
+    return {**values, "format": 2, "instance": instance, "record": record}
 
 
 def read_sidecar(folder: Path) -> Sidecar:
     """The stream's sidecar; raises ManyheadsError where a newer program wrote it or it is damaged."""
-    path = folder / "stream.json"
-    values = atomic.read_json(path)
-    atomic.check_format(path, values, FORMAT)
-    try:
-        sidecar = Sidecar.model_validate(_upgraded(values))
-    except ValidationError as error:
-        raise ManyheadsError(f"{path} is damaged: {error.errors()[0]['msg']}. Restore it from a copy.") from None
-    if record_type(sidecar.interface, len(sidecar.instance.signals)).itemsize != sidecar.bytes:
-        raise ManyheadsError(f"{path} does not fit its own record of {sidecar.bytes} bytes. Restore it from a copy.")
+    path = folder / FILE
+    sidecar = atomic.read_model(path, Sidecar, FORMAT, _upgraded)
+    expected = record_type(sidecar.interface, len(sidecar.instance.signals))
+    offsets = {name: offset for name, (_, offset) in sidecar.record.items()}
+    if offsets != {name: offset for name, (_, offset) in describe_record(expected).items()} or (
+        sidecar.bytes != expected.itemsize
+    ):
+        raise ManyheadsError(f"{path}: record: it does not fit its own interface and signals. Restore it from a copy.")
     return sidecar

@@ -1,118 +1,131 @@
-"""Simulators spread over worker processes.
-
-Gymnasium's vector environments want one process a slot and the same spaces in all of them; here a few workers
-hold many slots of different instances.
-"""
+"""Environments in worker processes: they step while the caller does other things, and may fail alone."""
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
+import atexit
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
-from gymnasium.vector.utils import CloudpickleWrapper
 
 from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
-from manyheads.experience.vector_env import EnvSlot, Floats, SyncVectorEnv, VectorStep
+from manyheads.experience.env_worker import STARTUP, EnvWorker, WorkerLost
+from manyheads.experience.vector_env import (
+    EnvFailure,
+    EnvSlot,
+    Floats,
+    MakeVectorEnv,
+    SyncVectorEnv,
+    VectorStep,
+    describe,
+)
+
+STEP_TIMEOUT = 600.0
+
+
+def choose_vector_env(workers: int, step_timeout: float = STEP_TIMEOUT) -> MakeVectorEnv:
+    """Environments in that many worker processes; 0: in this process, where nothing can stop one that hangs."""
+    return partial(SubprocVectorEnv, workers=workers, step_timeout=step_timeout) if workers else SyncVectorEnv
 
 
 class SubprocVectorEnv:
-    """Simulators in `count` processes, each with a stretch of the slots."""
+    """Environments in `workers` processes, each with some that follow one another.
 
-    def __init__(self, slots: Sequence[EnvSlot], interface: SpaceLayout, count: int) -> None:
-        count = min(count, len(slots))
+    One reset or step of one environment may take `step_timeout` seconds. A worker that hangs or dies is replaced; its
+    other environments are lost with it and begin new episodes.
+    """
+
+    def __init__(
+        self, slots: Sequence[EnvSlot], interface: SpaceLayout, workers: int, step_timeout: float = STEP_TIMEOUT
+    ) -> None:
+        count = min(workers, len(slots))
         edges = [len(slots) * k // count for k in range(count + 1)]
-        self.signals = max(len(slot.instance.signals) for slot in slots)
-        self._parts = [slice(start, stop) for start, stop in pairwise(edges)]
-        self._pipes: list[Connection] = []
-        self._processes = []
-        context = multiprocessing.get_context("spawn")
-        for part in self._parts:
-            ours, theirs = context.Pipe()
-            work = CloudpickleWrapper[Any](partial(SyncVectorEnv, slots[part], interface))
-            process = context.Process(target=_serve, args=(theirs, work), daemon=True)
-            process.start()
-            theirs.close()
-            self._pipes.append(ours)
-            self._processes.append(process)
-        self.layouts = [places for k in range(count) for places in self._receive(k)]
+        self.slots, self.interface, self.step_timeout = slots, interface, step_timeout
+        self._signals = max(len(slot.instance.signals) for slot in slots)
+        self._parts = [range(start, stop) for start, stop in pairwise(edges)]
+        self._workers: list[EnvWorker | None] = [self._start(k) for k in range(count)]
+        atexit.register(self.close)
+        self.layouts: list[SpaceLayout] = []
+        for worker, part in zip(self._workers, self._parts, strict=True):
+            assert worker is not None
+            try:
+                self.layouts += worker.receive(max(STARTUP, step_timeout))
+            except WorkerLost as lost:
+                self.close()
+                name = self.slots[part[lost.env]].instance.key
+                raise ManyheadsError(f"{name} could not be made in a worker process: {lost}.") from None
 
     def step_async(self, seeds: Sequence[int | None], actions: Floats) -> None:
-        for k, part in enumerate(self._parts):
-            self._send(k, ("advance", seeds[part], actions[part]))
+        for worker, part in zip(self._workers, self._parts, strict=True):
+            assert worker is not None, "environments that failed are rebuilt before they are stepped"
+            worker.send("step", seeds[part.start : part.stop], actions[part.start : part.stop])
 
     def step_wait(self) -> VectorStep:
-        parts = [self._receive(k) for k in range(len(self._pipes))]
-        return _concatenate(parts, self.signals)
+        return self._concatenate([self._receive(k, len(part)) for k, part in enumerate(self._parts)])
 
-    def rebuild(self, slot: int, seed: int, actions: Floats) -> VectorStep:
-        k = next(k for k, part in enumerate(self._parts) if slot < part.stop)
-        self._send(k, ("rebuild", slot - self._parts[k].start, seed, actions))
-        return _concatenate([self._receive(k)], self.signals)
+    def rebuild(self, env: int, seed: int, actions: Floats) -> VectorStep:
+        k = next(k for k, part in enumerate(self._parts) if env in part)
+        worker = self._workers[k]
+        if worker is None:
+            try:
+                worker = self._workers[k] = self._start(k)
+                worker.receive(max(STARTUP, self.step_timeout))
+            except (WorkerLost, ManyheadsError) as error:
+                self._workers[k] = None
+                step = VectorStep.empty(self.interface, len(actions) + 1, self._signals)
+                step.failures[env] = EnvFailure(f"{describe(self.slots[env], seed, 0)}: {str(error).rstrip('.')}")
+                return step
+        worker.send("rebuild", env - self._parts[k].start, seed, actions)
+        return self._concatenate([self._receive(k, len(actions) + 1)])
 
     def close(self) -> None:
-        for pipe in self._pipes:
-            pipe.close()
-        for process in self._processes:
-            process.join(timeout=10)
-            process.kill()
+        atexit.unregister(self.close)
+        for worker in self._workers:
+            if worker is not None:
+                worker.close()
 
-    def _send(self, k: int, message: tuple[Any, ...]) -> None:
-        try:
-            self._pipes[k].send(message)
-        except OSError as error:
-            raise self._lost(k) from error
-
-    def _receive(self, k: int) -> Any:
-        try:
-            sound, answer = self._pipes[k].recv()
-        except (EOFError, OSError) as error:
-            raise self._lost(k) from error
-        if not sound:
-            raise ManyheadsError(answer)
-        return answer
-
-    def _lost(self, k: int) -> ManyheadsError:
-        self._processes[k].join(timeout=1)
+    def _start(self, k: int) -> EnvWorker:
         part = self._parts[k]
-        return ManyheadsError(
-            f"The worker process for slots {part.start} to {part.stop - 1} is gone (exit code "
-            f"{self._processes[k].exitcode}). The rows so far are kept; was the machine short of memory?"
+        return EnvWorker(self.slots[part.start : part.stop], self.interface, self.step_timeout)
+
+    def _receive(self, k: int, rows: int) -> VectorStep:
+        """The worker's answer, its environments numbered as here; where it is lost, so are all of them."""
+        worker, part = self._workers[k], self._parts[k]
+        assert worker is not None
+        try:
+            step: VectorStep = worker.receive()
+        except WorkerLost as lost:
+            self._workers[k] = None
+            step = VectorStep.empty(self.interface, rows, self._signals)
+            culprit = part[lost.env]
+            step.failures.update({env: self._lost_with(culprit, env) for env in part})
+            step.failures[culprit] = EnvFailure(f"{describe(self.slots[culprit], lost.seed, lost.step)}: {lost}")
+            return step
+        return replace(step, failures={part.start + env: failure for env, failure in step.failures.items()})
+
+    def _lost_with(self, culprit: int, env: int) -> EnvFailure:
+        key = self.slots[env].instance.key
+        return EnvFailure(f"{key} was lost with environment {culprit} of its worker process", own=False)
+
+    def _concatenate(self, parts: Sequence[VectorStep]) -> VectorStep:
+        """Several workers' rows one after another, signals padded to the same width."""
+        images = [part.image for part in parts if part.image is not None]
+        failures: dict[int, EnvFailure] = {}
+        for part in parts:
+            failures |= part.failures
+
+        def padded(signals: Any) -> Any:
+            return np.pad(signals, ((0, 0), (0, self._signals - signals.shape[1])))
+
+        return VectorStep(
+            image=np.concatenate(images) if images else None,
+            vector=np.concatenate([part.vector for part in parts]),
+            signals=np.concatenate([padded(part.signals) for part in parts]),
+            is_last=np.concatenate([part.is_last for part in parts]),
+            is_terminal=np.concatenate([part.is_terminal for part in parts]),
+            failures=failures,
         )
-
-
-def _serve(pipe: Connection, work: CloudpickleWrapper[Any]) -> None:
-    """A worker's life: builds its environments, answers messages, ends when the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        local = work.fn()
-        pipe.send((True, local.layouts))
-        while True:
-            task, *details = pipe.recv()
-            if task == "rebuild":
-                pipe.send((True, local.rebuild(*details)))
-            else:
-                local.step_async(*details)
-                pipe.send((True, local.step_wait()))
-    except ManyheadsError as error:
-        pipe.send((False, str(error)))
-    except (EOFError, ConnectionError):
-        return
-
-
-def _concatenate(parts: Sequence[VectorStep], signals: int) -> VectorStep:
-    """Several workers' slots one after another, signals padded to the same width."""
-    images = [part.image for part in parts if part.image is not None]
-    return VectorStep(
-        image=np.concatenate(images) if images else None,
-        vector=np.concatenate([part.vector for part in parts]),
-        signals=np.concatenate([np.pad(p.signals, ((0, 0), (0, signals - p.signals.shape[1]))) for p in parts]),
-        is_last=np.concatenate([part.is_last for part in parts]),
-        is_terminal=np.concatenate([part.is_terminal for part in parts]),
-    )

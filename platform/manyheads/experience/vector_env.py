@@ -1,9 +1,10 @@
-"""The environments of all slots, stepped together: in this process, or spread over worker processes."""
+"""Environments stepped together: the contract, and environments in this process."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, MutableSequence, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +18,9 @@ from manyheads.errors import ManyheadsError
 
 Floats = npt.NDArray[np.float32]
 
+LARGEST_SIGNAL = 1e30
+"""Signals and rewards beyond this are refused: sums and averages of a batch would not be finite in float32."""
+
 
 @dataclass(frozen=True)
 class EnvSlot:
@@ -27,7 +31,7 @@ class EnvSlot:
     episode_steps: int | None = None
 
     def make(self) -> FlatEnv:
-        """The slot's environment as flat rows."""
+        """The environment as flat rows."""
         env = self.instance.make()
         return FlatEnv(
             env if self.episode_steps is None else limit_episodes(env, self.episode_steps), self.instance.signals
@@ -35,8 +39,18 @@ class EnvSlot:
 
 
 @dataclass(frozen=True)
+class EnvFailure:
+    """Why a reset or step of an environment came to nothing."""
+
+    message: str
+    """names the instance, the episode's seed, the step, and has the environment's own words"""
+    own: bool = True
+    """False where it was lost through another environment of its worker process"""
+
+
+@dataclass(frozen=True)
 class VectorStep:
-    """What N slots show after a reset or step, fitted to the interface."""
+    """N observations after a reset or step, in the interface's layout."""
 
     image: npt.NDArray[np.uint8] | None
     """(N, H, W, C), None where the interface has no image"""
@@ -46,90 +60,152 @@ class VectorStep:
     """(N, S), padded with zeros"""
     is_last: npt.NDArray[np.bool_]
     is_terminal: npt.NDArray[np.bool_]
+    failures: dict[int, EnvFailure] = field(default_factory=dict)
+    """by number of the environment; its row means nothing"""
 
-
-class VectorEnv(Protocol):
-    """Slots numbered from 0, stepped in lock-step: `start` and then `wait`."""
-
-    layouts: list[SpaceLayout]
-    """of each slot's environment"""
-
-    def step_async(self, seeds: Sequence[int | None], actions: Floats) -> None:
-        """Begins a step of each slot by its flat action (N, A); one that is given a seed is reset instead."""
-
-    def step_wait(self) -> VectorStep:
-        """What the slots show after it; raises ManyheadsError where one failed."""
-
-    def rebuild(self, slot: int, seed: int, actions: Floats) -> VectorStep:
-        """Resets one slot and steps it by actions (n, A): the n + 1 rows that it showed."""
-
-    def close(self) -> None:
-        """Ends the environments."""
-
-
-class SyncVectorEnv:
-    """Simulators in this process."""
-
-    def __init__(self, slots: Sequence[EnvSlot], interface: SpaceLayout) -> None:
-        self.slots, self.interface = slots, interface
-        self.environments = [slot.make() for slot in slots]
-        self.layouts = [environment.layout for environment in self.environments]
-        self._fittings = [LayoutMap(interface, places) for places in self.layouts]
-        self._signals = max((len(slot.instance.signals) for slot in slots), default=0)
-        self._episodes: list[tuple[int, int]] = [(0, 0)] * len(slots)
-        self._seen: VectorStep | None = None
-
-    def step_async(self, seeds: Sequence[int | None], actions: Floats) -> None:
-        seen = self._empty(len(self.environments))
-        for slot, seed in enumerate(seeds):
-            self._advance(slot, seed, actions[slot], seen, slot)
-        self._seen = seen
-
-    def step_wait(self) -> VectorStep:
-        assert self._seen is not None
-        return self._seen
-
-    def rebuild(self, slot: int, seed: int, actions: Floats) -> VectorStep:
-        seen = self._empty(len(actions) + 1)
-        self._advance(slot, seed, None, seen, 0)
-        for row, action in enumerate(actions, start=1):
-            self._advance(slot, None, action, seen, row)
-            if seen.is_last[row]:
-                break
-        return seen
-
-    def close(self) -> None:
-        for environment in self.environments:
-            environment.close()
-
-    def _empty(self, count: int) -> VectorStep:
-        image = self.interface.image
-        return VectorStep(
-            None if image is None else np.zeros((count, *image), np.uint8),
-            np.zeros((count, len(self.interface.vector)), np.float32),
-            np.zeros((count, self._signals)),
+    @classmethod
+    def empty(cls, interface: SpaceLayout, count: int, signals: int) -> VectorStep:
+        """Rows of zeros."""
+        return cls(
+            None if interface.image is None else np.zeros((count, *interface.image), np.uint8),
+            np.zeros((count, len(interface.vector)), np.float32),
+            np.zeros((count, signals)),
             np.zeros(count, np.bool_),
             np.zeros(count, np.bool_),
         )
 
-    def _advance(self, slot: int, seed: int | None, action: Any, seen: VectorStep, row: int) -> None:
-        environment, fitting = self.environments[slot], self._fittings[slot]
+
+class VectorEnv(Protocol):
+    """N environments, numbered from 0 and stepped in lock-step: `step_async`, then `step_wait`.
+
+    An environment that fails (raises, exits, hangs, takes its process with it) is a failure in the step's result,
+    never an exception. It is made anew at its next reset.
+    """
+
+    layouts: list[SpaceLayout]
+    """of each environment"""
+
+    def step_async(self, seeds: Sequence[int | None], actions: Floats) -> None:
+        """Begins a step of each environment by its flat action (N, A); one that is given a seed is reset instead."""
+
+    def step_wait(self) -> VectorStep:
+        """The N rows after it."""
+
+    def rebuild(self, env: int, seed: int, actions: Floats) -> VectorStep:
+        """Resets one environment and steps it by actions (n, A): n + 1 rows; failures may be of others too."""
+
+    def close(self) -> None:
+        """Closes the environments."""
+
+
+MakeVectorEnv = Callable[[Sequence[EnvSlot], SpaceLayout], VectorEnv]
+"""Makes a vector environment of the given environments in a world's interface."""
+
+
+class SyncVectorEnv:
+    """Environments in this process."""
+
+    def __init__(
+        self, slots: Sequence[EnvSlot], interface: SpaceLayout, at: MutableSequence[int] | None = None
+    ) -> None:
+        self.slots, self.interface = slots, interface
+        self._at = [0] * 4 if at is None else at
+        """environment that is at work, calls so far, its episode's seed and step: for who watches from outside"""
+        self._episodes: list[tuple[int, int]] = [(0, 0)] * len(slots)
+        self.environments: list[FlatEnv | None] = [self._make(env) for env in range(len(slots))]
+        self.layouts = [made.layout for made in self.environments if made is not None]
+        self._layout_maps = [LayoutMap(interface, layout) for layout in self.layouts]
+        self._signals = max((len(slot.instance.signals) for slot in slots), default=0)
+        self._step: VectorStep | None = None
+
+    def step_async(self, seeds: Sequence[int | None], actions: Floats) -> None:
+        step = VectorStep.empty(self.interface, len(self.slots), self._signals)
+        for env, seed in enumerate(seeds):
+            self._advance(env, seed, actions[env], step, env)
+        self._step = step
+
+    def step_wait(self) -> VectorStep:
+        assert self._step is not None
+        return self._step
+
+    def rebuild(self, env: int, seed: int, actions: Floats) -> VectorStep:
+        step = VectorStep.empty(self.interface, len(actions) + 1, self._signals)
+        self._advance(env, seed, None, step, 0)
+        for row, action in enumerate(actions, start=1):
+            if step.failures or step.is_last[row - 1]:
+                break
+            self._advance(env, None, action, step, row)
+        return step
+
+    def close(self) -> None:
+        for env in range(len(self.environments)):
+            self._discard(env)
+
+    def _make(self, env: int) -> FlatEnv:
+        self._mark(env)
         try:
+            return self.slots[env].make()
+        except (Exception, SystemExit) as error:
+            raise ManyheadsError(f"{self.slots[env].instance.key} could not be made: {_words(error)}.") from error
+
+    def _advance(self, env: int, seed: int | None, action: Any, step: VectorStep, row: int) -> None:
+        """One reset or step, into that row of `step`."""
+        episode, at = self._episodes[env]
+        self._episodes[env] = (episode, at + 1) if seed is None else (seed, 0)
+        self._mark(env)
+        layout_map = self._layout_maps[env]
+        try:
+            made = self.environments[env]
             if seed is not None:
-                self._episodes[slot] = (seed, 0)
-                shown = environment.reset(seed)
+                made = self.environments[env] = made or self._made_again(env)
+                observation = made.reset(seed)
             else:
-                self._episodes[slot] = (self._episodes[slot][0], self._episodes[slot][1] + 1)
-                shown, seen.is_last[row], seen.is_terminal[row] = environment.step(fitting.unmap_action(action))
-        except Exception as error:
-            seed, step = self._episodes[slot]
-            reason = str(error) if isinstance(error, ManyheadsError) else f"{type(error).__name__}: {error}"
-            raise ManyheadsError(
-                f"{self.slots[slot].instance.key}: step {step} of the episode with seed {seed} failed: "
-                f"{reason.rstrip('.')}. The rows before it are kept."
-            ) from error
-        seen.vector[row] = fitting.map_vector(shown.vector)
-        seen.signals[row, : len(shown.signals)] = shown.signals
-        picture = fitting.map_image(shown.image)
-        if seen.image is not None and picture is not None:
-            seen.image[row] = picture
+                assert made is not None, "an environment that failed is reset before it is stepped"
+                action = layout_map.unmap_action(action)
+                observation, step.is_last[row], step.is_terminal[row] = made.step(action)
+            self._check_signals(env, observation.signals)
+            step.vector[row] = layout_map.map_vector(observation.vector)
+            step.signals[row, : len(observation.signals)] = observation.signals
+            image = layout_map.map_image(observation.image)
+            if step.image is not None and image is not None:
+                step.image[row] = image
+        except (Exception, SystemExit) as error:
+            step.failures[env] = EnvFailure(f"{describe(self.slots[env], *self._episodes[env])}: {_words(error)}")
+            self._discard(env)
+
+    def _made_again(self, env: int) -> FlatEnv:
+        made = self._make(env)
+        if made.layout != self.layouts[env]:
+            raise ManyheadsError("made anew it has other spaces than before")
+        return made
+
+    def _check_signals(self, env: int, signals: npt.NDArray[np.float64]) -> None:
+        beyond = np.flatnonzero(np.abs(signals) > LARGEST_SIGNAL)
+        if beyond.size:
+            name = self.slots[env].instance.signals[beyond[0]].name
+            value = signals[beyond[0]]
+            raise ManyheadsError(f"signal {name!r} is {value:g}; learning takes numbers up to {LARGEST_SIGNAL:g}")
+
+    def _discard(self, env: int) -> None:
+        """Closes an environment; one that fails in closing has been given up anyway."""
+        made, self.environments[env] = self.environments[env], None
+        if made is not None:
+            with suppress(Exception, SystemExit):
+                made.close()
+
+    def _mark(self, env: int) -> None:
+        self._at[0], self._at[2], self._at[3] = env, *self._episodes[env]
+        self._at[1] += 1
+
+
+def describe(slot: EnvSlot, seed: int, step: int) -> str:
+    """The beginning of a failure's message."""
+    return f"{slot.instance.key}: step {step} of the episode with seed {seed} failed"
+
+
+def _words(error: BaseException) -> str:
+    """An error in its own words."""
+    if isinstance(error, ManyheadsError):
+        return str(error).rstrip(".")
+    name = "sys.exit" if isinstance(error, SystemExit) else type(error).__name__
+    return f"{name}: {error}".rstrip(": .")

@@ -20,7 +20,7 @@ Window = tuple[Stream, int]
 def shares(
     streams: Sequence[Stream], batch: int, groups: Mapping[str, float] | None, generator: np.random.Generator
 ) -> list[tuple[list[Stream], int]]:
-    """How many of `batch` windows to draw from which streams: by weight of experience key, or alike.
+    """How many of `batch` windows to draw from which streams: by weight of dynamics key, or alike.
 
     A group gets its share of the batch rounded up or down by chance; one without streams gives its share up.
     """
@@ -85,11 +85,11 @@ def gather(
         stream.read("action", context, stop, action[b, context - start + 1 :])
         if context < start:
             before[b] = stream.read_latents(context, start)[0]
-    missing = ~before["valid"]
+    missing = ~latent.usable(before)
     reset = np.zeros(shape, np.bool_)
     reset[:, 0] = missing & ~flags["is_first"][:, 0]
     deter, stoch = latent.decode(before)
-    positions = {known.key: i for i, known in enumerate(instances)}
+    positions = {id(known): i for i, known in enumerate(instances)}
     batch = Batch(
         image=None if image is None else torch.from_numpy(image),
         vector=torch.from_numpy(vector),
@@ -100,7 +100,7 @@ def gather(
         is_last=torch.from_numpy(flags["is_last"]),
         is_terminal=torch.from_numpy(flags["is_terminal"]),
         reset_state=torch.from_numpy(reset),
-        instance=torch.tensor([positions[stream.instance.key] for stream, _ in chosen]),
+        instance=torch.tensor([positions[id(stream.instance)] for stream, _ in chosen]),
         deter=torch.from_numpy(deter),
         stoch=torch.from_numpy(stoch),
     )

@@ -54,11 +54,16 @@ class Targets(NamedTuple):
 
 
 def imagined_losses(
-    head: ActorCritic, world: World, start: Latent, noise: ImaginationNoise, mask: Tensor
+    head: ActorCritic,
+    world: World,
+    start: Latent,
+    noise: ImaginationNoise,
+    mask: Tensor,
+    memory: Tensor | None = None,
 ) -> ImaginedLosses:
     """`manyheads.heads.actor_critic.imagined_losses`; both losses are deferred, for nothing else waits for them."""
-    if head.through_dynamics:
-        return plain.imagined_losses(head, world, start, noise, mask)
+    if head.through_dynamics or memory is not None:
+        return plain.imagined_losses(head, world, start, noise, mask, memory)
     compile, compute_copy = world.execution.compile, world.execution.compute_copy
     with torch.no_grad():
         actor, critic = compute_copy(head.actor), compute_copy(head.critic)
@@ -139,7 +144,8 @@ def make_targets(head: ActorCritic, predictions: Tensor, mask: Tensor) -> tuple[
 def policy_with_gradients(
     actor: Actor, rollout: Rollout, targets: Targets, entropy_coef: float
 ) -> tuple[Tensor, Gradients, Tensor]:
-    """The policy's loss over the rollout, its gradients by the actor's weights, and the policy's mean entropy."""
+    """The policy's loss over the rollout, its gradients with respect to the actor's weights, and the policy's mean
+    entropy."""
     products = [product.flatten(0, 1) for product in rollout.products]
     hidden = activate(actor.layers.sequence[-1], products[-1])
 
@@ -162,8 +168,8 @@ def policy_with_gradients(
 def value_with_gradients(
     critic: TwoHotHead, feature: Tensor, products: Products, targets: Targets
 ) -> tuple[Tensor, Gradients]:
-    """The critic's loss over the rollout's features (H + 1, N, F) and its gradients by the critic's weights, from the
-    critic's products (H, N, U)."""
+    """The critic's loss over the rollout's features (H + 1, N, F) and its gradients with respect to the critic's
+    weights, from the critic's products (H, N, U)."""
     products = [product.flatten(0, 1) for product in products]
     hidden = activate(critic.layers.sequence[-1], products[-1])
     logits = critic.logits(hidden).view(*targets.weight.shape, -1)
@@ -176,7 +182,7 @@ def value_with_gradients(
 def loss_with_gradients(
     module: nn.Module, find: Callable[[], tuple[Tensor, Gradients, Metrics]]
 ) -> tuple[Tensor, Metrics]:
-    """A loss whose gradients by the module's parameters are found together with it, and its metrics."""
+    """A loss whose gradients with respect to the module's parameters are found together with it, and its metrics."""
     loss, gradients, metrics = find()
     attached: Tensor = _LossWithGradients.apply(loss, gradients, *module.parameters())  # type: ignore[no-untyped-call]
     return attached, metrics

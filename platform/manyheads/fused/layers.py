@@ -39,7 +39,7 @@ def activate(layer: Layer, product: Tensor) -> Tensor:
 
 
 def backward(network: MLP, inputs: Tensor, products: Sequence[Tensor], by_output: Tensor) -> Gradients:
-    """Gradients by the network's parameters."""
+    """Gradients with respect to the network's parameters."""
     gradients: Gradients = {}
     layers = network.sequence
     for i, layer in reversed([*enumerate(layers)]):
@@ -52,7 +52,7 @@ def backward(network: MLP, inputs: Tensor, products: Sequence[Tensor], by_output
 
 
 def linear_backward(linear: Linear, inputs: Tensor, by_output: Tensor) -> tuple[Gradients, Tensor]:
-    """Gradients by a linear map's weight and bias, and by its inputs (N, I)."""
+    """Gradients with respect to a linear map's weight and bias, and by its inputs (N, I)."""
     by_output = by_output.to(inputs.dtype)
     own = {"weight": by_output.T @ inputs, "bias": sum_rows(by_output)}
     return own, by_output @ linear.weight.to(inputs.dtype)
@@ -64,7 +64,7 @@ def sum_rows(x: Tensor) -> Tensor:
 
 
 def _activation_backward(layer: Layer, product: Tensor, by_output: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients by a layer's product (N, U) and by its gain."""
+    """Gradients with respect to a layer's product (N, U) and by its gain."""
 
     def activate(x: Tensor, gain: Tensor) -> Tensor:
         return F.silu(normalized(x) * gain)

@@ -1,8 +1,8 @@
 """The recurrent model over many rows: only what must wait for the previous row is computed row by row.
 
 The states are found without an autograd graph: whatever needs no state is computed for all rows at once, the rest by
-one compiled step a row. The backward pass goes over the rows once, for gradients by the outputs of a step's linear
-maps; the gradients of all weights and tokens then come from one pass over all rows together.
+one compiled step a row. The backward pass goes over the rows once, for gradients with respect to the outputs of a
+step's linear maps; the gradients of all weights and tokens then come from one pass over all rows together.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class _Backward(NamedTuple):
     products: list[Products]
 
     def __call__(self, gradients: Gradients) -> tuple[Tensor, ...]:
-        """The gradients by tokens and `scan_parameters`."""
+        """The gradients with respect to tokens and `scan_parameters`."""
         compile = self.execution.compile
         carried, found = Latent(*(torch.zeros_like(part[:, 0]) for part in self.previous)), []
         groups = row_groups(gradients.deter.shape[1], carried.deter.numel())

@@ -1,5 +1,5 @@
-"""The backward pass of the scan: gradients by the outputs of a step's linear maps row by row, those by weights for all
-rows at once."""
+"""The backward pass of the scan: gradients with respect to the outputs of a step's linear maps row by row, those by
+weights for all rows at once."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def step_backward(
     gradient: Gradients,
     carried: Latent,
 ) -> tuple[Products, Latent]:
-    """The gradients by a row's products and by its previous state, from the gradients by its state and raw posterior
-    and those `carried` from later rows."""
+    """The gradients with respect to a row's products and by its previous state, from the gradients with respect to its
+    state and raw posterior and those `carried` from later rows."""
     core, layer, (for_own, for_common) = rssm.core, rssm.posterior_layer, weights
     by_new, by_sample = gradient.deter + carried.deter, gradient.stoch + carried.stoch
     deter = previous.deter * row.keep
@@ -82,7 +82,8 @@ def steps_backward(
     gradients: Gradients,
     carried: Latent,
 ) -> tuple[Products, Latent]:
-    """Several rows, from the last to the first: the gradients by their products, and by the state before them."""
+    """Several rows, from the last to the first: the gradients with respect to their products, and by the state
+    before them."""
     found = []
     for t in reversed(range(rows.keep.shape[1])):
         row = slice_rows(previous, t), slice_rows(rows, t), slice_rows(products, t), slice_rows(gradients, t)
@@ -92,7 +93,8 @@ def steps_backward(
 
 
 def maps_backward(rssm: RSSM, dtype: torch.dtype, inputs: MapInputs, gradients: Products) -> tuple[Tensor, ...]:
-    """The gradients by the tokens and `scan_parameters` of (B, T) rows, from those by their products."""
+    """The gradients with respect to the tokens and `scan_parameters` of (B, T) rows, from those with respect to
+    their products."""
     rows, by_products = map_tensors(lambda x: x.flatten(0, 1), (inputs, gradients))
 
     def products(tokens: Tensor, weights: dict[str, Tensor]) -> Products:

@@ -28,7 +28,7 @@ class RowInputs(NamedTuple):
 
 
 class Products(NamedTuple):
-    """The outputs of a step's linear maps, or the gradients by them; (N, T, ...) for several rows."""
+    """The outputs of a step's linear maps, or the gradients with respect to them; (N, T, ...) for several rows."""
 
     from_deter: Tensor
     from_stoch: Tensor
@@ -39,7 +39,7 @@ class Products(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """By the outputs of the scan; (N, T, ...) for several rows."""
+    """With respect to the outputs of the scan; (N, T, ...) for several rows."""
 
     deter: Tensor
     stoch: Tensor

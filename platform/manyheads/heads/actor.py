@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from manyheads.environment.layout import Mask, SpaceLayout
 from manyheads.world.distributions import bounded_normal, normal_entropy, normal_log_prob, sample_one_hot
+from manyheads.world.grow import LayoutAxis, choice_entries, continuous_entries
 from manyheads.world.networks import MLP, Linear
 
 OUTPUT_SCALE = 0.01
@@ -56,6 +58,7 @@ class Actor(nn.Module):
 
     continuous: Tensor
     blocks: Tensor
+    own: Tensor
 
     def __init__(self, interface: SpaceLayout, mask: Mask, inputs: int, units: int, layers: int) -> None:
         super().__init__()
@@ -66,10 +69,17 @@ class Actor(nn.Module):
         self.logits = Linear(units, sum(self.block_sizes), OUTPUT_SCALE) if self.block_sizes else None
         self.register_buffer("continuous", torch.from_numpy(mask.continuous).float(), persistent=False)
         self.register_buffer("blocks", torch.from_numpy(mask.blocks).float(), persistent=False)
+        self.own_counts = int(mask.continuous.sum()), int(mask.blocks.sum())
+        own = np.flatnonzero(np.concatenate([mask.continuous, mask.blocks]))
+        self.register_buffer("own", torch.from_numpy(own), persistent=False)
 
     def forward(self, feature: Tensor) -> ActionDistribution:
         hidden = self.layers(feature)
         return self.distribution({name: output(hidden) for name, output in self.outputs.items()})
+
+    def layout_axes(self) -> Mapping[str, LayoutAxis]:
+        follows = {"mean": continuous_entries, "std": continuous_entries, "logits": choice_entries}
+        return {f"{name}.{part}": LayoutAxis(0, follows[name]) for name in self.outputs for part in ("weight", "bias")}
 
     @property
     def outputs(self) -> dict[str, Linear]:
@@ -89,11 +99,15 @@ class Actor(nn.Module):
         return ActionDistribution(mean, std, logits, self.continuous, self.blocks)
 
     def draw_noise(self, *shape: int, generator: torch.Generator | None = None) -> Tensor:
-        """Noise (*shape, entries) for `ActionDistribution.sample`."""
-        device = self.continuous.device
-        normal = torch.randn(*shape, len(self.continuous), generator=generator, device=device)
-        uniform = torch.rand(*shape, len(self.block_sizes), generator=generator, device=device)
-        return torch.cat([normal, uniform], -1)
+        """Noise (*shape, entries) for `ActionDistribution.sample`.
+
+        Drawn for the head's own entries alone, so that its actions do not change when the world grows.
+        """
+        device, (continuous, blocks) = self.continuous.device, self.own_counts
+        normal = torch.randn(*shape, continuous, generator=generator, device=device)
+        uniform = torch.rand(*shape, blocks, generator=generator, device=device)
+        everywhere = torch.zeros(*shape, len(self.continuous) + len(self.blocks), device=device)
+        return everywhere.index_copy(-1, self.own, torch.cat([normal, uniform], -1))
 
 
 def reinforce_loss(

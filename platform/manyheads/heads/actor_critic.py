@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
@@ -20,6 +21,7 @@ from manyheads.heads.imagination import (
     draw_noise,
     frozen,
     imagine,
+    with_memory,
 )
 from manyheads.heads.kind import HeadContext, HeadKind
 from manyheads.heads.predictors import ContinueHead, TwoHotHead
@@ -101,7 +103,9 @@ class ActorCritic(Head):
                 "policy_gradient=dynamics needs continuous actions; discrete ones have no gradient. "
                 "Use policy_gradient=reinforce."
             )
-        inputs, units = context.world.feature_size, settings.units or context.world.units
+        self.task = context.task
+        inputs = context.world.feature_size + context.task.source.memory_size
+        units = settings.units or context.world.units
         self.reward = TwoHotHead(inputs, units, layers=1)
         self.continues = ContinueHead(inputs, units)
         self.actor = Actor(context.interface, context.mask, inputs, units, settings.layers)
@@ -109,13 +113,50 @@ class ActorCritic(Head):
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.return_scale = ReturnScale(settings.return_rate)
 
+    @property
+    def needs_signals(self) -> bool:
+        return self.task.source.memory_size > 0
+
+    def initial_state(self, n: int) -> State:
+        """The memory (n, M) of the task's source."""
+        device = next(self.parameters()).device
+        return self.task.source.init(n).to(device) if self.needs_signals else ()
+
     @torch.no_grad()
     def act(
-        self, world: World, latent: Latent, state: State, is_first: Tensor, generator: torch.Generator | None = None
+        self,
+        world: World,
+        latent: Latent,
+        state: State,
+        is_first: Tensor,
+        generator: torch.Generator | None = None,
+        signals: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         noise = self.actor.draw_noise(latent.deter.shape[0], generator=generator)
-        policy: ActionDistribution = self.actor(latent.feature)
+        feature = latent.feature
+        if self.needs_signals:
+            state = (
+                self.advance_memory(world, latent.feature, state)
+                if signals is None
+                else self._remember(signals, state, is_first)
+            )
+            feature = with_memory(feature, state)
+        policy: ActionDistribution = self.actor(feature)
         return policy.sample(noise), state
+
+    def _remember(self, signals: Tensor, memory: Tensor, is_first: Tensor) -> Tensor:
+        """The memory (N, M) after a row with signals (N, S), in the order of the task's."""
+        read = {s.name: signals[:, i] for i, s in enumerate(self.task.signals) if s.name in self.task.source.signals}
+        after: Tensor = self.task.source.step(read, memory, is_first).memory
+        return after
+
+    @torch.no_grad()
+    def advance_memory(self, world: World, feature: Tensor, memory: Tensor) -> Tensor:
+        """The source's memory (N, M) in imagined states with features (N, F), from the signals read off them."""
+        signals = world.readout(world.rssm.latent(feature.float()), self.task.dynamics_key).signals
+        never = torch.zeros(len(memory), dtype=torch.bool, device=memory.device)
+        after: Tensor = self.task.source.step(signals, memory, never).memory
+        return after
 
     @property
     def parallel_safe(self) -> bool:
@@ -134,7 +175,8 @@ class ActorCritic(Head):
         mask = starts.mask.flatten()
         noise = self.draw_noise(len(mask), world, generator)
         states = starts.latents.map(lambda x: x.detach().flatten(0, 1))
-        imagined = execution.implementation(imagined_losses)(self, world, states, noise, mask)
+        memory = () if starts.memory is None else (starts.memory.flatten(0, 1),)
+        imagined = execution.implementation(imagined_losses)(self, world, states, noise, mask, *memory)
         bootstrap = imagined.returns[:, 0].view_as(starts.reward)
         returns = self.replay_returns(starts, bootstrap)  # outside: it runs quickly but compiles slowly
         losses = execution.compile_loss(ActorCritic.replay_losses)(
@@ -147,8 +189,11 @@ class ActorCritic(Head):
         self, batch: HeadBatch, starts: HeadBatch, returns: Tensor, dtype: torch.dtype
     ) -> dict[str, Tensor]:
         """The losses of labelled rows; `returns` (B, T - 1) are those of `starts`."""
-        reward, continues = self.label_losses(batch.latents.to_compute_dtype(dtype).feature, batch)
-        value = self.replay_value_loss(starts.latents.to_compute_dtype(dtype).feature, starts.is_last, returns)
+        feature, start_feature = (
+            with_memory(rows.latents.to_compute_dtype(dtype).feature, rows.memory) for rows in (batch, starts)
+        )
+        reward, continues = self.label_losses(feature, batch)
+        value = self.replay_value_loss(start_feature, starts.is_last, returns)
         return {
             "reward": masked_mean(reward, batch.mask),
             "continue": masked_mean(continues, batch.mask),
@@ -160,10 +205,12 @@ class ActorCritic(Head):
         live = (1 - batch.is_terminal.to(batch.reward.dtype)) * self.settings.discount
         return self.reward.loss(self.reward(feature), batch.reward), bernoulli_loss(self.continues(feature), live)
 
-    def imagine(self, world: World, start: Latent, noise: ImaginationNoise) -> ImaginedTrajectory:
-        """A trajectory from each of N states."""
+    def imagine(
+        self, world: World, start: Latent, noise: ImaginationNoise, memory: Tensor | None = None
+    ) -> ImaginedTrajectory:
+        """A trajectory from each of N states, with the memory (N, M) of the task's source there, if it has any."""
         with frozen(world) if self.through_dynamics else torch.no_grad():
-            return imagine(world, self.actor, start, noise)
+            return imagine(world, self.actor, start, noise, memory, partial(self.advance_memory, world))
 
     def predict(self, feature: Tensor) -> tuple[Tensor, Tensor]:
         """The expected reward (N, T) of arriving in a state with feature (N, T, F), and the discounted probability to
@@ -226,7 +273,11 @@ class ActorCritic(Head):
 
     @torch.no_grad()
     def replay_returns(self, rows: HeadBatch, bootstrap: Tensor) -> Tensor:
-        """Lambda returns (B, T - 1) of replayed rows; `bootstrap` (B, T) are the imagined returns that start there."""
+        """Lambda returns (B, T - 1) of replayed rows, without gradients.
+
+        `bootstrap` (B, T) are the returns imagined from each row. Termination ends a return; at a truncation the trace
+        is cut and the return bootstraps from that row.
+        """
         ended, cut = rows.is_terminal.to(bootstrap.dtype), rows.is_last.to(bootstrap.dtype)
         return lambda_return(rows.reward, ended, cut, bootstrap, self.settings.discount, self.settings.lam)
 
@@ -247,10 +298,18 @@ class ActorCritic(Head):
 
 
 def imagined_losses(
-    head: ActorCritic, world: World, start: Latent, noise: ImaginationNoise, mask: Tensor
+    head: ActorCritic,
+    world: World,
+    start: Latent,
+    noise: ImaginationNoise,
+    mask: Tensor,
+    memory: Tensor | None = None,
 ) -> ImaginedLosses:
-    """What a head learns from trajectories imagined from N states; those outside `mask` (N,) count for nothing."""
-    imagined = head.imagine(world, start, noise)
+    """What a head learns from trajectories imagined from N states; those outside `mask` (N,) count for nothing.
+
+    `memory` (N, M) is that of the task's source at the start, if it has any.
+    """
+    imagined = head.imagine(world, start, noise, memory)
     return world.execution.compile_loss(mean_losses)(head, imagined, mask)
 
 

@@ -6,13 +6,14 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor
 
-from manyheads.environment.contract import REWARD
+from manyheads.environment.contract import REWARD, Signal
 from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
 from manyheads.heads.contract import Head, HeadBatch, evaluate_loss
 from manyheads.heads.kind import HeadContext, HeadKind, HeadTask
-from manyheads.rewards.sources import EnvironmentReward
+from manyheads.rewards.sources import PythonReward
 from manyheads.world.model import Latent, World
+from manyheads.world.readout import Readout
 from manyheads.world.sizes import WorldSettings
 
 SIZE = WorldSettings(size="demo", deter=32, hidden=8, groups=4, classes=4, units=16)
@@ -23,7 +24,8 @@ INSTANCES = {
     "both kinds of actions": INTERFACE,
 }
 ROWS = (4, 6)
-TASK = HeadTask("check", EnvironmentReward(), (REWARD,))
+SIGNALS = (REWARD, Signal("height", "m"))
+TASK = HeadTask("check", PythonReward(lambda s: s["height"], ["height"], "height"), SIGNALS, dynamics_key="check")
 
 
 def check_head_kind(kind: HeadKind, settings: BaseModel | None, seed: int) -> None:
@@ -32,72 +34,76 @@ def check_head_kind(kind: HeadKind, settings: BaseModel | None, seed: int) -> No
     refused = []
     for what, instance in INSTANCES.items():
         world = World(INTERFACE, SIZE)
+        world.readouts[TASK.dynamics_key] = Readout(SIZE, {"height": "continuous"})
         try:
             head = kind.build(HeadContext(INTERFACE, INTERFACE.mask(instance), SIZE, TASK, settings or kind.settings()))
         except ManyheadsError as error:
             refused.append(str(error))
             continue
-        place = f"head {kind.name} with {what}"
-        assert isinstance(head, Head), f"{place}: build made {type(head).__name__}, not a Head"
-        _check_actions(place, head, instance, world, seed)
-        _check_losses(place, head, world, seed)
+        where = f"head {kind.name} with {what}"
+        assert isinstance(head, Head), f"{where}: build made {type(head).__name__}, not a Head"
+        _check_actions(where, head, instance, world, seed)
+        _check_losses(where, head, world, seed)
     assert len(refused) < len(INSTANCES), f"head {kind.name} takes no actions at all: {' '.join(refused)}"
 
 
-def _check_actions(place: str, head: Head, instance: SpaceLayout, world: World, seed: int) -> None:
+def _check_actions(where: str, head: Head, instance: SpaceLayout, world: World, seed: int) -> None:
     def act() -> Tensor:
         generator, is_first = torch.Generator().manual_seed(seed), torch.ones(64, dtype=torch.bool)
         action, _ = head.act(world, _latents(world, (64,), seed), head.initial_state(64), is_first, generator)
         return action
 
     action = act()
-    assert action.shape == (64, INTERFACE.action_size), f"{place}: act gave shape {tuple(action.shape)}"
-    assert action.isfinite().all(), f"{place}: an action is not finite"
-    assert not action.requires_grad, f"{place}: an action carries a gradient"
-    assert action.equal(act()), f"{place}: the same generator gave other actions"
+    assert action.shape == (64, INTERFACE.action_size), f"{where}: act gave shape {tuple(action.shape)}"
+    assert action.isfinite().all(), f"{where}: an action is not finite"
+    assert not action.requires_grad, f"{where}: an action carries a gradient"
+    assert action.equal(act()), f"{where}: the same generator gave other actions"
     mask, column = INTERFACE.mask(instance), len(INTERFACE.continuous)
     for here, name, values in zip(mask.continuous, INTERFACE.continuous, action.T, strict=False):
-        assert here or not values.any(), f"{place}: it acts at {name}, which the instance lacks"
+        assert here or not values.any(), f"{where}: it acts at {name}, which the instance lacks"
     for here, (name, size) in zip(mask.blocks, INTERFACE.discrete, strict=True):
         block = action[:, column : column + size]
         one_hot = ((block == 0) | (block == 1)).all() and (block.sum(-1) == int(here)).all()
-        assert one_hot, f"{place}: {name} is no one-hot choice" if here else f"{place}: it acts at absent {name}"
+        assert one_hot, f"{where}: {name} is no one-hot choice" if here else f"{where}: it acts at absent {name}"
         column += size
 
 
-def _check_losses(place: str, head: Head, world: World, seed: int) -> None:
+def _check_losses(where: str, head: Head, world: World, seed: int) -> None:
     def losses(batch: HeadBatch) -> dict[str, Tensor]:
         found = head.losses(batch, world, torch.Generator().manual_seed(seed))
         return {name: evaluate_loss(loss)[0] for name, loss in found.losses.items()}
 
     batch = _batch(world, seed)
     found = losses(batch)
-    assert found, f"{place}: losses gave nothing to learn from"
+    if not head.learns:
+        assert not found, f"{where}: it has nothing to learn, it says, but losses gave {', '.join(found)}"
+        return
+    assert found, f"{where}: losses gave nothing to learn from"
     for name, loss in found.items():
-        assert loss.shape == (), f"{place}: loss {name} has shape {tuple(loss.shape)}, not ()"
-        assert loss.isfinite(), f"{place}: loss {name} is {loss.item()}"
-    _same(place, "the same generator gave", found, losses(batch))
+        assert loss.shape == (), f"{where}: loss {name} has shape {tuple(loss.shape)}, not ()"
+        assert loss.isfinite(), f"{where}: loss {name} is {loss.item()}"
+    _same(where, "the same generator gave", found, losses(batch))
     lies = torch.where(batch.mask, batch.reward, 100.0)
-    _same(place, "rewards of rows that it does not own changed", found, losses(batch._replace(reward=lies)))
-    _check_pure(place, head, batch, world, seed)
-    _check_step(place, head, batch, world, seed)
+    _same(where, "rewards of rows that it does not own changed", found, losses(batch._replace(reward=lies)))
+    _check_pure(where, head, batch, world, seed)
+    _check_step(where, head, batch, world, seed)
 
 
-def _check_pure(place: str, head: Head, batch: HeadBatch, world: World, seed: int) -> None:
+def _check_pure(where: str, head: Head, batch: HeadBatch, world: World, seed: int) -> None:
     before = {name: x.clone() for name, x in head.state_dict().items()}
     head.losses(batch, world, torch.Generator().manual_seed(seed))
     for name, x in head.state_dict().items():
-        assert x.equal(before[name]), f"{place}: losses writes to {name}; return it in new_state"
+        assert x.equal(before[name]), f"{where}: losses writes to {name}; return it in new_state"
 
 
-def _check_step(place: str, head: Head, batch: HeadBatch, world: World, seed: int) -> None:
+def _check_step(where: str, head: Head, batch: HeadBatch, world: World, seed: int) -> None:
     found = head.losses(batch, world, torch.Generator().manual_seed(seed))
     results = [evaluate_loss(loss) for loss in found.losses.values()]
     sum((loss for loss, _ in results), torch.zeros(())).backward()  # type: ignore[no-untyped-call]
     learned = {p: p.grad for p in head.parameters() if p.grad is not None}
-    assert learned, f"{place}: no parameter of the head has a gradient"
-    assert all(grad.isfinite().all() for grad in learned.values()), f"{place}: a gradient is not finite"
-    assert not any(p.grad is not None for p in world.parameters()), f"{place}: imagination trains the world"
+    assert learned, f"{where}: no parameter of the head has a gradient"
+    assert all(grad.isfinite().all() for grad in learned.values()), f"{where}: a gradient is not finite"
+    assert not any(p.grad is not None for p in world.parameters()), f"{where}: imagination trains the world"
     with torch.no_grad():
         for parameter, grad in learned.items():
             parameter.sub_(grad, alpha=1e-3)
@@ -105,12 +111,12 @@ def _check_step(place: str, head: Head, batch: HeadBatch, world: World, seed: in
     for metrics in (found.metrics, *(metrics for _, metrics in results)):
         for name, number in metrics.items():
             scalar = isinstance(number, Tensor) and number.shape == () and not number.requires_grad
-            assert scalar, f"{place}: metric {name} is not a tensor () without gradients"
+            assert scalar, f"{where}: metric {name} is not a tensor () without gradients"
 
 
-def _same(place: str, what: str, before: dict[str, Tensor], after: dict[str, Tensor]) -> None:
+def _same(where: str, what: str, before: dict[str, Tensor], after: dict[str, Tensor]) -> None:
     for name, loss in before.items():
-        assert loss.equal(after[name]), f"{place}: {what} loss {name}, {loss.item()} became {after[name].item()}"
+        assert loss.equal(after[name]), f"{where}: {what} loss {name}, {loss.item()} became {after[name].item()}"
 
 
 def _latents(world: World, rows: tuple[int, ...], seed: int) -> Latent:

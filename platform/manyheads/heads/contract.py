@@ -51,46 +51,73 @@ class HeadBatch(NamedTuple):
     action: Tensor
     """(B, T, A) chosen in each row, flat and unclipped"""
     reward: Tensor
-    """(B, T) float32 earned on arriving at the row, 0 where it is a first one"""
+    """(B, T) float32 earned on arriving at the row, 0 where `is_first`"""
     is_first: Tensor
     """(B, T) bool: the row starts an episode"""
     is_last: Tensor
-    """(B, T) bool: the stored episode ends here"""
+    """(B, T) bool: the stored episode ends here, by termination or truncation"""
     is_terminal: Tensor
     """(B, T) bool: ended by the simulator's termination or the task's own"""
     mask: Tensor
-    """(B, T) bool: rows on which the labels hold; other rows train nothing of this head"""
+    """(B, T) bool: rows whose reward and `is_terminal` are this task's; other rows train nothing of this head"""
     start_index: Tensor | None = None
-    """(K,) int64: sequences to imagine from, where several heads share a batch; None: all"""
+    """(K,) int64: sequences whose rows imagination starts from, where several heads share a batch; None: all"""
+    memory: Tensor | None = None
+    """(B, T, M) float32: what the task's source remembers after each row; None where it remembers nothing"""
 
     def imagination_starts(self) -> HeadBatch:
-        """The sequences that imagination starts from."""
+        """The sequences of `start_index`: imagination starts from each of their rows."""
         index = self.start_index
         if index is None:
             return self
-        rows = (x[index] for x in self[1:7] if isinstance(x, Tensor))
-        return HeadBatch(self.latents.map(lambda x: x[index]), *rows)
+        return HeadBatch(
+            latents=self.latents.map(lambda x: x[index]),
+            action=self.action[index],
+            reward=self.reward[index],
+            is_first=self.is_first[index],
+            is_last=self.is_last[index],
+            is_terminal=self.is_terminal[index],
+            mask=self.mask[index],
+            memory=None if self.memory is None else self.memory[index],
+        )
 
 
 class Head(nn.Module, ABC):
     """One task's learner on the latent state; see `actor_critic` for the standard one.
 
-    On a GPU acting and whole updates are captured as CUDA graphs: what changes is kept in tensors, in place, and no
-    number is read.
+    On a GPU acting and whole updates are captured as CUDA graphs: change state tensors in place, and never read a
+    number (`.item()`).
     """
 
     def initial_state(self, n: int) -> State:
         """What n environments remember before their first step."""
         return ()
 
+    @property
+    def needs_signals(self) -> bool:
+        """Whether acting needs the signals measured with each observation: the task's source remembers them."""
+        return False
+
     @abstractmethod
     def act(
-        self, world: World, latent: Latent, state: State, is_first: Tensor, generator: torch.Generator | None = None
+        self,
+        world: World,
+        latent: Latent,
+        state: State,
+        is_first: Tensor,
+        generator: torch.Generator | None = None,
+        signals: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """A sampled flat action (N, A), unclipped, for N posterior states, and what to remember.
 
-        Where `is_first` (N,), an episode starts and `state` is that of another one.
+        Where `is_first` (N,), an episode starts and `state` is that of another one. A head that `needs_signals` is
+        given them, (N, S) in the order of its task's signals, but not in imagination; to others none are given.
         """
+
+    @property
+    def learns(self) -> bool:
+        """Whether there is anything to train; without it, `losses` gives none."""
+        return True
 
     @property
     def parallel_safe(self) -> bool:
@@ -103,7 +130,10 @@ class Head(nn.Module, ABC):
 
     @torch.no_grad()
     def after_update(self, new_state: Mapping[str, Tensor]) -> None:
-        """Called once after each optimiser step with the new state from `losses`; subclasses add slow copies."""
+        """Copies `new_state` into the buffers of those names, once after each optimiser step.
+
+        Subclasses call it, then update target networks.
+        """
         for name, value in new_state.items():
             self.get_buffer(name).copy_(value)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,10 +11,15 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from manyheads.heads.actor import Actor
+from manyheads.world.distributions import symlog
 
 if TYPE_CHECKING:
     from manyheads.world.model import Latent, World
     from manyheads.world.rssm import RSSM
+
+
+AdvanceMemory = Callable[[Tensor, Tensor], Tensor]
+"""from the feature (N, F) of the states reached and a reward source's memory (N, M) before them to the memory after"""
 
 
 class ImaginationNoise(NamedTuple):
@@ -23,7 +28,7 @@ class ImaginationNoise(NamedTuple):
     latent: Tensor
     """(N, H, G)"""
     action: Tensor
-    """(N, H, places)"""
+    """(N, H, entries) see `Actor.draw_noise`"""
 
 
 class ImaginedTrajectory(NamedTuple):
@@ -69,21 +74,47 @@ def draw_noise(
     )
 
 
-def imagine(world: World, actor: Actor, start: Latent, noise: ImaginationNoise) -> ImaginedTrajectory:
-    """Rolls out from N states (deter (N, D), stoch (N, G, C)) for as many steps as there is noise."""
+def imagine(
+    world: World,
+    actor: Actor,
+    start: Latent,
+    noise: ImaginationNoise,
+    memory: Tensor | None = None,
+    advance: AdvanceMemory | None = None,
+) -> ImaginedTrajectory:
+    """Rolls out from N states (deter (N, D), stoch (N, G, C)) for as many steps as there is noise.
+
+    With `memory` (N, M), of the actor's reward source at the start, features have it as their last entries; `advance`
+    gives it after each imagined step.
+    """
     feature = start.to_compute_dtype(world.execution.compute_dtype).feature
-    features, actions = [feature], []
+    features, actions = [with_memory(feature, memory)], []
     step = world.execution.compile(imagine_policy_step)
     for latent_noise, action_noise in zip(noise.latent.unbind(1), noise.action.unbind(1), strict=True):
-        feature, action = step(world.rssm, actor, feature, latent_noise, action_noise)
-        features.append(feature)
+        seen = () if memory is None else (features[-1],)
+        feature, action = step(world.rssm, actor, feature, latent_noise, action_noise, *seen)
+        memory = memory if memory is None or advance is None else advance(feature, memory)
+        features.append(with_memory(feature, memory))
         actions.append(action)
     return ImaginedTrajectory(torch.stack(features).transpose(0, 1), torch.stack(actions).transpose(0, 1))
 
 
 def imagine_policy_step(
-    rssm: RSSM, actor: Actor, feature: Tensor, latent_noise: Tensor, action_noise: Tensor
+    rssm: RSSM,
+    actor: Actor,
+    feature: Tensor,
+    latent_noise: Tensor,
+    action_noise: Tensor,
+    seen: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The feature (N, F) after one step from `feature`, and the action (N, A) that led there."""
-    action = actor(feature.detach()).sample(action_noise)
+    """The feature (N, F) after one step from `feature`, and the action (N, A) that led there.
+
+    The actor sees `seen` (N, F + M) where it sees more than the feature.
+    """
+    action = actor((feature if seen is None else seen).detach()).sample(action_noise)
     return rssm.imagine_step(rssm.latent(feature), action, latent_noise).feature, action
+
+
+def with_memory(feature: Tensor, memory: Tensor | None) -> Tensor:
+    """A feature (..., F) followed by a reward source's memory (..., M), whose numbers are squashed by symlog."""
+    return feature if memory is None else torch.cat([feature, symlog(memory).to(feature.dtype)], -1)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from manyheads.environment.layout import Mask, SpaceLayout
     from manyheads.heads.contract import Head
     from manyheads.rewards.contract import RewardSource
-    from manyheads.rewards.spec import Success
+    from manyheads.rewards.nodes import Success
     from manyheads.world.sizes import WorldSettings
 
 
@@ -28,6 +28,8 @@ class HeadTask:
     signals: tuple[Signal, ...]
     """everything that its environment measures"""
     success: Success | None = None
+    dynamics_key: str = ""
+    """of its environment: what `World.readout` is asked by"""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class HeadKind:
 
 @dataclass(frozen=True)
 class LazyHeadKind:
-    """A head kind by its place, `package.module:KIND`: imported on first use, as it imports torch."""
+    """A head kind by its import path, `package.module:KIND`: imported on first use, as it imports torch."""
 
     name: str
     where: str

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from manyheads.environment.layout import SpaceLayout
+from manyheads.errors import ManyheadsError
 from manyheads.execution.trees import tree_tensors
 from manyheads.heads.contract import Head, State
 from manyheads.world.model import Latent, World
@@ -58,18 +59,38 @@ class VectorPolicy:
         image: npt.NDArray[np.uint8] | None,
         vector: npt.NDArray[np.float32],
         is_first: npt.NDArray[np.bool_],
+        signals: npt.NDArray[np.float64] | None = None,
     ) -> ActResult:
-        """Advances all latents by one observation each and samples an action for each environment.
+        """Updates each environment's latent with its observation and samples an unclipped action from its head.
 
-        image (N, H, W, C) or None, vector (N, V), is_first (N,).
+        image (N, H, W, C) or None, vector (N, V); where `is_first` (N,) the latent starts anew. Heads that
+        `needs_signals` need signals (N, S), each environment's own from the left, in their order. Remembers latents,
+        actions and what heads remember for the next call.
         """
         pixels = None if image is None else torch.from_numpy(image).to(self.device)
         action, latent = self._captured_step(
-            pixels, torch.from_numpy(vector).to(self.device), torch.from_numpy(is_first).to(self.device)
+            pixels,
+            torch.from_numpy(vector).to(self.device),
+            torch.from_numpy(is_first).to(self.device),
+            self._measured(signals),
         )
         return ActResult(action.cpu().numpy(), latent.deter.cpu().numpy(), latent.stoch.cpu().numpy())
 
-    def _step(self, pixels: Tensor | None, vector: Tensor, is_first: Tensor) -> tuple[Tensor, Latent]:
+    def _measured(self, signals: npt.NDArray[np.float64] | None) -> Tensor | None:
+        """The signals as float32, as replay gives them, where a head needs them."""
+        needy = [name for name in self._states if self.heads[name].needs_signals]
+        if not needy:
+            return None
+        if signals is None:
+            raise ManyheadsError(
+                f"The reward of {needy[0]} remembers earlier rows, so its head acts on the signals, too: "
+                "hand them over with each observation (`agent.act(observation, info)`)."
+            )
+        return torch.from_numpy(signals.astype(np.float32)).to(self.device)
+
+    def _step(
+        self, pixels: Tensor | None, vector: Tensor, is_first: Tensor, signals: Tensor | None = None
+    ) -> tuple[Tensor, Latent]:
         noise = self.world.draw_noise(len(self.policies), generator=self._generator)
         latent = self.world.step(pixels, vector, self._action, is_first, self._latent, noise)
         action, states = torch.zeros_like(self._action), dict(self._states)
@@ -78,8 +99,11 @@ class VectorPolicy:
                 action[members] = random_action(self.world.interface, len(members), self._generator)
             else:
                 own = latent.map(lambda x, members=members: x[members])  # type: ignore[misc]
-                action[members], states[name] = self.heads[name].act(
-                    self.world, own, states[name], is_first[members], self._generator
+                head, measured = self.heads[name], {}
+                if signals is not None and head.needs_signals:
+                    measured = {"signals": signals[members]}
+                action[members], states[name] = head.act(
+                    self.world, own, states[name], is_first[members], self._generator, **measured
                 )
         self._remember(action, latent, states)
         return action, latent

@@ -37,13 +37,13 @@ class TwoHotHead(nn.Module):
         return logits
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Logits (..., 255) of what `layers` made of a state, in rows of 256: those of 255, at no vector's bounds, take
-        a product twice as long."""
+        """Logits (..., 255) from the output of `layers`, computed as 256 columns: the product with an unaligned 255
+        takes twice as long."""
         weight = F.pad(self.out.weight, (0, 0, 0, 1))
         return F.linear(hidden, weight.to(hidden.dtype))[..., :BINS].to(self.out.bias.dtype) + self.out.bias
 
     def expected(self, hidden: Tensor) -> Tensor:
-        """The mean (...) at what `layers` made of a state: its bins come out of the last map in pairs."""
+        """The mean (...) from the output of `layers`; mirrored bins come out of the last map in pairs."""
         weight, bias = paired(self.out.weight, 0, 0), paired(self.out.bias, 0, -math.inf)
         return paired_mean(F.linear(hidden, weight.to(hidden.dtype)).to(bias.dtype) + bias, self.bins)
 

@@ -81,7 +81,8 @@ def _play_head(task: Task, slots: list[_Slot], world: World, head: Head) -> None
         image = None
         if world.interface.image is not None:
             image = np.stack([np.asarray(fitting.map_image(row.image)) for row in rows])
-        action = policies.act(image, fitting.map_vector(np.stack([row.vector for row in rows])), is_first).action
+        vector, signals = (np.stack([getattr(row, name) for row in rows]) for name in ("vector", "signals"))
+        action = policies.act(image, fitting.map_vector(vector), is_first, signals).action
         is_first = np.zeros(len(slots), dtype=bool)
         for index, slot in enumerate(slots):
             if not slot.over:
@@ -116,7 +117,8 @@ def _result(task: Task, slot: _Slot) -> EpisodeResult:
     stop = int(ended[0]) + 1 if ended.size else len(table)
     success = None
     if task.success is not None:
-        success = episode_succeeded(task.success, {name: column[:stop] for name, column in columns.items()})
+        rows = {name: column[:stop] for name, column in columns.items()}
+        success = episode_succeeded(task.success, rows, task.instance.step_seconds)
     return EpisodeResult(
         seed=slot.seed,
         return_simulator=float(columns["reward"][:stop].sum()),

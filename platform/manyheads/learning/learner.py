@@ -11,13 +11,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
 from manyheads.execution.eager import Execution
 from manyheads.experience.batch import Batch
 from manyheads.heads.contract import Head, HeadBatch, HeadLosses, Loss, evaluate_loss
-from manyheads.learning.optimizer import LaProp
+from manyheads.learning.latent_rewards import latent_rows
+from manyheads.learning.optimizer import LaProp, grown_state
 from manyheads.learning.update_metrics import UpdateMetrics
 from manyheads.settings import OptimizerSettings
+from manyheads.world.grow import Growth
 from manyheads.world.model import Latent, World
 
 WORLD = "world"
@@ -35,6 +38,8 @@ class HeadLabels(NamedTuple):
     """(B, T) bool: ended by the simulator's termination or the task's own"""
     mask: Tensor
     """(B, T) bool: rows on which the labels hold"""
+    memory: Tensor | None = None
+    """(B, T, M) float32: what the source remembers after each row; None where it remembers nothing"""
 
 
 class Update(NamedTuple):
@@ -77,10 +82,16 @@ class Learner:
         if WORLD in heads:
             raise ManyheadsError(f"A head can't be named {WORLD!r}: that is the world model's own name.")
         self.world, self.heads, self.train_world = world, dict(heads), train_world
+        self.latent_rewards: dict[str, torch.nn.Module] = {}
+        """by task: what computes its reward from latents; trained elsewhere"""
         self.asynchronous = world.device.type != "cpu"
         self.reduce_gradients = reduce_gradients
         trained = {**({WORLD: world} if train_world else {}), **self.heads}
-        self.optimizers = {name: LaProp(dict(m.named_parameters()), settings) for name, m in trained.items()}
+        self.optimizers = {
+            name: LaProp(dict(module.named_parameters()), settings)
+            for name, module in trained.items()
+            if any(parameter.requires_grad for parameter in module.parameters())
+        }
         self.generators = {name: _generator(seed, name, rank, world.device) for name in (WORLD, *self.heads)}
 
     def update(self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor) -> Update:
@@ -113,8 +124,10 @@ class Learner:
             state |= {f"{name}/optimizer/{key}": tensor for key, tensor in optimizer.state_dict().items()}
         return state
 
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restores what `state_dict` returned; a head of which nothing was saved starts afresh."""
+    def load_state_dict(self, state: Mapping[str, Tensor], saved: SpaceLayout | None = None) -> None:
+        """Restores what `state_dict` returned, under the layout `saved` if the world has grown since; a head of which
+        nothing was saved starts afresh."""
+        layout = self.world.interface
         for name, generator in self.generators.items():
             if f"{name}/generator" in state:
                 generator.set_state(state[f"{name}/generator"].cpu())
@@ -122,7 +135,8 @@ class Learner:
             prefix = f"{name}/optimizer/"
             own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
             if own:
-                optimizer.load_state_dict(own)
+                growth = Growth.of(self.world if name == WORLD else self.heads[name], saved or layout, layout)
+                optimizer.load_state_dict(grown_state(own, growth, optimizer.parameters))
 
     def _run(self, update: Callable[..., Update], batch: Batch, *args: Any) -> Update:
         """The update, compiled and captured as the world's execution does; equal shapes share what is compiled."""
@@ -166,6 +180,10 @@ class Learner:
     def _head_losses(self, batch: Batch, latents: Latent, labels: Mapping[str, HeadLabels]) -> dict[str, HeadLosses]:
         def losses(name: str) -> HeadLosses:
             own, generator = labels[name], self.generators[name]
+            if name in self.latent_rewards:
+                with torch.no_grad():
+                    reward = self.latent_rewards[name](latent_rows(batch, latents))
+                own = own._replace(reward=reward.float())
             rows = HeadBatch(
                 latents,
                 batch.action,
@@ -175,6 +193,7 @@ class Learner:
                 own.is_terminal,
                 own.mask,
                 self._start_index(own.mask, generator) if len(self.heads) > 1 else None,
+                own.memory,
             )
             return self.heads[name].losses(rows, self.world, generator)
 

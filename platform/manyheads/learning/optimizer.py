@@ -10,6 +10,7 @@ from torch import Tensor
 from manyheads.errors import ManyheadsError
 from manyheads.execution.eager import Execution
 from manyheads.settings import OptimizerSettings
+from manyheads.world.grow import Growth
 
 
 class LaProp:
@@ -27,6 +28,10 @@ class LaProp:
         self._square = torch.zeros(sum(self._sizes), device=device)
         self._momentum = torch.zeros_like(self._square)
         self._count = torch.zeros((), dtype=torch.float64, device=device)
+        self._late = torch.zeros(0, dtype=torch.int64, device=device)
+        """(M,) positions of elements that joined later, when the world grew"""
+        self._born = torch.zeros(0, device=device)
+        """(M,) steps that had been made before they joined"""
 
     @torch.no_grad()
     def gradients(self) -> list[Tensor]:
@@ -44,17 +49,25 @@ class LaProp:
     @torch.no_grad()
     def step(self, norms: Tensor, execution: Execution) -> None:
         """One step from the parameters' gradients, whose `gradient_norms` these are; then drops them."""
-        s, parameters = self.settings, self._parameters
+        s, parameters, late = self.settings, self._parameters, self._late
         own = torch.stack(torch._foreach_norm(parameters)).clamp(min=s.agc_pmin)
         excess = (norms / (s.agc * own)).clamp(min=1)
         gradient = torch.cat([g.flatten() for g in torch._foreach_div(self.gradients(), [*excess.unbind()])])
-        rate = s.lr * (self._count / s.warmup).clamp(max=1) if s.warmup else s.lr
+        joined = (gradient[late], self._square[late], self._momentum[late]) if len(late) else None
+        change = execution.compile(laprop)(gradient, self._square, self._momentum, *self._corrections(self._count), s)
+        if joined is not None:
+            bias, rate = self._corrections(self._count - self._born)
+            change[late] = laprop(*joined, bias, rate, s)
+            self._momentum[late] = joined[2]
         self._count += 1
-        bias = (1 - s.beta2**self._count).float()
-        rate = (rate / (1 - s.beta1**self._count)).float()
-        change = execution.compile(laprop)(gradient, self._square, self._momentum, bias, rate, s)
         torch._foreach_sub_(parameters, self._shaped(change))
         self.zero_grad()
+
+    def _corrections(self, steps: Tensor) -> tuple[Tensor, Tensor]:
+        """`bias` and `rate` of `laprop` after so many steps."""
+        s = self.settings
+        rate = s.lr * (steps / s.warmup).clamp(max=1) if s.warmup else s.lr
+        return (1 - s.beta2 ** (steps + 1)).float(), (rate / (1 - s.beta1 ** (steps + 1))).float()
 
     def zero_grad(self) -> None:
         """Drops the gradients, as `step` does after use."""
@@ -62,13 +75,17 @@ class LaProp:
             parameter.grad = None
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All state as named tensors."""
-        return {name: tensor.clone() for name, tensor in self._tensors().items()}
+        """All state as named tensors; `born/NAME` only of parameters with elements that joined later."""
+        born = self._shaped(torch.zeros_like(self._square).index_copy(0, self._late, self._born))
+        later = {f"born/{name}": own for name, own in zip(self.parameters, born, strict=True) if own.any()}
+        return {name: tensor.clone() for name, tensor in (self._tensors() | later).items()}
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restores what `state_dict` returned; raises ManyheadsError where it belongs to other parameters."""
-        mine = self._tensors()
+        born = torch.zeros_like(self._square)
+        every = {f"born/{name}": own for name, own in zip(self.parameters, self._shaped(born), strict=True)}
+        mine = self._tensors() | {name: own for name, own in every.items() if name in state}
         if odd := sorted(mine.keys() ^ state.keys()):
             side = "lacks" if odd[0] in mine else "has an unknown"
             raise ManyheadsError(f"The saved optimiser state {side} {odd[0]!r}: it belongs to another model.")
@@ -79,6 +96,8 @@ class LaProp:
                     f"the model {tuple(tensor.shape)}: it belongs to another model."
                 )
             tensor.copy_(state[name])
+        self._late = born.nonzero().squeeze(1)
+        self._born = born[self._late]
 
     def _split(self, flat: Tensor) -> list[Tensor]:
         return list(torch.split(flat, self._sizes))
@@ -93,6 +112,22 @@ class LaProp:
         for name, square, momentum in zip(self.parameters, squares, momenta, strict=True):
             tensors[f"square/{name}"], tensors[f"momentum/{name}"] = square, momentum
         return tensors
+
+
+@torch.no_grad()
+def grown_state(state: Mapping[str, Tensor], growth: Growth, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A saved `LaProp.state_dict` for parameters that have grown since: averages of new elements are 0, and their steps
+    are counted from here on. By the count of the others, their first steps would be several times too large."""
+    state = {**state, **{f"born/{name}": _born(state, name) for name in parameters if f"square/{name}" in state}}
+    for part, fill in (("square", 0.0), ("momentum", 0.0), ("born", float(state.get("count", 0.0)))):
+        saved = {name: state[f"{part}/{name}"] for name in parameters if f"{part}/{name}" in state}
+        fresh = {name: torch.full_like(parameter, fill, device="cpu") for name, parameter in parameters.items()}
+        state |= {f"{part}/{name}": own for name, own in growth.remap(saved, fresh).items()}
+    return state
+
+
+def _born(state: Mapping[str, Tensor], name: str) -> Tensor:
+    return state.get(f"born/{name}", torch.zeros_like(state[f"square/{name}"]))
 
 
 def laprop(

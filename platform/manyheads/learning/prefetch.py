@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -11,12 +12,14 @@ from torch import Tensor
 from manyheads.environment.layout import SpaceLayout
 from manyheads.execution.trees import map_tensors
 from manyheads.experience.batch import Batch, WindowIndex
+from manyheads.experience.contract import ReplaySource
 from manyheads.experience.latent_table import PackedLatents
-from manyheads.experience.replay import Replay
 from manyheads.learning.labels import Labeller
 from manyheads.learning.learner import HeadLabels
+from manyheads.learning.readouts import signal_rows
 from manyheads.learning.update_metrics import UpdateMetrics
 from manyheads.world.model import Latent
+from manyheads.world.readout import Readout, SignalRows
 
 
 class TrainingBatch(NamedTuple):
@@ -25,11 +28,13 @@ class TrainingBatch(NamedTuple):
     batch: Batch
     labels: Mapping[str, HeadLabels]
     vector_mask: Tensor
-    """(B, V) places that each sequence's instance has"""
+    """(B, V) entries that each sequence's instance has"""
     image_mask: Tensor
     """(B,)"""
     latents: Latent | None
     """(B, T) stored states, for heads that learn alone"""
+    signals: Mapping[str, SignalRows]
+    """what readouts learn from, by dynamics key"""
 
 
 class BatchSampler:
@@ -37,26 +42,28 @@ class BatchSampler:
 
     def __init__(
         self,
-        replay: Replay,
+        replay: ReplaySource,
         interface: SpaceLayout,
         labellers: Mapping[str, Labeller],
         size: tuple[int, int],
         frozen: bool,
+        readouts: Mapping[str, Readout] = MappingProxyType({}),
     ) -> None:
         self.replay, self.interface, self.labellers = replay, interface, labellers
-        self.size, self.frozen = size, frozen
+        self.size, self.frozen, self.readouts = size, frozen, readouts
 
     def __call__(self) -> tuple[TrainingBatch, WindowIndex]:
         """The next batch and where its windows lie."""
         batch, where = self.replay.sample(*self.size, online=not self.frozen, images=not self.frozen)
-        labels = {name: labeller(batch) for name, labeller in self.labellers.items()}
+        labels = {name: labeller(batch, where) for name, labeller in self.labellers.items()}
         masks = [self.interface.mask(known.layout) for known in self.replay.instances]
         vector = torch.stack([torch.from_numpy(mask.vector) for mask in masks]).float()
         image = torch.tensor([mask.image for mask in masks]).float()
         latents = None
         if self.frozen:
             latents = Latent(*(torch.from_numpy(part) for part in self.replay.read_latents(where)))
-        return TrainingBatch(batch, labels, vector[batch.instance], image[batch.instance], latents), where
+        signals = signal_rows(batch, self.replay.instances, self.readouts)
+        return TrainingBatch(batch, labels, vector[batch.instance], image[batch.instance], latents, signals), where
 
 
 class UpdateOutput(NamedTuple):

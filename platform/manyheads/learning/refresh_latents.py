@@ -1,7 +1,8 @@
-"""Stored latents brought up to date: one pass of a world over all recorded episodes."""
+"""Stored latents brought up to date: one pass of a frozen world over the episodes whose latents are not its own."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -20,11 +21,24 @@ WINDOW = 64
 """rows observed at a time"""
 
 
+def world_id(world: World) -> int:
+    """A number that follows from the world's weights: CRC-32 of all its tensors."""
+    number = 0
+    for name, tensor in sorted(world.state_dict().items()):
+        number = zlib.crc32(name.encode(), number)
+        number = zlib.crc32(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy(), number)
+    return number
+
+
 @torch.no_grad()
 def refresh_latents(world: World, replay: Replay, seed: int) -> int:
-    """Recomputes the latents of every recorded episode from its first row on; returns how many rows that were."""
+    """Recomputes the latents of each episode that has one that this world did not write; returns how many rows.
+
+    An episode is observed from its first row on, or, where capacity has dropped that, from the first that is left.
+    """
+    replay.world_id = world_id(world)
     generator = torch.Generator(world.device).manual_seed(seed)
-    episodes = sorted(replay.episodes(), key=len)
+    episodes = sorted(replay.stale_episodes(), key=len)
     for start in range(0, len(episodes), TOGETHER):
         group = episodes[start : start + TOGETHER]
         parts = list(_observe(world, group, generator))

@@ -1,23 +1,32 @@
-"""Ctrl-C and SIGTERM as a request that work ends at the next safe place."""
+"""Ctrl-C, SIGTERM and SIGHUP as a request that work ends at the next safe place."""
 
 from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+SIGNALS = tuple(
+    number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None
+)
+
 
 class StopRequest:
-    """Turns the first Ctrl-C or SIGTERM into a request; a second Ctrl-C interrupts at once."""
+    """Turns the first Ctrl-C, SIGTERM or SIGHUP into a request; a second Ctrl-C interrupts at once.
+
+    A signal that is ignored already, as SIGHUP is under `nohup`, stays ignored.
+    """
 
     def __init__(self) -> None:
         self.requested = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._ask)
+        for number in SIGNALS:
+            if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -25,8 +34,22 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if number == getattr(signal, "SIGHUP", None):
+            _let_go_of_terminal()
+        if self.requested:
+            return
         self.requested = True
         message = "\nStopping after this update, then saving. Ctrl-C again stops at once, without saving.\n"
-        os.write(2, message.encode())  # print() must not be re-entered by a signal
+        with suppress(OSError):
+            os.write(2, message.encode())  # print() must not be re-entered by a signal
+
+
+def _let_go_of_terminal() -> None:
+    """Output to a terminal that was closed is an error at every line, so it goes nowhere from here on."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for output in (1, 2):
+        if os.isatty(output):
+            os.dup2(nowhere, output)
+    os.close(nowhere)

@@ -16,18 +16,30 @@ from torch import Tensor
 
 from manyheads.errors import ManyheadsError
 from manyheads.execution.toolchain import is_compiler_error
+from manyheads.execution.trees import map_tensors
 from manyheads.experience.batch import WindowIndex
-from manyheads.experience.collector import Collector, FinishedEpisode
+from manyheads.experience.collector import Collector, EnvironmentFailed, FinishedEpisode
 from manyheads.experience.replay import Replay
-from manyheads.experience.vector_env import EnvSlot
+from manyheads.experience.subproc_vector_env import choose_vector_env
+from manyheads.experience.vector_env import EnvSlot, MakeVectorEnv
 from manyheads.heads.policy import VectorPolicy
 from manyheads.learning.device import accelerate, check_device
 from manyheads.learning.labels import Labeller
+from manyheads.learning.latent_rewards import LatentRewards
 from manyheads.learning.learner import Learner
 from manyheads.learning.prefetch import BatchSampler, Prefetcher, TrainingBatch, UpdateCount, UpdateOutput
+from manyheads.learning.readouts import ReadoutLearner
 from manyheads.learning.refresh_latents import refresh_latents
 from manyheads.learning.stop import StopRequest
 from manyheads.storage.agent import build_head, load_module
+from manyheads.storage.readouts import (
+    READOUTS,
+    add_readouts,
+    load_readouts,
+    optimizer_tensors,
+    readout_record,
+    readout_tensors,
+)
 from manyheads.storage.world_folder import WorldFolder
 from manyheads.task import Task
 from manyheads.world.model import World
@@ -36,6 +48,8 @@ if TYPE_CHECKING:
     from manyheads.report.metrics import Metrics
     from manyheads.report.progress import Progress
 
+FIT_UPDATES = 1000
+"""by which a readout that a frozen world lacks is trained"""
 METRICS_EVERY = 50
 """updates between two lines of metrics"""
 FULL = (
@@ -51,7 +65,14 @@ class Trainer:
     Progress lives in the folder's checkpoint under `run`; a new Trainer on the same folder goes on from it.
     """
 
-    def __init__(self, folder: WorldFolder, tasks: Sequence[Task], frozen: bool = False) -> None:
+    def __init__(
+        self,
+        folder: WorldFolder,
+        tasks: Sequence[Task],
+        frozen: bool = False,
+        make_vector_env: MakeVectorEnv | None = None,
+    ) -> None:
+        """`make_vector_env` makes the environments that are collected from; as the settings have it by default."""
         self.folder, self.tasks, self.frozen = folder, list(tasks), frozen
         settings = folder.settings
         check_device(settings.training.device)
@@ -60,7 +81,12 @@ class Trainer:
         accelerate(self.world, settings.training)
         self.heads = {task.name: build_head(task, self.world, folder) for task in tasks}
         self.learner = Learner(self.world, self.heads, settings.optimizer, settings.seed, train_world=not frozen)
+        self._open_readouts()
+        self.latent_rewards = LatentRewards(self.world, tasks, settings.optimizer, settings.seed)
+        self.learner.latent_rewards = self.latent_rewards.networks
         self.replay: Replay = folder.replay()
+        training = settings.training
+        self.make_vector_env = make_vector_env or choose_vector_env(training.workers, training.step_timeout)
         self.steps = self.updates = 0
         self.update_credit = 0.0
         self._collector: Collector | None = None
@@ -75,11 +101,17 @@ class Trainer:
         """Where this run's progress is kept: joint training has one record, each fine-tuned head its own."""
         return "train" if not self.frozen else f"finetune/{self.tasks[0].slug}"
 
+    @property
+    def learns(self) -> bool:
+        """Whether there is anything to train."""
+        return not self.frozen or any(head.learns for head in self.heads.values())
+
     def collect_and_learn(self, steps: int, progress: Progress, metrics: Metrics) -> None:
         """Goes on until `steps` rows have been collected in this run, learning at the replay ratio."""
         training = self.folder.settings.training
-        slots = [self.tasks[i % len(self.tasks)] for i in range(training.num_envs)]
-        collector, policies = self._open_collector(slots)
+        tasks = [self.tasks[i % len(self.tasks)] for i in range(training.num_envs)]
+        self._refresh_latents(progress)
+        collector, policies = self._open_collector(tasks)
         feed = self._open_prefetcher(metrics)
         rows_an_update = training.batch_size * training.batch_length
         before_learning = max(rows_an_update, training.num_envs * training.batch_length)
@@ -92,21 +124,25 @@ class Trainer:
                     result = collector.collect(policies.act)
                     self.steps += result.rows
                     progress.advance(result.rows)
+                    for failure in result.failures:
+                        progress.say(failure)
                     for episode in result.finished:
                         self._report(episode, metrics, progress)
-                    if self.steps >= before_learning:
+                    if self.steps >= before_learning and self.learns:
                         self.update_credit += result.rows * training.train_ratio / rows_an_update
                 else:
                     break
 
     def imagine(self, updates: int, progress: Progress, metrics: Metrics) -> None:
-        """Trains the heads on what replay holds, until `updates` have been made in this run; no environment."""
-        if not self._refreshed():
-            with self._patience(progress, "refresh"):
-                refresh_latents(self.world, self.replay, self.folder.settings.seed)
+        """Trains the heads on what replay holds, until `updates` have been made in this run; no environment.
+
+        Heads with nothing to learn only get what they need of the world.
+        """
+        self._refresh_latents(progress)
+        self._fit_readouts()
         feed = self._open_prefetcher(metrics)
         with self._safely(progress) as stopping:
-            while self.updates < updates and not stopping():
+            while self.learns and self.updates < updates and not stopping():
                 self._update(feed, progress)
                 progress.advance(1)
 
@@ -119,8 +155,12 @@ class Trainer:
         sets: dict[str, Mapping[str, Tensor]] = {f"{self.run_name}/learner": self.learner.state_dict()}
         if not self.frozen:
             sets["world"] = self.world.state_dict()
+        if not self.frozen or self._fresh_readouts:
+            sets[READOUTS] = readout_tensors(self.world, self.readouts.state_dict())
         for task in self.tasks:
             sets[f"heads/{task.slug}/weights"] = self.heads[task.name].state_dict()
+            if reward := self.latent_rewards.state_dict(task.name):
+                sets[f"heads/{task.slug}/reward"] = reward
         run: dict[str, Any] = {"steps": self.steps, "updates": self.updates, "update_credit": self.update_credit}
         run["tasks"] = [task.name for task in self.tasks]
         run["replay"] = self.replay.state()
@@ -132,6 +172,8 @@ class Trainer:
         state["heads"] = {**state.get("heads", {})}
         if not self.frozen:
             state["steps"], state["updates"] = self.steps, self.updates
+        if READOUTS in sets:
+            state[READOUTS] = readout_record(self.world)
         for task in self.tasks:
             state["heads"][task.name] = self._head_record(state)
         checkpoint.write(sets, state)
@@ -142,46 +184,85 @@ class Trainer:
             self._collector.close()
         self.replay.close()
 
-    def _refreshed(self) -> bool:
-        """Whether stored latents are this world's: this run was saved after it had brought them up to date."""
-        state = self.folder.checkpoint.state
-        return bool(state.get("heads", {}).get(self.tasks[0].name) == self._head_record(state))
+    def _refresh_latents(self, progress: Progress) -> None:
+        """Makes stored latents the frozen world's own, once: heads then learn from them."""
+        if self.frozen and self.replay.world_id is None:
+            with self._patience(progress, "refresh"):
+                refresh_latents(self.world, self.replay, self.folder.settings.seed)
+
+    def _open_readouts(self) -> None:
+        """The world's readouts and what trains them; those of the tasks' environments are made where missing."""
+        load_readouts(self.world, self.folder)
+        instances = [task.instance for task in self.tasks]
+        self._fresh_readouts = add_readouts(self.world, instances, self.folder.settings.seed)
+        self.readouts = ReadoutLearner(self.world, self.folder.settings.optimizer)
+        for key, optimizer in self.readouts.optimizers.items():
+            saved = optimizer_tensors(self.folder, key)
+            if saved and key not in self._fresh_readouts:
+                optimizer.load_state_dict(saved)
+
+    def _fit_readouts(self) -> None:
+        """Trains readouts that a frozen world lacks, from stored latents."""
+        fresh = {key: self.world.readouts[key] for key in self._fresh_readouts}
+        training, device = self.folder.settings.training, self.world.device
+        size = training.batch_size, training.batch_length
+        draw = BatchSampler(self.replay, self.folder.interface, {}, size, frozen=True, readouts=fresh)
+        for _ in range(FIT_UPDATES if fresh else 0):
+            work: TrainingBatch = map_tensors(lambda x: x.to(device), draw()[0])
+            assert work.latents is not None
+            self.readouts.update(work.latents, work.signals, work.batch.is_terminal)
 
     def _head_record(self, state: Mapping[str, Any]) -> dict[str, Any]:
         return {"world_updates": state.get("updates", 0), "run": self.run_name}
 
     def _restore(self) -> None:
         checkpoint = self.folder.checkpoint
+        for repair in self.replay.repairs:
+            print(repair)
         if "world" in checkpoint.names:
             load_module(self.world, self.folder, "world")
         for task in self.tasks:
             if f"heads/{task.slug}/weights" in checkpoint.names:
                 load_module(self.heads[task.name], self.folder, f"heads/{task.slug}/weights")
+            if f"heads/{task.slug}/reward" in checkpoint.names:
+                self.latent_rewards.load_state_dict(task.name, checkpoint.read(f"heads/{task.slug}/reward"))
         self._run = checkpoint.state.get("runs", {}).get(self.run_name, {})
         if self._run:
-            self.learner.load_state_dict(checkpoint.read(f"{self.run_name}/learner"))
+            name = f"{self.run_name}/learner"
+            self.learner.load_state_dict(checkpoint.read(name), self.folder.interface_of(name))
             self.steps, self.updates = self._run["steps"], self._run["updates"]
             self.update_credit = self._run["update_credit"]
-            self.replay.restore(self._run["replay"])
+            for note in self.replay.restore(self._run["replay"]):
+                print(note)
 
     def _open_collector(self, tasks: Sequence[Task]) -> tuple[Collector, VectorPolicy]:
         if self._collector is not None and self._policy is not None:
             return self._collector, self._policy
-        settings, training = self.folder.settings, self.folder.settings.training
+        settings = self.folder.settings
         slots = [EnvSlot(task.instance, task.name, task.episode_steps) for task in tasks]
-        self._collector = Collector(slots, self.folder.interface, self.replay, settings.seed, training.workers)
+        self._collector = Collector(slots, self.folder.interface, self.replay, settings.seed, self.make_vector_env)
         self._policy = VectorPolicy(self.world, self.heads, [task.name for task in tasks], settings.seed)
-        if "collector" in self._run:
+        if self._run.get("collector") and self._same_interface(f"{self.run_name}/policies"):
             self._policy.load_state_dict(self.folder.checkpoint.read(f"{self.run_name}/policies"))
-            for note in self._collector.restore(self._run["collector"]):
+            for note in self._collector.restore(self._run["collector"], self.replay):
                 print(note)
         return self._collector, self._policy
 
+    def _same_interface(self, name: str) -> bool:
+        """Whether the world has not grown since a set of tensors was saved: else episodes are begun anew, for rows
+        have another shape."""
+        return self.folder.interface_of(name) == self.folder.interface
+
     def _open_prefetcher(self, metrics: Metrics) -> Prefetcher:
         training, device = self.folder.settings.training, self.world.device
-        labellers = {task.name: Labeller(task, self.replay.instances) for task in self.tasks}
+        labellers = {task.name: Labeller(task, self.replay) for task in self.tasks}
         draw = BatchSampler(
-            self.replay, self.folder.interface, labellers, (training.batch_size, training.batch_length), self.frozen
+            self.replay,
+            self.folder.interface,
+            labellers,
+            (training.batch_size, training.batch_length),
+            self.frozen,
+            {} if self.frozen else self.world.readouts,
         )
 
         def keep(at: UpdateCount, where: WindowIndex, learned: UpdateOutput) -> None:
@@ -200,8 +281,12 @@ class Trainer:
             update = self.learner.update_heads(work.batch, work.latents, work.labels)
         else:
             update = self.learner.update(work.batch, work.labels, work.vector_mask, work.image_mask)
-        packed = None if update.latents is None else self.replay.latent.pack(*update.latents)
-        return UpdateOutput(update.numbers, packed)
+        latents = work.latents or update.latents
+        assert latents is not None
+        numbers = update.numbers.and_more(self.readouts.update(latents, work.signals, work.batch.is_terminal))
+        masks = {name: labels.mask for name, labels in work.labels.items()}
+        numbers = numbers.and_more(self.latent_rewards.update(work.batch, latents, masks))
+        return UpdateOutput(numbers, None if update.latents is None else self.replay.latent.pack(*update.latents))
 
     def _update(self, feed: Prefetcher, progress: Progress) -> None:
         with self._patience(progress, "update"):
@@ -217,7 +302,8 @@ class Trainer:
 
     @contextmanager
     def _safely(self, progress: Progress) -> Iterator[Callable[[], bool]]:
-        """Saves now and then, at the end, and at Ctrl-C or SIGTERM, which ends the work with KeyboardInterrupt."""
+        """Saves now and then, at the end, where environments fail for good, and at Ctrl-C, SIGTERM or SIGHUP, which
+        end the work with KeyboardInterrupt."""
         stop = StopRequest()
         every = 60 * self.folder.settings.training.checkpoint_minutes
         saved = time.monotonic()
@@ -232,6 +318,9 @@ class Trainer:
         with stop:
             try:
                 yield stopping
+            except EnvironmentFailed:
+                self.save()
+                raise
             except torch.OutOfMemoryError as error:
                 raise ManyheadsError(FULL.format(error=str(error).split(". ")[0])) from error
             except Exception as error:
@@ -249,7 +338,7 @@ class Trainer:
     def _report(self, episode: FinishedEpisode, metrics: Metrics, progress: Progress) -> None:
         task = next(task for task in self.tasks if task.name == episode.policy)
         assert self._collector is not None
-        stored = self.replay.newest_episode(self._collector.streams[episode.slot])
+        stored = self.replay.newest_episode(self._collector.streams[episode.env])
         numbers = {f"{task.name}/simulator": episode.score}
         if stored is not None:
             reward = task.reward.label({name: stored.signals[name] for name in task.reward.signals}).reward

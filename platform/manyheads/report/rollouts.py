@@ -114,7 +114,10 @@ def play(
             latent,
             world.draw_noise(1, generator=generator),
         )
-        action, state = head.act(world, latent, state, is_first, generator)
+        measured = {}
+        if head.needs_signals:
+            measured = {"signals": torch.as_tensor(row.signals[None], dtype=torch.float32, device=world.device)}
+        action, state = head.act(world, latent, state, is_first, generator, **measured)
         if draws and at % every == 0:
             picture = env.render()
             draws = picture is not None

@@ -19,14 +19,18 @@ WIDE = 10.0
 def check_reward_source(source: RewardSource, signals: Sequence[Signal], seed: int) -> None:
     """Checks a source on rows within the signals' ranges."""
     assert isinstance(source, RewardSource), f"{source!r} lacks a part of RewardSource"
-    assert (source.reads, source.memory) == ("signals", "none"), "only sources over signals, without memory, exist yet"
+    assert source.reads == "signals", "sources read signals alone"
     absent = sorted(source.signals - {signal.name for signal in signals})
     assert not absent, f"it reads {', '.join(absent)}, which the instance does not measure"
     assert source.own_rows_only or "reward" not in source.signals, "own_rows_only must be true where it reads `reward`"
     generator = np.random.default_rng(seed)
     columns = {s.name: torch.as_tensor(_draw(s, generator)) for s in signals if s.name in source.signals}
+    size = tuple(source.init(ROWS[1]).shape)
+    assert size == (ROWS[1], source.memory_size), f"memory must be (n, {source.memory_size}); init gives {size}"
     _check_labels(source, columns)
-    _check_rows_alone(source, columns)
+    if not source.memory_size:
+        _check_rows_alone(source, columns)
+    _check_memory(source, columns)
 
 
 def _draw(signal: Signal, generator: np.random.Generator) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
@@ -53,6 +57,26 @@ def _check_labels(source: RewardSource, columns: dict[str, Tensor]) -> None:
     arrays = source.label({name: column.numpy().copy() for name, column in columns.items()})
     assert isinstance(arrays.reward, np.ndarray), "NumPy arrays must give NumPy arrays"
     assert np.array_equal(arrays.reward, reward.numpy()), "NumPy arrays and tensors earn different rewards"
+
+
+def _check_memory(source: RewardSource, columns: dict[str, Tensor]) -> None:
+    """Row by row, or from the middle of an episode with what was remembered there, labels are the same."""
+    is_first = torch.zeros(ROWS, dtype=torch.bool)
+    is_first[0] = is_first[3, 1] = is_first[7] = True
+    whole, memory = source.unroll(columns, is_first), source.init(ROWS[1])
+    size = (*ROWS, source.memory_size)
+    assert whole.memory.shape == size, f"memory must be {size}; it is {tuple(whole.memory.shape)}"
+    assert whole.memory.dtype == memory.dtype == torch.float32, "memory must be float32"
+    labels = source.label(columns, is_first)
+    assert whole.reward.equal(labels.reward), "`unroll` and `label` give different rewards"
+    for t in range(ROWS[0]):
+        step = source.step({name: column[t] for name, column in columns.items()}, memory, is_first[t])
+        memory = step.memory
+        for what, one, all_at_once in zip(step._fields, step, whole, strict=True):
+            same = torch.allclose(one.float(), all_at_once[t].float(), atol=1e-6)
+            assert same, f"{what} of row {t} differs between `step` and `unroll`"
+    part = source.unroll({name: column[5:] for name, column in columns.items()}, is_first[5:], whole.memory[4])
+    assert part.reward.allclose(whole.reward[5:]), "rewards differ where rows begin inside an episode, with its memory"
 
 
 def _check_rows_alone(source: RewardSource, columns: dict[str, Tensor]) -> None:

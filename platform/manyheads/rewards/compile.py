@@ -1,4 +1,8 @@
-"""Evaluates a reward specification on tensors of any one shape, in float64; no string is evaluated."""
+"""Evaluates the parts of a reward specification row by row, on tensors of any one shape, in float64.
+
+No string is evaluated. The value of a node that depends on earlier rows comes from `memory`, and is found among the
+signals under the node's key.
+"""
 
 from __future__ import annotations
 
@@ -9,43 +13,24 @@ import torch
 from torch import Tensor
 
 from manyheads.errors import ManyheadsError, unknown
-from manyheads.rewards.spec import (
+from manyheads.rewards.nodes import (
     Between,
-    Combine,
     Constant,
-    Effort,
     Expression,
-    Indicator,
+    HeldFor,
     Join,
     Not,
     Predicate,
-    Ramp,
-    RewardSpec,
+    Rate,
     SignalValue,
-    Success,
-    Term,
-    Tolerance,
-    Total,
     Unary,
-    control_names,
+    Window,
 )
+from manyheads.rewards.spec import Combine, Effort, Indicator, Progress, Ramp, Term, Tolerance, Total, control_names
 
 Signals = Mapping[str, Tensor]
-_FAR = 1e30
+FAR = 1e30
 """Signals are clipped here: squares and differences of them stay finite."""
-
-
-def reward(spec: RewardSpec, signals: Signals) -> Tensor:
-    """What each row earns, float64 in [0, 1], of the signals' shape; start rows are not yet zeroed.
-
-    A reading that is not finite makes the reward not-a-number: it must stop a run, not pass as a zero.
-    """
-    earned = total(spec.reward, signals)
-    if spec.effort is not None:
-        earned = earned * ease(spec.effort, signals)
-    for name in sorted(spec.signals):
-        earned = earned + 0.0 * read(name, signals)
-    return earned
 
 
 def ease(effort: Effort, signals: Signals) -> Tensor:
@@ -83,6 +68,10 @@ def term(node: Term, signals: Signals) -> Tensor:
     if isinstance(node.to, Indicator):
         return holds(node.to.when, signals).double()
     assert node.x is not None  # the grammar's own check
+    if isinstance(node.to, Progress):
+        assert node.rate is not None
+        towards = 1 if node.to.direction == "increase" else -1
+        return (towards * value(node.rate, signals) / node.to.scale).clamp(0, 1)
     x = value(node.x, signals)
     return tolerance(x, node.to) if isinstance(node.to, Tolerance) else ramp(x, node.to)
 
@@ -126,6 +115,8 @@ def holds(node: Predicate, signals: Signals) -> Tensor:
     if isinstance(node, Join):
         each = _stack([holds(child, signals) for child in node.of])
         return each.all(0) if node.op == "all" else each.any(0)
+    if isinstance(node, HeldFor):
+        return signals[node.key]
     x = value(node.x, signals)
     if isinstance(node, Between):
         return (node.lower <= x) & (x <= node.upper)
@@ -143,15 +134,16 @@ COMPARISONS: dict[str, Callable[[Tensor, float], Tensor]] = {
 def value(node: Expression, signals: Signals) -> Tensor:
     """An expression's number, float64; a constant alone has no dimensions."""
     if isinstance(node, SignalValue):
-        return read(node.signal, signals).clamp(-_FAR, _FAR)
+        return read(node.signal, signals).clamp(-FAR, FAR)
     if isinstance(node, Constant):
         device = next(iter(signals.values())).device
         return torch.full((), node.constant, dtype=torch.float64, device=device)
+    if isinstance(node, (Rate, Window)):
+        return signals[node.key]
     if isinstance(node, Unary):
         x = value(node.of, signals)
         if node.op == "wrap_angle":
-            turned = math.pi - torch.remainder(math.pi - x, 2 * math.pi)
-            return torch.where((x > -math.pi) & (x <= math.pi), x, turned)
+            return wrap_angle(x)
         return x.abs() if node.op == "abs" else -x
     operands = _stack([value(child, signals) for child in node.of])
     if node.op == "diff":
@@ -168,6 +160,12 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "max": lambda x: x.amax(0),
     "mean": lambda x: x.mean(0),
 }
+
+
+def wrap_angle(x: Tensor) -> Tensor:
+    """Angles brought into (-pi, pi]."""
+    turned = math.pi - torch.remainder(math.pi - x, 2 * math.pi)
+    return torch.where((x > -math.pi) & (x <= math.pi), x, turned)
 
 
 def read(name: str, signals: Signals) -> Tensor:
@@ -189,16 +187,3 @@ def started(shape: torch.Size, device: torch.device) -> Tensor:
     if is_first.dim():
         is_first[0] = True
     return is_first
-
-
-def success(node: Success, signals: Signals, is_first: Tensor | None = None, time: int = 0) -> Tensor:
-    """Where an episode has just been succeeding for `held_for` rows, bool; start rows themselves don't count.
-
-    `time` is the dimension along which rows follow one another; `is_first` marks the rows that start episodes.
-    """
-    good = holds(node.when, signals)
-    is_first = started(good.shape, good.device) if is_first is None else is_first.bool()
-    good = (good & ~is_first).movedim(time, 0)
-    rows = torch.arange(1, len(good) + 1, device=good.device).reshape(-1, *[1] * (good.dim() - 1))
-    last_bad = torch.where(good, 0, rows).cummax(0).values
-    return (rows - last_bad >= node.held_for).movedim(0, time)

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyheads.errors import ManyheadsError
+from manyheads.rewards.nodes import walk
 from manyheads.rewards.sources import SpecSource
-from manyheads.rewards.spec import Combine, RewardSpec, Total
+from manyheads.rewards.spec import RewardSpec, Term, width
 
 STRETCH = 50
 QUANTILES = 10
@@ -49,29 +50,31 @@ class Coverage:
     episodes: int
 
 
-def coverage(spec: RewardSpec, signals: Mapping[str, Any], is_first: Any = None) -> Coverage:
+def coverage(
+    spec: RewardSpec, signals: Mapping[str, Any], is_first: Any = None, step_seconds: float | None = None
+) -> Coverage:
     """Statistics over rows (T,) or (T, B); time runs along axis 0, `is_first` marks where episodes start.
 
     Columns that begin inside an episode count as starting one. Raises ManyheadsError where no row can earn.
     """
-    source = SpecSource(spec)
+    source = SpecSource(spec, step_seconds=step_seconds)
     columns = {name: _two_dimensional(column) for name, column in signals.items()}
     shape = next(iter(columns.values())).shape
     starts = np.zeros(shape, bool) if is_first is None else _two_dimensional(is_first).astype(bool)
     starts[:1] = True
     rewards = source.label(columns, starts).reward
-    moved = ~starts
-    if not moved.any():
+    earning = ~starts
+    if not earning.any():
         raise ManyheadsError("There is no experience to judge the specification on: no row follows a start.")
     episodes = list(_episodes(starts))
     succeeded = source.success(columns, starts) if spec.success is not None else None
-    earned = rewards[moved]
+    earned = rewards[earning]
     return Coverage(
-        rows=int(moved.sum()),
+        rows=int(earning.sum()),
         some=float((earned > 0.05).mean()),
         much=float((earned > 0.5).mean()),
         total=_spread(earned),
-        terms={path: _spread(column[moved]) for path, column in _terms(spec, columns)},
+        terms={path: _spread(column[earning]) for path, column in term_values(spec, columns, starts, step_seconds)},
         best_stretch=max(_best_stretch(rewards[rows][1:]) for rows in episodes),
         successes=None if succeeded is None else sum(bool(succeeded[rows].any()) for rows in episodes),
         episodes=len(episodes),
@@ -83,23 +86,25 @@ def _two_dimensional(column: Any) -> NDArray[Any]:
     return array.reshape(len(array), -1).copy()
 
 
-def _terms(spec: RewardSpec, columns: Mapping[str, Column]) -> Iterator[tuple[str, Column]]:
-    """Each term's value along the rows, by its path."""
+def term_values(
+    spec: RewardSpec, columns: Mapping[str, Column], is_first: NDArray[np.bool_], step_seconds: float | None = None
+) -> Iterator[tuple[str, Column]]:
+    """Each term's value along the rows (T, B), floors included, by its path."""
     import torch
 
-    from manyheads.rewards.compile import total
+    from manyheads.rewards import compile as rows
+    from manyheads.rewards.memory import Run, remember
+    from manyheads.rewards.sources import restarts
 
-    tensors = {name: torch.as_tensor(columns[name]) for name in spec.signals}
-    shape = next(iter(columns.values())).shape
-
-    def visit(node: Total, path: str) -> Iterator[tuple[str, Column]]:
-        if isinstance(node, Combine):
-            for i, child in enumerate(node.of):
-                yield from visit(child, f"{path}.of[{i}]")
-        else:
-            yield path, total(node, tensors).expand(shape).numpy()
-
-    yield from visit(spec.reward, "reward")
+    known = {name: torch.as_tensor(columns[name]) for name in spec.signals}
+    starts = torch.as_tensor(is_first)
+    run = Run(starts, restarts(starts, True), step_seconds)
+    for remembering in spec.memory_nodes:
+        remember(remembering, known, run, torch.zeros(starts.shape[1], width(remembering)))
+    for at, total in spec.totals:
+        for path, node in walk(total, at):
+            if isinstance(node, Term):
+                yield path, rows.total(node, known).expand(starts.shape).numpy()
 
 
 def _episodes(starts: NDArray[np.bool_]) -> Iterator[tuple[slice, int]]:

@@ -1,29 +1,39 @@
-"""Says a reward specification back in plain words, so that a person can tell whether it is what was meant."""
+"""Describes a reward specification in plain words, so that a person can tell whether it is what was meant."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from manyheads.environment.contract import Signal
-from manyheads.rewards.meaning import unit_of
-from manyheads.rewards.spec import (
+from manyheads.rewards.meaning import per_second, unit_of
+from manyheads.rewards.nodes import (
     Between,
-    Combine,
     Constant,
     Expression,
-    Indicator,
+    HeldFor,
     Join,
     Nary,
     Not,
     Predicate,
-    Ramp,
-    RewardSpec,
+    Rate,
     SignalValue,
     Success,
+    Unary,
+    Window,
+)
+from manyheads.rewards.spec import (
+    Combine,
+    Constraint,
+    Gate,
+    Indicator,
+    Penalty,
+    Progress,
+    Ramp,
+    RewardSpec,
+    Stage,
     Term,
     Tolerance,
     Total,
-    Unary,
 )
 
 COMPARED = {"lt": "below", "le": "at most", "gt": "above", "ge": "at least"}
@@ -34,14 +44,15 @@ COMBINED = {
     "min": "the smallest of",
     "geometric_mean": "the geometric mean of",
 }
+TAKEN = {"mean": "the mean of", "min": "the lowest value of", "max": "the highest value of"}
 LISTED = {"norm": "the length of", "min": "the smallest of", "max": "the largest of", "mean": "the mean of"}
 
 
 def describe(spec: RewardSpec, signals: Sequence[Signal] = ()) -> str:
     """Several lines: one for each term, effort, success, then what the signals mean (where given)."""
     words = Words(signals)
-    first, *rest = words.total(spec.reward)
-    lines = [f"A step earns {first}", *rest]
+    lines = words.stages(spec.stages) if spec.stages else words.paid("A step earns", spec.totals[0][1])
+    lines += [words.constraint(constraint) for constraint in spec.constraints]
     if spec.effort is not None:
         lines.append(f"Full control inputs cost {_share(spec.effort.weight)} of it, smaller ones less.")
     if spec.success is not None:
@@ -54,7 +65,8 @@ def describe(spec: RewardSpec, signals: Sequence[Signal] = ()) -> str:
 def summarize(spec: RewardSpec, signals: Sequence[Signal] = ()) -> str:
     """One line: what is wanted, without margins, weights and floors."""
     words = Words(signals)
-    return "; ".join(words.wanted(term) for term in _terms(spec.reward))
+    wanted = ["; ".join(words.wanted(term) for term in _terms(total)) for _, total in spec.totals]
+    return "; then ".join([f"first {wanted[0]}", *wanted[1:]] if len(wanted) > 1 else wanted)
 
 
 class Words:
@@ -62,6 +74,34 @@ class Words:
 
     def __init__(self, signals: Sequence[Signal]) -> None:
         self.catalogue = {signal.name: signal for signal in signals}
+
+    def paid(self, beginning: str, node: Total) -> list[str]:
+        """What a total pays, after a few words."""
+        first, *rest = self.total(node)
+        return [f"{beginning} {first}", *rest]
+
+    def stages(self, stages: Sequence[Stage]) -> list[str]:
+        """What is to be done first, and what then."""
+        count, lines = len(stages), []
+        for i, stage in enumerate(stages):
+            before = f"{i}/{count} plus " if i else ""
+            share = f" {before}1/{count} of" if count > 1 else ""
+            name = "First" if i == 0 else "Then"
+            lines += self.paid(f"{name}, in stage {i + 1} of {count}, a step earns{share}", stage.reward)
+            if stage.advance_when is not None:
+                lines.append(f"  Stage {i + 2} begins once {self.predicate(stage.advance_when)}.")
+            if stage.timeout is not None:
+                onward = "stage 1" if stage.on_timeout == "restart" else f"stage {i + 2}"
+                lines.append(f"  After {stage.timeout} steps in this stage, {onward} begins.")
+        return lines
+
+    def constraint(self, node: Constraint) -> str:
+        """What must not be, and what it costs."""
+        after = f", from step {node.grace + 1} of an episode on" if node.grace else ""
+        where = f"{self.predicate(node.when)}{after}"
+        if isinstance(node, Penalty):
+            return f"Where {where}, {_share(node.share)} of it is lost."
+        return f"Where {where}, nothing is earned." if isinstance(node, Gate) else f"The task ends where {where}."
 
     def total(self, node: Total) -> list[str]:
         """A term's line, or a combination's head and its indented parts."""
@@ -82,6 +122,9 @@ class Words:
         wanted = self.wanted(node)
         assert node.x is not None  # the grammar's own check
         unit = self.unit(node.x)
+        if isinstance(node.to, Progress):
+            rate = per_second(unit_of(node.x, self.catalogue))
+            return f"{wanted}: 0 at rest, 1 at {_number(node.to.scale)} {rate or 'per second'}{_floor(node.floor)}"
         if isinstance(node.to, Ramp):
             ends = f"0 at {_number(node.to.low)}{unit}, 1 at {_number(node.to.high)}{unit}, evenly between"
             return f"{wanted}: {ends}{_floor(node.floor)}"
@@ -96,6 +139,8 @@ class Words:
             return self.predicate(node.to.when)
         assert node.x is not None  # the grammar's own check
         x, unit = self.expression(node.x), self.unit(node.x)
+        if isinstance(node.to, Progress):
+            return f"{x} {'growing' if node.to.direction == 'increase' else 'falling'}"
         if isinstance(node.to, Ramp):
             return f"{x} as {'high' if node.to.high > node.to.low else 'low'} as {_number(node.to.high)}{unit}"
         return f"{x} {_inside(node.to, unit)}"
@@ -112,6 +157,9 @@ class Words:
         if isinstance(node, Join):
             parts = [self._part(child, negated) for child in node.of]
             return (" and " if (node.op == "all") != negated else " or ").join(parts)
+        if isinstance(node, HeldFor):
+            held = f"{self._part(node.of, False)} for {node.steps} steps in a row"
+            return f"not ({held})" if negated else held
         x, unit = self.expression(node.x), self.unit(node.x)
         if isinstance(node, Between):
             lower, upper = _number(node.lower), _number(node.upper)
@@ -137,6 +185,10 @@ class Words:
             if node.op == "wrap_angle" and isinstance(node.of, Nary) and node.of.op == "diff":
                 return "the turn of {} from {}".format(*map(self.expression, node.of.of))
             return {"abs": f"the size of {inner}", "neg": f"minus {inner}", "wrap_angle": inner}[node.op]
+        if isinstance(node, Rate):
+            return f"the rate of {self.expression(node.of)}"
+        if isinstance(node, Window):
+            return f"{TAKEN[node.take]} {self.expression(node.of)} over the last {node.steps} steps"
         parts = [self.expression(child) for child in node.of]
         if node.op == "diff":
             return f"({parts[0]} minus {parts[1]})"

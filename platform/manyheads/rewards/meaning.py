@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from difflib import get_close_matches
+from functools import partial
 
 from manyheads.rewards import ranges
 from manyheads.rewards.finding import Finding
-from manyheads.rewards.spec import (
+from manyheads.rewards.nodes import (
     Between,
     Compare,
     Constant,
     Expression,
-    Indicator,
     Nary,
     Node,
+    Predicate,
+    Rate,
     SignalValue,
     Success,
-    Term,
     Unary,
     walk,
 )
+from manyheads.rewards.spec import AnyConstraint, Indicator, Stage, Term
 
 
 def unknown_signals(root: Node, catalogue: ranges.Catalogue) -> Iterator[Finding]:
@@ -50,6 +52,9 @@ def units(root: Node, catalogue: ranges.Catalogue) -> Iterator[Finding]:
             unit = unit_of(node.of, catalogue)
             if unit not in ("rad", None):
                 yield Finding("L2_UNIT", "error", path, f"`wrap_angle` needs an angle in rad; this is in {unit}.")
+        if isinstance(node, Rate) and isinstance(node.of, SignalValue) and catalogue[node.of.signal].kind == "angle":
+            message = "The rate of an angle jumps where it goes through a full turn; put `wrap_angle` inside."
+            yield Finding("L2_ANGLE", "warning", path, message)
 
 
 def unit_of(node: Expression, catalogue: ranges.Catalogue) -> str | None:
@@ -58,8 +63,17 @@ def unit_of(node: Expression, catalogue: ranges.Catalogue) -> str | None:
         return catalogue[node.signal].unit if node.signal in catalogue else None
     if isinstance(node, Constant):
         return None
+    if isinstance(node, Rate):
+        return per_second(unit_of(node.of, catalogue))
     children = node.of if isinstance(node, Nary) else [node.of]
     return next((unit for child in children if (unit := unit_of(child, catalogue)) is not None), None)
+
+
+def per_second(unit: str | None) -> str | None:
+    """The unit of something's change per second."""
+    if unit is None:
+        return None
+    return {"1": "1/s", "s": "1", "m/s": "m/s^2", "rad/s": "rad/s^2"}.get(unit, f"{unit}/s")
 
 
 def reach(root: Node, catalogue: ranges.Catalogue) -> Iterator[Finding]:
@@ -75,16 +89,30 @@ def reach(root: Node, catalogue: ranges.Catalogue) -> Iterator[Finding]:
                 yield Finding("L2_UNREACHABLE", "warning", path, f"This term can never pay in full. {where}".strip())
             elif not pay.less:
                 yield Finding("L2_TRIVIAL", "warning", path, f"This term always pays in full. {where}".strip())
-        if isinstance(node, Success):
-            can = ranges.of_predicate(node.when, wide)
-            at = f"{path}.when" if path else "when"
+        for name, when in conditions(node):
+            can = ranges.of_predicate(when, wide)
+            at = f"{path}.{name}" if path else name
             if not can.possible:
-                yield Finding("L2_UNREACHABLE", "error", at, _why(node, catalogue, "never"))
+                yield (idle if isinstance(node, AnyConstraint) else never)(at, _why(when, catalogue, "never"))
             elif not can.avoidable:
-                yield Finding("L2_TRIVIAL", "warning", at, _why(node, catalogue, "always"))
+                yield (never if isinstance(node, AnyConstraint) else idle)(at, _why(when, catalogue, "always"))
 
 
-def _why(node: Success, catalogue: ranges.Catalogue, when: str) -> str:
+never = partial(Finding, "L2_UNREACHABLE", "error")
+"""What was meant can't happen."""
+idle = partial(Finding, "L2_TRIVIAL", "warning")
+"""It makes no difference."""
+
+
+def conditions(node: Node) -> Iterator[tuple[str, Predicate]]:
+    """The conditions that a node itself sets: of success, of a constraint, to leave a stage."""
+    if isinstance(node, (Success, AnyConstraint)):
+        yield "when", node.when
+    elif isinstance(node, Stage) and node.advance_when is not None:
+        yield "advance_when", node.advance_when
+
+
+def _why(node: Predicate, catalogue: ranges.Catalogue, when: str) -> str:
     read = [inner.x for _, inner in walk(node) if isinstance(inner, (Compare, Between))]
     return f"This {when} holds. {' '.join(dict.fromkeys(_range(x, catalogue) for x in read))}"
 

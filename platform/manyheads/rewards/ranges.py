@@ -8,20 +8,20 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from manyheads.environment.contract import Signal
-from manyheads.rewards.spec import (
-    REACH_ZERO,
+from manyheads.rewards.nodes import (
     Between,
     Constant,
     Expression,
-    Indicator,
+    HeldFor,
     Join,
     Not,
     Predicate,
-    Ramp,
+    Rate,
     SignalValue,
-    Term,
     Unary,
+    Window,
 )
+from manyheads.rewards.spec import REACH_ZERO, Indicator, Progress, Ramp, Term
 
 Catalogue = Mapping[str, Signal]
 SPRING = 0.1
@@ -61,6 +61,10 @@ def of_expression(node: Expression, catalogue: Catalogue) -> Range:
         return Range(low if signal.low is None else signal.low, high if signal.high is None else signal.high)
     if isinstance(node, Constant):
         return Range(node.constant, node.constant)
+    if isinstance(node, Rate):
+        return Range(-math.inf, math.inf)
+    if isinstance(node, Window):
+        return of_expression(node.of, catalogue)
     if isinstance(node, Unary):
         inner = of_expression(node.of, catalogue)
         if node.op == "abs":
@@ -109,6 +113,8 @@ def of_predicate(node: Predicate, catalogue: Catalogue) -> Reach:
         if node.op == "all":
             return Reach(all(one.possible for one in each), any(one.avoidable for one in each))
         return Reach(any(one.possible for one in each), all(one.avoidable for one in each))
+    if isinstance(node, HeldFor):
+        return Reach(of_predicate(node.of, catalogue).possible, True)  # as an episode starts it does not hold yet
     low, high = of_expression(node.x, catalogue)
     if isinstance(node, Between):
         possible = low <= node.upper and high >= node.lower
@@ -135,6 +141,8 @@ def of_term(node: Term, catalogue: Catalogue) -> Pay:
     if isinstance(node.to, Indicator):
         reach = of_predicate(node.to.when, catalogue)
         return Pay(reach.possible, reach.possible, reach.avoidable)
+    if isinstance(node.to, Progress):
+        return Pay(True, True, True)
     assert node.x is not None  # the grammar's own check
     low, high = of_expression(node.x, catalogue)
     if isinstance(node.to, Ramp):

@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from manyheads.errors import ManyheadsError, unknown
 from manyheads.imports import load_object
-from manyheads.rewards.contract import Labels, RewardKind
-from manyheads.rewards.spec import RewardSpec, Success, control_names, signals_of
+from manyheads.rewards.contract import Labels, RewardKind, Steps
+from manyheads.rewards.nodes import Success, signals_of
+from manyheads.rewards.spec import RewardSpec, control_names
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,10 +27,10 @@ class SourceSettings(BaseModel):
 
 
 class SignalSource:
-    """A source without memory over signals: `earn` says what rows pay, `label` what holds for all sources."""
+    """A source over signals. Without memory, `earn` says what rows pay; with memory, `advance` does, row by row."""
 
-    reads: Literal["signals"] = "signals"
-    memory: Literal["none"] = "none"
+    reads: Literal["signals", "latents"] = "signals"
+    memory_size: int = 0
     signals: frozenset[str]
 
     def __init__(self, signals: Iterable[str]) -> None:
@@ -40,22 +41,73 @@ class SignalSource:
         """Reward of every row, and where the task itself ends (None: nowhere)."""
         raise NotImplementedError
 
-    def label(self, signals: Mapping[str, Any], is_first: Any = None) -> Labels:
-        """Labels rows of any one shape, as float32 reward and bool terminated of that shape.
+    def advance(
+        self, signals: Mapping[str, Tensor], memory: Tensor, is_first: Tensor
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Reward (N,), where the task ends (None: nowhere) and memory (N, M) after one row of N episodes.
 
-        Without `is_first`, axis 0 is time and row 0 starts an episode. NumPy arrays give NumPy arrays.
+        Where `is_first`, `memory` is what `init` gives.
+        """
+        return *self.earn(signals), memory
+
+    def init(self, n: int) -> Tensor:
+        """The memory (n, M) of n episodes that have not begun: zeros."""
+        import torch
+
+        return torch.zeros(n, self.memory_size)
+
+    def step(self, signals: Mapping[str, Tensor], memory: Tensor, is_first: Tensor) -> Steps:
+        """One row (N,) of each of N episodes, from the memory (N, M) before it."""
+        import torch
+
+        columns, _ = _columns(signals, self._read(signals))
+        memory = torch.where(is_first[:, None], self.init(len(is_first)).to(memory), memory)
+        reward, terminated, memory = self.advance(columns, memory, is_first)
+        terminated = torch.zeros_like(is_first) if terminated is None else terminated & ~is_first
+        return Steps(torch.where(is_first, 0.0, reward).float(), terminated, memory)
+
+    def unroll(self, signals: Mapping[str, Tensor], is_first: Tensor, memory: Tensor | None = None) -> Steps:
+        """`step` over rows (T, ...) that follow one another, from the memory (..., M) before row 0."""
+        import torch
+
+        columns, starts, now = self._flat(signals, is_first, memory)
+        steps = []
+        for t, first in enumerate(starts):
+            steps.append(self.step({name: column[t] for name, column in columns.items()}, now, first))
+            now = steps[-1].memory
+        return self._shaped(is_first, *(torch.stack(part) for part in zip(*steps, strict=True)))
+
+    def label(self, signals: Mapping[str, Any], is_first: Any = None) -> Labels:
+        """Labels rows (T, ...), as float32 reward and bool terminated of that shape; axis 0 is time.
+
+        Without `is_first`, row 0 starts an episode. NumPy arrays give NumPy arrays.
         """
         import torch
 
-        from manyheads.rewards.compile import started
-
         columns, numpy = _columns(signals, self._read(signals))
-        shape = next(iter(columns.values())).shape
-        reward, terminated = self.earn(columns)
-        starts = started(shape, reward.device) if is_first is None else torch.as_tensor(is_first).bool()
-        reward = torch.where(starts, 0.0, reward).float()
-        terminated = torch.zeros_like(starts) if terminated is None else terminated & ~starts
+        like = next(iter(columns.values()))
+        starts = started(like) if is_first is None else torch.as_tensor(is_first).bool()
+        if self.memory_size and not starts.dim():
+            raise ManyheadsError("This reward remembers earlier rows; label rows (T, ...), time along axis 0.")
+        reward, terminated, _ = self.unroll(columns, starts)
         return Labels(reward.numpy(), terminated.numpy()) if numpy else Labels(reward, terminated)
+
+    def _flat(
+        self, signals: Mapping[str, Tensor], is_first: Tensor, memory: Tensor | None
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """Rows and memory as (T, N) and (N, M); without memory, rows of any shape as (1, N)."""
+        columns, _ = _columns(signals, self._read(signals))
+        length = len(is_first) if self.memory_size else 1
+        starts = is_first.reshape(length, -1)
+        if memory is None or not self.memory_size:
+            memory = self.init(starts.shape[1]).to(starts.device)
+        flat = {name: column.reshape(length, -1) for name, column in columns.items()}
+        return flat, starts, memory.reshape(-1, self.memory_size) if self.memory_size else memory
+
+    def _shaped(self, like: Tensor, reward: Tensor, terminated: Tensor, memory: Tensor) -> Steps:
+        """Results (T, N) in the shape that the rows came in."""
+        shape = (*like.shape, self.memory_size)
+        return Steps(reward.view(like.shape), terminated.view(like.shape), memory.reshape(shape))
 
     def _read(self, signals: Mapping[str, Any]) -> frozenset[str]:
         return self.signals
@@ -72,22 +124,34 @@ class EnvironmentReward(SignalSource):
 
 
 class SpecSource(SignalSource):
-    """A reward specification over signals; `controls` are the `control[i]` of an effort, where known."""
+    """A reward specification over signals.
 
-    def __init__(self, spec: RewardSpec, controls: Iterable[str] = ()) -> None:
+    `controls` are the `control[i]` of an effort, where known; `step_seconds` is what rates need to know.
+    """
+
+    def __init__(self, spec: RewardSpec, controls: Iterable[str] = (), step_seconds: float | None = None) -> None:
         super().__init__(spec.signals | frozenset(controls if spec.effort is not None else ()))
-        self.spec = spec
+        self.spec, self.memory_size, self.step_seconds = spec, spec.memory_size, step_seconds
 
-    def earn(self, signals: Mapping[str, Tensor]) -> tuple[Tensor, None]:
-        from manyheads.rewards.compile import reward
+    def step(self, signals: Mapping[str, Tensor], memory: Tensor, is_first: Tensor) -> Steps:
+        """One row (N,) of each of N episodes, from the memory (N, M) before it."""
+        one = {name: column[None] for name, column in signals.items()}
+        return Steps(*(part[0] for part in self.unroll(one, is_first[None], memory)))
 
-        return reward(self.spec, signals), None
+    def unroll(self, signals: Mapping[str, Tensor], is_first: Tensor, memory: Tensor | None = None) -> Steps:
+        """`step` over rows (T, ...), all at once."""
+        from manyheads.rewards import memory as over_time
+
+        columns, starts, before = self._flat(signals, is_first, memory)
+        run = over_time.Run(starts, restarts(starts, memory is None), self.step_seconds)
+        reward, terminated, after = over_time.unroll(self.spec, columns, run, before)
+        return self._shaped(is_first, reward.masked_fill(starts, 0).float(), terminated & ~starts, after)
 
     def success(self, signals: Mapping[str, Any], is_first: Any = None, time: int = 0) -> Any:
         """Where an episode has just been succeeding for `held_for` rows; see `successes`."""
         if self.spec.success is None:
-            raise ManyheadsError("This specification says nothing about success; add `success: {when: …}`.")
-        return successes(self.spec.success, signals, is_first, time)
+            raise ManyheadsError("This specification does not define success; add `success: {when: …}`.")
+        return successes(self.spec.success, signals, is_first, time, self.step_seconds)
 
     def _read(self, signals: Mapping[str, Any]) -> frozenset[str]:
         return self.signals | frozenset(control_names(signals) if self.spec.effort is not None else ())
@@ -102,12 +166,12 @@ class PythonReward(SignalSource):
         self.name = name
 
     def earn(self, signals: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        shape = next(iter(signals.values())).shape
         try:
-            result = self.function(dict(signals))
+            result = self.function({name: column.clone() for name, column in signals.items()})
         except Exception as error:
             raise ManyheadsError(f"Reward function {self.name} raised {type(error).__name__}: {error}") from error
         reward, terminated = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
-        shape = next(iter(signals.values())).shape
         reward = self._checked("reward", reward, shape)
         if not bool(reward.isfinite().all()):
             raise ManyheadsError(f"Reward function {self.name} returned a reward that is not finite.")
@@ -125,32 +189,61 @@ class PythonReward(SignalSource):
         )
 
 
-def successes(success: Success, signals: Mapping[str, Any], is_first: Any = None, time: int = 0) -> Any:
+def started(rows: Tensor) -> Tensor:
+    """`is_first` where none is given: row 0 along axis 0 starts an episode; a scalar row starts none."""
+    is_first = rows.new_zeros(rows.shape).bool()
+    if is_first.dim():
+        is_first[0] = True
+    return is_first
+
+
+def restarts(is_first: Tensor, unknown_before: bool) -> Tensor:
+    """Rows (T, N) before which nothing is known: those that start an episode, and perhaps row 0."""
+    restart = is_first.clone()
+    restart[:1] |= unknown_before
+    return restart
+
+
+def successes(
+    success: Success,
+    signals: Mapping[str, Any],
+    is_first: Any = None,
+    time: int = 0,
+    step_seconds: float | None = None,
+) -> Any:
     """Where an episode has just been succeeding for `held_for` rows in a row, bool, of the signals' shape.
 
-    `time` is the dimension along which rows follow one another; without `is_first` its row 0 starts an episode.
-    Start rows themselves don't count. NumPy arrays give NumPy arrays.
+    `time` is the dimension along which rows follow one another; without `is_first` its row 0 starts an episode. Rows
+    that start an episode don't count. Rates need `step_seconds`. NumPy arrays give NumPy arrays.
     """
     import torch
 
-    from manyheads.rewards import compile as compiled
+    from manyheads.rewards import memory as over_time
 
     columns, numpy = _columns(signals, signals_of(success))
-    starts = None if is_first is None else torch.as_tensor(is_first)
-    result = compiled.success(success, columns, starts, time)
+    along = {name: column.movedim(time, 0) for name, column in columns.items()}
+    like = next(iter(along.values()))
+    starts = started(like) if is_first is None else torch.as_tensor(is_first).bool().movedim(time, 0)
+    flat = {name: column.reshape(len(like), -1) for name, column in along.items()}
+    one = starts.reshape(len(like), -1)
+    run = over_time.Run(one, restarts(one, True), step_seconds)
+    result = over_time.successes(success, flat, run).view_as(starts).movedim(0, time)
     return result.numpy() if numpy else result
 
 
-def episode_succeeded(success: Success, signals: Mapping[str, Any]) -> bool:
+def episode_succeeded(success: Success, signals: Mapping[str, Any], step_seconds: float | None = None) -> bool:
     """Whether one episode's rows, each signal (T,), ever succeed; row 0 is its start."""
-    return bool(successes(success, signals).any())
+    return bool(successes(success, signals, step_seconds=step_seconds).any())
 
 
-def load_spec(path: str | Path) -> SpecSource:
-    """The reward source of a specification file, or of a task file that holds one; YAML or JSON."""
+def load_spec(path: str | Path, step_seconds: float | None = None) -> SpecSource:
+    """The reward source of a specification file, or of a task file that holds one; YAML or JSON.
+
+    A specification with rates needs `step_seconds`, the simulated time of a row.
+    """
     from manyheads.rewards.validate import read_spec
 
-    return SpecSource(read_spec(Path(path)))
+    return SpecSource(read_spec(Path(path)), step_seconds=step_seconds)
 
 
 # --- kinds ----------------------------------------------------------------------------------------------
@@ -193,7 +286,8 @@ def _build_spec(settings: SpecSettings, instance: Instance) -> SpecSource:
     from manyheads.rewards.validate import require_sound
 
     require_sound(settings.spec, instance)
-    return SpecSource(settings.spec, control_names([signal.name for signal in instance.signals]))
+    controls = control_names([signal.name for signal in instance.signals])
+    return SpecSource(settings.spec, controls, instance.step_seconds)
 
 
 ENVIRONMENT = RewardKind("environment", SourceSettings, _build_environment, "the simulator's own reward")

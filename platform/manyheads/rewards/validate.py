@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +19,9 @@ from manyheads.errors import ManyheadsError
 from manyheads.rewards import meaning
 from manyheads.rewards.document import Refused, read_document
 from manyheads.rewards.finding import Finding, errors, under
-from manyheads.rewards.spec import Node, RewardSpec, Success, control_names
+from manyheads.rewards.nodes import Node, Success
+from manyheads.rewards.spec import RewardSpec, control_names, uses_rates
+from manyheads.rewards.upgrade import upgrade
 
 M = TypeVar("M", bound=Node)
 
@@ -34,6 +37,10 @@ def check_text(text: str, signals: Sequence[Signal] | None = None) -> tuple[Rewa
         inner, at = _specification(data)
     except Refused as refused:
         return None, [Finding(refused.code, "error", refused.path, refused.message)]
+    try:
+        inner = upgrade(inner)
+    except Refused as refused:
+        return None, [under(at, Finding(refused.code, "error", refused.path, refused.message))]
     spec, findings = _parse(RewardSpec, inner, at)
     if spec is not None and signals is not None:
         findings = [under(at, finding) for finding in check(spec, signals)]
@@ -104,18 +111,29 @@ def read_text(path: Path) -> str:
         raise ManyheadsError(f"{path} is no text in UTF-8.") from None
 
 
-def check_name(spec: RewardSpec, instance: Instance) -> list[Finding]:
-    """Whether a specification is written for this instance's environment."""
-    name = instance.environment.name
-    if spec.environment == name:
+def check_instance(spec: RewardSpec, instance: Instance) -> list[Finding]:
+    """Whether a specification is written for this instance's environment, which tells the time if there are rates."""
+    name, findings = instance.environment.name, []
+    if spec.environment != name:
+        message = f"This specification is written for {spec.environment}, not for {name}."
+        findings.append(Finding("L2_ENVIRONMENT", "error", "environment", message))
+    return findings + check_time(spec, instance)
+
+
+def check_time(node: Node, instance: Instance, at: str = "") -> list[Finding]:
+    """Whether the environment says how long a step takes, where something is per second."""
+    if instance.step_seconds is not None or not uses_rates(node):
         return []
-    message = f"This specification is written for {spec.environment}, not for {name}."
-    return [Finding("L2_ENVIRONMENT", "error", "environment", message)]
+    message = (
+        f"{instance.environment.name} does not say how long a step takes, so there is no rate per second. "
+        "Compare a signal that is a speed, or let the environment declare `step_seconds`."
+    )
+    return [Finding("L2_TIME", "error", at, message)]
 
 
 def require_sound(spec: RewardSpec, instance: Instance) -> None:
     """Raises ManyheadsError with every finding that forbids this specification for this instance."""
-    if wrong := errors([*check_name(spec, instance), *check(spec, instance.signals)]):
+    if wrong := errors([*check_instance(spec, instance), *check(spec, instance.signals)]):
         raise ManyheadsError(f"The reward specification does not fit {instance.key}.\n{_listing(wrong)}")
 
 
@@ -145,7 +163,7 @@ def _parse(model: type[M], data: Any, at: str) -> tuple[M | None, list[Finding]]
     except ValidationError as error:
         findings = []
         for problem in error.errors():
-            code = problem["type"] if problem["type"].startswith("L2_") else "L1_SCHEMA"
+            code = problem["type"] if _own(problem) else "L1_SCHEMA"
             inner = under(_path(problem["loc"]), Finding(code, "error", _inside(problem), _message(problem)))
             findings.append(under(at, inner))
         return None, findings
@@ -154,23 +172,29 @@ def _parse(model: type[M], data: Any, at: str) -> tuple[M | None, list[Finding]]
 def _path(location: tuple[int | str, ...]) -> str:
     """Pydantic's location as a path in the document: without the names of union members."""
     path = ""
-    for part in location:
+    for i, part in enumerate(location):
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part not in UNION_MEMBERS:
+        elif part not in UNION_MEMBERS or (part == "held_for" and i == len(location) - 1):  # success has such a key
             path += f".{part}" if path else part
     return path
 
 
 def _inside(problem: Any) -> str:
     """How the grammar's own check leads on from the model in which it failed."""
-    return str(problem.get("ctx", {}).get("path", "")) if problem["type"].startswith("L2_") else ""
+    return str(problem.get("ctx", {}).get("path", "")) if _own(problem) else ""
+
+
+def _own(problem: Any) -> bool:
+    """Whether a check of the grammar itself failed."""
+    return bool(re.match(r"L\d_", problem["type"]))
 
 
 UNION_MEMBERS = frozenset(
     (
-        *("SignalValue", "Constant", "Unary", "Nary", "Term", "Combine"),
-        *("lt", "le", "gt", "ge", "between", "all", "any", "not", "tolerance", "ramp", "indicator"),
+        *("SignalValue", "Constant", "Unary", "Nary", "Rate", "Window", "Term", "Combine"),
+        *("lt", "le", "gt", "ge", "between", "all", "any", "not", "held_for"),
+        *("tolerance", "ramp", "progress", "indicator", "gate", "penalty", "terminate"),
     )
 )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from manyheads.environment.adapter import FlatEnv, LayoutMap
@@ -17,8 +18,10 @@ from manyheads.heads.kind import HeadContext, HeadTask
 from manyheads.heads.policy import VectorPolicy
 from manyheads.registry import registry
 from manyheads.settings import head_settings
+from manyheads.storage.readouts import load_readouts
 from manyheads.storage.world_folder import WorldFolder
 from manyheads.task import Task
+from manyheads.world.grow import Growth
 from manyheads.world.model import World
 
 
@@ -29,9 +32,12 @@ class LoadedWorld:
         if "world" not in folder.checkpoint.names:
             raise ManyheadsError(f"{folder.path} has not been trained yet. `manyheads train {folder.path} TASK` does.")
         self.folder = folder
-        self.model = World(folder.interface, folder.settings.world)
+        with torch.random.fork_rng(devices=[]):  # a network that was just gained is the one that training begins with
+            torch.manual_seed(folder.settings.seed)
+            self.model = World(folder.interface, folder.settings.world)
         load_module(self.model, folder, "world")
         self.model.requires_grad_(False)
+        load_readouts(self.model, folder)
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -63,16 +69,27 @@ class Agent:
         self._first = True
 
     def act(self, observation: Any, info: dict[str, Any] | None = None) -> Any:
-        """The native action for a native observation of the task's environment; `info` is taken for convenience."""
+        """The native action for a native observation of the task's environment.
+
+        `info`, which came with it, is needed where the task's reward remembers earlier rows: it has the signals.
+        """
         image, vector = self._adapted.observe(observation)
         fitted = self._layout_map.map_image(image)
         acted = self._policy.act(
             None if fitted is None else fitted[None],
             self._layout_map.map_vector(vector)[None],
             np.array([self._first]),
+            self._signals(info) if self.head.needs_signals else None,
         )
         self._first = False
         return self._adapted.act(self._layout_map.unmap_action(acted.action[0]))
+
+    def _signals(self, info: dict[str, Any] | None) -> npt.NDArray[np.float64] | None:
+        """(1, S) in the order of the task's signals."""
+        measured = (info or {}).get("signals")
+        if measured is None:
+            return None
+        return np.array([[measured[signal.name] for signal in self.task.instance.signals]], np.float64)
 
     @cached_property
     def _adapted(self) -> FlatEnv:
@@ -95,28 +112,36 @@ def build_head(task: Task, world: World, folder: WorldFolder) -> Head:
         interface=world.interface,
         mask=mask_of(folder, task),
         world=world.settings,
-        task=HeadTask(task.name, task.reward, task.instance.signals, task.success),
+        task=HeadTask(task.name, task.reward, task.instance.signals, task.success, task.instance.dynamics_key),
         settings=head_settings(folder.settings, task.head),
     )
     return kind.build(context).to(world.device)
 
 
 def mask_of(folder: WorldFolder, task: Task) -> Mask:
-    """Which places of the world's interface the task's instance has."""
+    """Which entries of the world's interface the task's instance has."""
     return folder.interface.mask(folder.record_of(task.instance).layout)
 
 
 def load_module(module: torch.nn.Module, folder: WorldFolder, name: str) -> None:
-    """Loads weights into a module; a file that doesn't fit is a ManyheadsError that names the tensor."""
-    tensors = folder.checkpoint.read(name)
+    """Loads weights into a module, by the names of the interface's entries where the world has grown since they were
+    saved; a file that doesn't fit is a ManyheadsError that names the tensor."""
+    saved, layout = folder.interface_of(name), folder.interface
+    tensors = Growth.of(module, saved, layout).weights(folder.checkpoint.read(name), module)
     expected = module.state_dict()
+    reason = "Were the settings edited?"
+    if saved != layout:
+        reason = (
+            "The world has grown since it was saved, and this tensor does not say in `layout_axes` how it follows. "
+            "Train another world, or delete the head's folder to go on without it."
+        )
     for key in sorted(expected.keys() | tensors.keys()):
         if key not in tensors or key not in expected:
             state = "lacks" if key not in tensors else "has an unexpected"
-            raise ManyheadsError(f"{folder.path}: saved {name!r} {state} tensor {key}. Were the settings edited?")
+            raise ManyheadsError(f"{folder.path}: saved {name!r} {state} tensor {key}. {reason}")
         if expected[key].shape != tensors[key].shape:
             raise ManyheadsError(
                 f"{folder.path}: tensor {key} of {name!r} is {tuple(tensors[key].shape)}, "
-                f"expected {tuple(expected[key].shape)}. Were the settings edited?"
+                f"expected {tuple(expected[key].shape)}. {reason}"
             )
     module.load_state_dict(tensors)

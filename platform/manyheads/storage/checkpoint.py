@@ -1,55 +1,65 @@
 """Checkpoints: sets of tensors that belong together, named by one manifest that is replaced atomically.
 
 Every save writes new files whose names carry the next generation, then the manifest `checkpoint.json`, then deletes
-files that no manifest names any more. A crash at any moment leaves the last complete set in force. Tensors are
+files that no manifest names any more. A crash at any moment leaves the last complete set valid. Tensors are
 safetensors; nothing is ever unpickled.
 """
 
 from __future__ import annotations
 
+import glob
 import os
 import re
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 from manyheads import atomic
 from manyheads.errors import ManyheadsError
-from manyheads.storage.upgrade import current_tensor_name, upgrade_manifest
+from manyheads.storage.manifest import FILE, FORMAT, Manifest, WorldState, digest_of, read_manifest
+from manyheads.storage.upgrade import current_tensor_name
 
-FORMAT = 2
-MANIFEST = "checkpoint.json"
+MANIFEST = FILE
+
+__all__ = ["FORMAT", "MANIFEST", "Checkpoint"]
 
 
 class Checkpoint:
     """The sets of tensors in one world folder: `world`, `learner`, `heads/<slug>/weights`, …
 
-    `state` is a JSON-able record of everything else (counters, positions) that belongs to the same moment.
+    `state` is a JSON-able record of everything else (counters, positions) that belongs to the same moment; see
+    `WorldState`. All files are opened when the manifest is read, so that what is read later belongs together too,
+    whatever another process saves meanwhile.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._generation = 0
-        self._files: dict[str, str] = {}
-        self._format_1_until = 0
-        self.state: dict[str, Any] = {}
+        self._manifest = Manifest(generation=0, files={})
+        self._handles: dict[str, int] = {}
+        weakref.finalize(self, _close_all, self._handles)
         if self.exists:
-            manifest = atomic.read_json(folder / MANIFEST)
-            atomic.check_format(folder / MANIFEST, manifest, FORMAT)
-            manifest = upgrade_manifest(manifest)
-            self._generation = int(manifest["generation"])
-            self._format_1_until = int(manifest.get("format_1_until", 0))
-            self._files = dict(manifest["files"])
-            self.state = dict(manifest["state"])
+            self._open()
         elif orphan := next(filter(_later_than_first, folder.rglob("*.safetensors")), None):
             raise ManyheadsError(
                 f"{folder / MANIFEST} is missing, but {orphan} was saved under it. Restore it from a copy, or move the "
                 "folder away to begin anew."
             )
+        self.state: dict[str, Any] = self._manifest.state.model_dump(mode="json", exclude_unset=True)
+        self._files = dict(self._manifest.files)
+
+    @property
+    def generation(self) -> int:
+        """Number of the save in force; 0 before the first."""
+        return self._manifest.generation
+
+    def generation_of(self, name: str) -> int:
+        """Number of the save that wrote the set `name`."""
+        return _generation(Path(self._files[name]))
 
     @property
     def exists(self) -> bool:
@@ -67,17 +77,20 @@ class Checkpoint:
                 f"{self.folder} holds no saved {name!r}; it has: {', '.join(self._files) or 'nothing'}."
             )
         path = self.folder / self._files[name]
+        advice = "Restore this file from a copy; the replay is not affected."
         try:
-            path.open("rb").close()  # says what is wrong where safetensors does not
-            tensors = load_file(path)
+            handle = os.dup(self._handles[name]) if name in self._handles else os.open(path, os.O_RDONLY)
+            with open(handle, "rb") as file:  # noqa: PTH123
+                file.seek(0)
+                data = file.read()
+            if digest_of(data) != self._manifest.digests.get(name, digest_of(data)):
+                raise ManyheadsError(f"{path} is damaged: its digest is not the one in {MANIFEST}. {advice}")
+            tensors = load(data)
         except PermissionError:
             raise ManyheadsError(f"{path} can't be read: let this user read it, or read a copy of the world.") from None
-        except (OSError, SafetensorError) as error:
-            raise ManyheadsError(
-                f"{path} can't be read ({error}). Restore this file from a copy; the replay beside it is not affected."
-            ) from None
-
-        if _generation(path) <= self._format_1_until:
+        except (OSError, SafetensorError, ValueError, KeyError) as error:
+            raise ManyheadsError(f"{path} can't be read ({error}). {advice}") from None
+        if _generation(path) <= self._manifest.format_1_until:
             return {current_tensor_name(key): tensor for key, tensor in tensors.items()}
         return tensors
 
@@ -86,27 +99,66 @@ class Checkpoint:
         self._files = {name: file for name, file in self._files.items() if not name.startswith(prefixes)}
 
     def write(self, sets: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
-        """Saves new versions of the given sets, keeps the other sets, and puts both in force at once."""
-        self._generation += 1
-        files = dict(self._files)
+        """Saves new versions of the given sets, keeps the other sets, and makes both valid at once."""
+        checked = WorldState.model_validate(state)
+        generation = self._manifest.generation + 1
+        files, digests = dict(self._files), dict(self._manifest.digests)
         for name, tensors in sets.items():
-            files[name] = f"{name}.{self._generation:06d}.safetensors"
+            files[name] = f"{name}.{generation:06d}.safetensors"
             plain = {key: value.detach().to("cpu").contiguous().clone() for key, value in tensors.items()}
-            atomic.write(self.folder / files[name], lambda part, plain=plain: _save(plain, part))  # type: ignore[misc]
-        manifest = {
-            "format": FORMAT,
-            "generation": self._generation,
-            "format_1_until": self._format_1_until,
-            "files": files,
-            "state": dict(state),
-        }
-        atomic.write_json(self.folder / MANIFEST, manifest)
-        self._files, self.state = files, dict(state)
+            digests[name] = _write(self.folder / files[name], plain)
+        manifest = Manifest(
+            generation=generation,
+            format_1_until=self._manifest.format_1_until,
+            files=files,
+            digests={name: digest for name, digest in digests.items() if name in files},
+            state=checked,
+        )
+        manifest.write(self.folder)
+        self._manifest, self._files, self.state = manifest, files, dict(state)
+        for name in sets:
+            if name in self._handles:
+                os.close(self._handles.pop(name))
         for name, file in files.items():
             current = self.folder / file
-            for other in current.parent.glob(f"{Path(name).name}.*.safetensors"):
+            for other in current.parent.glob(f"{glob.escape(Path(name).name)}.*.safetensors"):
                 if other != current:
                     other.unlink(missing_ok=True)
+
+    def _open(self) -> None:
+        """Reads the manifest and opens its files; again where another process has replaced them meanwhile."""
+        before = -1
+        while True:
+            self._manifest = read_manifest(self.folder)
+            _close_all(self._handles)
+            missing = False
+            for name, file in self._manifest.files.items():
+                try:
+                    self._handles[name] = os.open(self.folder / file, os.O_RDONLY)
+                except FileNotFoundError:
+                    missing = True
+                except OSError:
+                    continue  # `read` says what is wrong, to who needs this file
+            if not missing or self._manifest.generation == before:
+                return
+            before = self._manifest.generation
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Saves tensors atomically; returns the file's digest."""
+    digests = []
+
+    def fill(part: Path) -> None:
+        _save(tensors, part)
+        digests.append(digest_of(part.read_bytes()))
+
+    atomic.write(path, fill)
+    return digests[0]
+
+
+def _close_all(handles: dict[str, int]) -> None:
+    for name in list(handles):
+        os.close(handles.pop(name))
 
 
 def _later_than_first(path: Path) -> bool:

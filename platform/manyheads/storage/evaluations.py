@@ -7,11 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from manyheads import atomic
-from manyheads.errors import ManyheadsError
 
 FILE = "evaluations.json"
 RESERVED_SEEDS = 10_000_000
@@ -61,15 +60,8 @@ def read(world: Path) -> list[Evaluation]:
     path = world / FILE
     if not path.exists():
         return []
-    try:
-        return TypeAdapter(list[Evaluation]).validate_python(atomic.read_json(path))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"])) or "the whole"
-        raise ManyheadsError(
-            f"{path} is damaged or was edited: {where}: {problem['msg']}. "
-            f"Delete it and play again: `manyheads evaluate {world}`."
-        ) from None
+    advice = f"Delete it and play again: `manyheads evaluate {world}`."
+    return atomic.check(path, atomic.read_json(path), list[Evaluation], advice)
 
 
 def save(world: Path, results: Sequence[Evaluation]) -> None:

@@ -10,12 +10,18 @@ TENSOR_NAMES = {"standard.": "vector_norm.", "actor.deviation.": "actor.std."}
 
 
 def upgrade_manifest(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A checkpoint's manifest of format 1 or 2 as format 2."""
-    if values["format"] > 1:
+    """A checkpoint's manifest of format 1, 2 or 3 as format 3."""
+    if values["format"] > 2:
         return dict(values)
     state = dict(values["state"])
     runs = {name: _renamed(run, {"owed": "update_credit"}) for name, run in state.get("runs", {}).items()}
-    return {**values, "format": 2, "format_1_until": values["generation"], "state": {**state, "runs": runs}}
+    for run in runs.values():
+        if "collector" in run:
+            run["collector"] = _renamed(run["collector"], {"slots": "envs"})
+    if runs:
+        state["runs"] = runs
+    first = values["generation"] if values["format"] == 1 else values.get("format_1_until", 0)
+    return {**values, "format": 3, "format_1_until": first, "state": state}
 
 
 def upgrade_world(values: Mapping[str, Any]) -> dict[str, Any]:

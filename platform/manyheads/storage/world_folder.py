@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from manyheads import atomic, yamlfile
 from manyheads.atomic import check_format
@@ -27,7 +27,7 @@ from manyheads.errors import ManyheadsError, unknown
 from manyheads.filenames import file_name
 from manyheads.registry import registry
 from manyheads.settings import Settings, check_settings
-from manyheads.storage.checkpoint import FORMAT, Checkpoint
+from manyheads.storage.checkpoint import Checkpoint
 from manyheads.storage.upgrade import upgrade_world
 from manyheads.task import Task, TaskFile, load_task
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from manyheads.experience.replay import Replay
 
 WORLD = "world.yaml"
+FORMAT = 2
 
 
 class InstanceRecord(BaseModel):
@@ -51,28 +52,60 @@ class InstanceRecord(BaseModel):
         return registry().environments[self.environment].instance(self.options)
 
 
+class EarlierInterface(BaseModel):
+    """What a world's interface was before it grew."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    until: int
+    """newest generation of the checkpoint that was saved under it"""
+    interface: SpaceLayout
+
+
+class WorldFile(BaseModel):
+    """`world.yaml`; its settings are checked by their own model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: int
+    settings: dict[str, Any]
+    interface: SpaceLayout
+    instances: list[InstanceRecord]
+    earlier_interfaces: list[EarlierInterface] = []
+
+
 class WorldFolder:
-    """A world on disk. Use `create` or `open`."""
+    """A world on disk. Use `create` or `open`.
+
+    Growing writes `world.yaml` alone, at once: weights stay in their files until they are saved again, and are read by
+    the names of the entries that the interface had when they were saved.
+    """
 
     def __init__(
-        self, path: Path, settings: Settings, interface: SpaceLayout, instances: Sequence[InstanceRecord]
+        self,
+        path: Path,
+        settings: Settings,
+        interface: SpaceLayout,
+        instances: Sequence[InstanceRecord],
+        earlier: Sequence[EarlierInterface] = (),
     ) -> None:
         self.path = path
         self.settings = settings
         self.interface = interface
         self.instances = tuple(instances)
+        self.earlier = tuple(earlier)
         self.checkpoint = Checkpoint(path)
 
     @classmethod
     def create(cls, path: Path, settings: Settings, instances: Sequence[InstanceRecord]) -> WorldFolder:
-        """Makes the folder; the interface is the union of the instances' places."""
+        """Makes the folder; the interface is the union of the instances' entries."""
         if (path / WORLD).exists():
             raise ManyheadsError(f"{path} already holds a world.")
         interface = SpaceLayout()
         for record in instances:
             interface = interface.union(record.layout)
         folder = cls(path, settings, interface, instances)
-        folder._write()
+        folder.write()
         return folder
 
     @classmethod
@@ -87,12 +120,13 @@ class WorldFolder:
         check_format(path / WORLD, values, FORMAT)
         try:
             values = upgrade_world(values)
-            settings = check_settings(values["settings"], where=str(path / WORLD))
-            instances = [InstanceRecord.model_validate(record) for record in values["instances"]]
-            interface = SpaceLayout.model_validate(values["interface"])
-        except (ValidationError, KeyError, TypeError) as error:
-            raise ManyheadsError(f"{path / WORLD} is damaged or was edited: {error}") from None
-        folder = cls(path, settings, interface, instances)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ManyheadsError(
+                f"{path / WORLD} is damaged or was edited: {error!r}. Restore it from a copy."
+            ) from None
+        file = atomic.check(path / WORLD, values, WorldFile)
+        settings = check_settings(file.settings, where=str(path / WORLD))
+        folder = cls(path, settings, file.interface, file.instances, file.earlier_interfaces)
         folder._forget_deleted_heads()
         return folder
 
@@ -128,19 +162,40 @@ class WorldFolder:
         """Where a task's head lives."""
         return self.path / "heads" / task.slug
 
-    def record_of(self, instance: Instance) -> InstanceRecord:
-        """The world's own record of an instance; raises ManyheadsError where the world was not made for it."""
+    def find(self, instance: Instance) -> InstanceRecord | None:
+        """The world's own record of an instance; None where the world does not have it."""
         for record in self.instances:
             if (
                 record.environment == instance.environment.name
                 and record.instance().dynamics_key == instance.dynamics_key
             ):
                 return record
+        return None
+
+    def record_of(self, instance: Instance) -> InstanceRecord:
+        """The world's own record of an instance; raises ManyheadsError where the world does not have it."""
+        if found := self.find(instance):
+            return found
         known = ", ".join(dict.fromkeys(record.instance().dynamics_key for record in self.instances))
         raise ManyheadsError(
-            f"The world {self.path} was not made for {instance.dynamics_key}; it knows: {known}. "
-            "Choose a task there, or train another world: `manyheads train NEW TASK`."
+            f"The world {self.path} does not know {instance.dynamics_key}; it knows: {known}. "
+            f"`manyheads train {self.path} TASK` with a task there adds it."
         )
+
+    def grown(self, records: Sequence[InstanceRecord]) -> WorldFolder:
+        """This world with more instances, its interface grown by what they need; nothing is written before `write`."""
+        interface = self.interface
+        for record in records:
+            interface = interface.union(record.layout)
+        earlier, generation = self.earlier, self.checkpoint.generation
+        if interface != self.interface and generation > (earlier[-1].until if earlier else 0):
+            earlier = (*earlier, EarlierInterface(until=generation, interface=self.interface))
+        return WorldFolder(self.path, self.settings, interface, (*self.instances, *records), earlier)
+
+    def interface_of(self, name: str) -> SpaceLayout:
+        """The interface under which a set of tensors of the checkpoint was saved."""
+        generation = self.checkpoint.generation_of(name)
+        return next((each.interface for each in self.earlier if generation <= each.until), self.interface)
 
     def replay(self, read_only: bool = False) -> Replay:
         """The replay, opened where it lies; one process at a time may write to it."""
@@ -180,13 +235,15 @@ class WorldFolder:
             )
         return path
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Puts settings, interface and instances in force, at once."""
         yamlfile.write(
             self.path / WORLD,
             {
                 "format": FORMAT,
                 "settings": self.settings.model_dump(mode="json"),
                 "interface": self.interface.model_dump(mode="json"),
+                "earlier_interfaces": [each.model_dump(mode="json") for each in self.earlier],
                 "instances": [record.model_dump(mode="json") for record in self.instances],
             },
         )

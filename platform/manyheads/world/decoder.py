@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
 from manyheads.world.encoder import VECTOR_LAYERS, smallest_image
+from manyheads.world.grow import LayoutAxis, channel_entries, present_with, vector_entries
 from manyheads.world.networks import (
     MLP,
     BlockLinear,
@@ -87,9 +89,17 @@ class ImageDecoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Both decoders, as far as the interface has their places."""
+    """Both decoders, as far as the interface has a vector and an image."""
 
     def __init__(self, interface: SpaceLayout, settings: WorldSettings) -> None:
         super().__init__()
         self.vector = VectorDecoder(settings, len(interface.vector)) if interface.vector else None
         self.image = ImageDecoder(settings, interface.image) if interface.image else None
+
+    def layout_axes(self) -> Mapping[str, LayoutAxis]:
+        axes: dict[str, LayoutAxis] = {}
+        for name, network, entries in (("vector", self.vector, vector_entries), ("image", self.image, channel_entries)):
+            if network is not None:
+                axes |= present_with(entries, name, network)
+                axes |= {f"{name}.out.{part}": LayoutAxis(0, entries) for part in ("weight", "bias")}
+        return axes

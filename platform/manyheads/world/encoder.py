@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import pairwise
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from torch.nn import functional as F
 from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
 from manyheads.world.distributions import symlog
+from manyheads.world.grow import LayoutAxis, channel_entries, present_with, vector_entries
 from manyheads.world.networks import MLP, Convolution, RMSNorm, max_pool
 from manyheads.world.sizes import WorldSettings
 
@@ -35,18 +38,25 @@ class Encoder(nn.Module):
 
     def __init__(self, interface: SpaceLayout, settings: WorldSettings) -> None:
         super().__init__()
-        self.size = 0
+        self.size = len(token_entries(interface, settings))
         self.vector: MLP | None = None
         self.image: nn.Sequential | None = None
         if interface.vector:
             self.vector = MLP(len(interface.vector), settings.units, VECTOR_LAYERS)
-            self.size += settings.units
         if interface.image:
-            height, width, channels = smallest_image(interface.image, settings)
             depths = [interface.image[2], *(settings.depth * mult for mult in settings.mults)]
             stages = pairwise(depths)
             self.image = nn.Sequential(*(EncoderStage(i, o, settings.kernel) for i, o in stages))
-            self.size += height * width * channels
+
+    def layout_axes(self) -> Mapping[str, LayoutAxis]:
+        axes: dict[str, LayoutAxis] = {}
+        if self.vector is not None:
+            axes |= present_with(vector_entries, "vector", self.vector)
+            axes["vector.0.linear.weight"] = LayoutAxis(1, vector_entries)
+        if self.image is not None:
+            axes |= present_with(channel_entries, "image", self.image)
+            axes["image.0.conv.weight"] = LayoutAxis(1, channel_entries)
+        return axes
 
     def forward(self, image: Tensor | None, vector: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """image (..., H, W, C) uint8, vector (..., V) before symlog; computed in `dtype`."""
@@ -59,6 +69,13 @@ class Encoder(nn.Module):
             flat = image.flatten(0, -4).float() / 255 - 0.5
             tokens.append(self.image(flat.to(dtype)).reshape(*image.shape[:-3], -1))
         return torch.cat(tokens, -1)
+
+
+def token_entries(interface: SpaceLayout, settings: WorldSettings) -> Sequence[Hashable]:
+    """Names of the encoder's tokens, in order."""
+    vector = settings.units if interface.vector else 0
+    image = prod(smallest_image(interface.image, settings)) if interface.image else 0
+    return [*(("vector", i) for i in range(vector)), *(("image", i) for i in range(image))]
 
 
 def smallest_image(image: tuple[int, int, int], settings: WorldSettings) -> tuple[int, int, int]:

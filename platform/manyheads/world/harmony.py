@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from manyheads.world.grow import LayoutAxis, channel_entries, vector_entries
 
 
 class Harmony(nn.Module):
@@ -19,6 +21,10 @@ class Harmony(nn.Module):
     def __init__(self, terms: Iterable[str]) -> None:
         super().__init__()
         self.s = nn.ParameterDict({name: nn.Parameter(torch.zeros(())) for name in terms})
+
+    def layout_axes(self) -> Mapping[str, LayoutAxis]:
+        observed = {"vector": vector_entries, "image": channel_entries}
+        return {f"s.{name}": LayoutAxis(None, entries) for name, entries in observed.items() if name in self.s}
 
     def forward(self, name: str, loss: Tensor) -> Tensor:
         """The term as it counts, in the shape of `loss`."""

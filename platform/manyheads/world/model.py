@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,8 +13,10 @@ from manyheads.errors import ManyheadsError
 from manyheads.execution.eager import Execution
 from manyheads.world.decoder import Decoder
 from manyheads.world.distributions import symexp, symlog
-from manyheads.world.encoder import Encoder
+from manyheads.world.encoder import Encoder, token_entries
+from manyheads.world.grow import LayoutAxis, vector_entries
 from manyheads.world.harmony import Harmony
+from manyheads.world.readout import Readout, ReadoutPrediction
 from manyheads.world.rssm import RSSM, Latent, Observed, observe_sequence
 from manyheads.world.running_norm import RunningNorm
 from manyheads.world.sizes import WorldSettings
@@ -39,12 +41,25 @@ class World(nn.Module):
         self.decoder = Decoder(interface, settings)
         self.harmony = Harmony(self.terms) if settings.loss_weights == "harmonised" else None
         self.vector_norm = RunningNorm(len(interface.vector)) if settings.vectors == "standardised" else None
+        self.readouts: dict[str, Readout] = {}
+        """by dynamics key; trained and saved on their own, so no part of this module's parameters"""
 
     @property
     def terms(self) -> tuple[str, ...]:
         """Names of this world's losses."""
         seen = {"vector": self.decoder.vector, "image": self.decoder.image}
         return ("dyn", "rep", *(name for name, network in seen.items() if network is not None))
+
+    def layout_axes(self) -> Mapping[str, LayoutAxis]:
+        """What joins parts: the posterior reads the recurrent state and all tokens."""
+
+        def posterior_inputs(layout: SpaceLayout) -> Sequence[Hashable]:
+            return [*range(self.settings.deter), *token_entries(layout, self.settings)]
+
+        axes = {"rssm.posterior_layers.0.linear.weight": LayoutAxis(1, posterior_inputs)}
+        if self.vector_norm is not None:
+            axes |= {f"vector_norm.{name}": LayoutAxis(0, vector_entries) for name in self.vector_norm.state_dict()}
+        return axes
 
     @property
     def device(self) -> torch.device:
@@ -146,6 +161,16 @@ class World(nn.Module):
     def imagine_step(self, latent: Latent, action: Tensor, noise: Tensor) -> Latent:
         """The state that the model expects after `action` (N, A), before any observation; noise is (N, G)."""
         return self.rssm.imagine_step(latent, action, noise)
+
+    def readout(self, latent: Latent, dynamics_key: str) -> ReadoutPrediction:
+        """What the environment of that dynamics key measures in states (...); raises ManyheadsError where this world
+        has no readout of it."""
+        if dynamics_key not in self.readouts:
+            raise ManyheadsError(
+                f"This world has no readout of {dynamics_key}, which `manyheads train` and `manyheads finetune` make."
+            )
+        prediction: ReadoutPrediction = self.readouts[dynamics_key](latent.feature)
+        return prediction
 
     @torch.no_grad()
     def decode(self, latent: Latent) -> tuple[Tensor | None, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from manyheads.execution.eager import Execution
+from manyheads.world.grow import LayoutAxis, action_entries
 from manyheads.world.latent_distribution import latent_distribution
 from manyheads.world.networks import MLP, BlockLinear, Layer, Linear, RMSNorm, by_block
 from manyheads.world.sizes import WorldSettings
@@ -63,6 +64,9 @@ class Core(nn.Module):
         self.block_hidden = BlockLinear(deter + 3 * hidden * self.blocks, deter, self.blocks)
         self.norm = RMSNorm(deter)
         self.block_gates = BlockLinear(deter, 3 * deter, self.blocks)
+
+    def layout_axes(self) -> Mapping[str, LayoutAxis]:
+        return {"from_action.linear.weight": LayoutAxis(1, action_entries)}
 
     def forward(self, previous: Latent, action: Tensor) -> Tensor:
         """(N, D) after `action` (N, A) in state `previous`; components beyond 1 in magnitude count as 1."""

@@ -12,6 +12,11 @@ BATCHES = 1_000
 MIN_STD = 1e-2
 """deviation below which an entry counts as constant and is not magnified further, in the entry's unit"""
 
+LARGEST = 1e15
+"""values beyond this count as this, so that squares and their averages are finite in float32"""
+OUTLIER = 1e3
+"""standard deviations: values further from the mean count as that far, so that one wrong row passes soon"""
+
 
 class RunningNorm(nn.Module):
     """Normalizes vectors (..., V); the identity before the first `update`."""
@@ -36,10 +41,14 @@ class RunningNorm(nn.Module):
 
     @torch.no_grad()
     def update(self, vector: Tensor, mask: Tensor) -> None:
-        """Averages in a batch (B, T, V), of each sequence the entries in its mask (B, V); all on this module's
-        device."""
+        """Averages in a batch (B, T, V), of each sequence the entries in its mask (B, V); all on this module's device.
+
+        Values far beyond what is usual are cut, so that mean and variance stay finite and one wrong row passes.
+        """
         if vector.shape[::2] != mask.shape:
             raise ManyheadsError(f"A mask for {tuple(vector.shape)} has its first and last size, not {mask.shape}.")
+        far = torch.where(self.batches > 0, OUTLIER * self._std(), LARGEST)
+        vector = vector.clamp(self.mean - far, self.mean + far).clamp(-LARGEST, LARGEST)
         rows = mask.sum(0) * vector.shape[1]
         share = mask[:, None] / rows.clamp(min=1)
         mean = (share * vector).sum((0, 1))

@@ -1,6 +1,6 @@
 """Acrobot: two arms on a fixed shoulder, a motor at the elbow; +x is right as the camera sees it."""
 
-from manyheads_dmc.measures import Measure, controls, cosine, derived, place, rate, turn
+from manyheads_dmc.measures import Measure, controls, cosine, derived, position, rate, turn
 
 
 def table(task: str) -> list[Measure]:
@@ -19,8 +19,8 @@ def table(task: str) -> list[Measure]:
         rate("elbow_velocity", "elbow", "bending of the elbow; positive to the right, negative to the left"),
         cosine("upper_arm_upright", "upper_arm", "zz", "1 upper arm straight up, 0 level, -1 hanging down"),
         cosine("lower_arm_upright", "lower_arm", "zz", "1 lower arm straight up, 0 level, -1 hanging down"),
-        place("tip_height", "site_xpos", "tip", "z", "metres of the tip above the floor; the shoulder is at 2"),
-        place(
+        position("tip_height", "site_xpos", "tip", "z", "metres of the tip above the floor; the shoulder is at 2"),
+        position(
             "tip_position",
             "site_xpos",
             "tip",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from manyheads_dmc.measures import Measure, derived, drives, joint, place, rate, sensor, turn
+from manyheads_dmc.measures import Measure, derived, drives, joint, position, rate, sensor, turn
 
 JOINTS = {
     "arm_shoulder": (
@@ -22,14 +22,14 @@ TOUCHES = ("palm", "finger", "thumb", "fingertip", "thumbtip")
 def arm() -> list[Measure]:
     """Measures of the arm and the hand, without the controls."""
     return [
-        place(
+        position(
             "hand_position",
             "site_xpos",
             "grasp",
             "x",
             "metres of the hand's grip right of the arm's foot; negative is left",
         ),
-        place("hand_height", "site_xpos", "grasp", "z", "metres of the hand's grip above the floor"),
+        position("hand_height", "site_xpos", "grasp", "z", "metres of the hand's grip above the floor"),
         turn(
             "arm_root_angle",
             "arm_root",

@@ -4,15 +4,15 @@ from typing import Any
 
 import numpy as np
 
-from manyheads_dmc.measures import Measure, controls, derived, place, rate
+from manyheads_dmc.measures import Measure, controls, derived, position, rate
 
 
 def table(task: str) -> list[Measure]:
     return [
-        place("cup_position", "xpos", "cup", "x", "metres of the cup right of the middle; negative is left"),
-        place("cup_height", "xpos", "cup", "z", "metres of the cup's rim above the floor; it rests at about 0.6"),
-        place("ball_position", "xpos", "ball", "x", "metres of the ball right of the middle; negative is left"),
-        place("ball_height", "xpos", "ball", "z", "metres of the ball above the floor; higher is up"),
+        position("cup_position", "xpos", "cup", "x", "metres of the cup right of the middle; negative is left"),
+        position("cup_height", "xpos", "cup", "z", "metres of the cup's rim above the floor; it rests at about 0.6"),
+        position("ball_position", "xpos", "ball", "x", "metres of the ball right of the middle; negative is left"),
+        position("ball_height", "xpos", "ball", "z", "metres of the ball above the floor; higher is up"),
         rate("cup_velocity[0]", "cup_x", "the cup's speed to the right; negative moves left", unit="m/s"),
         rate("cup_velocity[1]", "cup_z", "the cup's speed upward; negative moves down", unit="m/s"),
         rate("ball_velocity[0]", "ball_x", "the ball's speed to the right; negative moves left", unit="m/s"),

@@ -1,6 +1,6 @@
 """Cheetah: a flat runner in the x-z plane, head towards +x (forward)."""
 
-from manyheads_dmc.measures import Measure, cosine, drives, joint, place, rate, sensor, turn
+from manyheads_dmc.measures import Measure, cosine, drives, joint, position, rate, sensor, turn
 
 JOINTS = {
     "bthigh": ("back_thigh", -0.524, 1.047, "positive swings the back leg backward, negative forward"),
@@ -27,7 +27,7 @@ def table(task: str) -> list[Measure]:
             unit="m/s",
             offset=2,
         ),
-        place(
+        position(
             "torso_height",
             "xpos",
             "torso",
@@ -50,8 +50,8 @@ def table(task: str) -> list[Measure]:
             "zz",
             "1 right way up, 0 standing on nose or tail, -1 upside down on its back",
         ),
-        place("back_foot_height", "geom_xpos", "bfoot", "z", "metres of the back foot above the floor"),
-        place("front_foot_height", "geom_xpos", "ffoot", "z", "metres of the front foot above the floor"),
+        position("back_foot_height", "geom_xpos", "bfoot", "z", "metres of the back foot above the floor"),
+        position("front_foot_height", "geom_xpos", "ffoot", "z", "metres of the front foot above the floor"),
         *(joint(f"{name}_angle", of, description, low, high) for of, (name, low, high, description) in JOINTS.items()),
         *(rate(f"{name}_velocity", of, f"how fast {name}_angle grows") for of, (name, *_) in JOINTS.items()),
         *drives(*JOINTS),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from manyheads_dmc.measures import Measure, cosine, derived, drives, place, sensor
+from manyheads_dmc.measures import Measure, cosine, derived, drives, position, sensor
 
 ACTUATORS = [
     "lumbar_extend",
@@ -49,9 +49,9 @@ PAWS = {"palm_L": "left front", "palm_R": "right front", "sole_L": "left hind", 
 
 def table(task: str) -> list[Measure]:
     return [
-        place("torso_height", "xpos", "torso", "z", "metres of the chest above the floor"),
-        place("pelvis_height", "xpos", "pelvis", "z", "metres of the pelvis above the floor; low when it sits"),
-        place("head_height", "site_xpos", "head", "z", "metres of the head above the floor"),
+        position("torso_height", "xpos", "torso", "z", "metres of the chest above the floor"),
+        position("pelvis_height", "xpos", "pelvis", "z", "metres of the pelvis above the floor; low when it sits"),
+        position("head_height", "site_xpos", "head", "z", "metres of the head above the floor"),
         cosine("head_upright", "skull", "zz", "1 head level, -1 upside down"),
         cosine("torso_upright", "torso", "zz", "1 chest right way up, 0 on its side, -1 on its back"),
         cosine("pelvis_upright", "pelvis", "zz", "1 pelvis right way up, 0 on its side, -1 on its back"),
@@ -104,5 +104,5 @@ def _fetch() -> list[Measure]:
             unit="m",
             low=0.0,
         ),
-        place("ball_height", "geom_xpos", "ball", "z", "metres of the ball above the floor"),
+        position("ball_height", "geom_xpos", "ball", "z", "metres of the ball above the floor"),
     ]

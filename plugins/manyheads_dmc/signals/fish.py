@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from manyheads_dmc.measures import Measure, controls, cosine, derived, joint, place, rate, sensor
+from manyheads_dmc.measures import Measure, controls, cosine, derived, joint, position, rate, sensor
 
 JOINTS = {
     "tail1": "root of the tail; positive swings it right, negative left",
@@ -20,7 +20,7 @@ JOINTS = {
 def table(task: str) -> list[Measure]:
     return [
         cosine("upright", "torso", "zz", "1 right way up, 0 on its side, -1 belly up"),
-        place("torso_height", "xpos", "torso", "z", "metres of the body above the ground"),
+        position("torso_height", "xpos", "torso", "z", "metres of the body above the ground"),
         sensor(
             "forward_velocity",
             "velocimeter",

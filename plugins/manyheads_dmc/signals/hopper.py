@@ -1,6 +1,6 @@
 """Hopper: a one-legged jumper in the x-z plane, nose towards +x (forward)."""
 
-from manyheads_dmc.measures import Measure, cosine, derived, drives, joint, place, rate, sensor, turn
+from manyheads_dmc.measures import Measure, cosine, derived, drives, joint, position, rate, sensor, turn
 
 JOINTS = {
     "waist": (-0.524, 0.524, "positive swings the leg backward under the torso, negative forward"),
@@ -31,8 +31,8 @@ def table(task: str) -> list[Measure]:
             unit="m/s",
             offset=2,
         ),
-        place("torso_height", "xpos", "torso", "z", "metres of the torso above the floor"),
-        place(
+        position("torso_height", "xpos", "torso", "z", "metres of the torso above the floor"),
+        position(
             "foot_height",
             "geom_xpos",
             "foot",

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from manyheads_dmc.measures import Measure, cosine, derived, drives, joint, place, sensor
+from manyheads_dmc.measures import Measure, cosine, derived, drives, joint, position, sensor
 
 JOINTS = {
     "abdomen_y": (-1.309, 0.524, "waist; negative bends forward, positive backward"),
@@ -35,9 +35,9 @@ JOINTS = {
 def table(task: str) -> list[Measure]:
     ends = [f"{side}_{end}" for side in ("left", "right") for end in ("hand", "foot")]
     return [
-        place("head_height", "xpos", "head", "z", "metres of the head above the floor; more than 1.4 stands"),
+        position("head_height", "xpos", "head", "z", "metres of the head above the floor; more than 1.4 stands"),
         cosine("torso_upright", "torso", "zz", "1 torso straight up, 0 lying, -1 head down"),
-        place("torso_height", "xpos", "torso", "z", "metres of the torso above the floor"),
+        position("torso_height", "xpos", "torso", "z", "metres of the torso above the floor"),
         sensor(
             "center_of_mass_velocity[0]",
             "torso_subtreelinvel",
@@ -79,7 +79,7 @@ def table(task: str) -> list[Measure]:
             offset=2,
         ),
         *(
-            place(f"{end}_height", "xpos", end, "z", f"metres of the {end.replace('_', ' ')} above the floor")
+            position(f"{end}_height", "xpos", end, "z", f"metres of the {end.replace('_', ' ')} above the floor")
             for end in ends
         ),
         *(joint(f"{name}_angle", name, description, low, high) for name, (low, high, description) in JOINTS.items()),

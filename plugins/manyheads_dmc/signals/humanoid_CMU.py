@@ -1,6 +1,6 @@
 """Humanoid of the CMU motion data: 56 actuators, so few measures beside the controls; z is up."""
 
-from manyheads_dmc.measures import Measure, cosine, derived, drives, place, sensor
+from manyheads_dmc.measures import Measure, cosine, derived, drives, position, sensor
 from manyheads_dmc.signals.humanoid import horizontal_speed
 
 ACTUATORS = [
@@ -65,9 +65,9 @@ ACTUATORS = [
 
 def table(task: str) -> list[Measure]:
     return [
-        place("head_height", "xpos", "head", "z", "metres of the head above the floor; more than 1.4 stands"),
+        position("head_height", "xpos", "head", "z", "metres of the head above the floor; more than 1.4 stands"),
         cosine("torso_upright", "thorax", "zy", "1 thorax straight up, 0 lying, -1 head down"),
-        place("torso_height", "xpos", "thorax", "z", "metres of the thorax above the floor"),
+        position("torso_height", "xpos", "thorax", "z", "metres of the thorax above the floor"),
         sensor(
             "center_of_mass_velocity[0]",
             "thorax_subtreelinvel",

@@ -1,6 +1,6 @@
 """Manipulator: the planar arm brings a ball or a peg to a target; +x is right, z is up."""
 
-from manyheads_dmc.measures import Measure, place, rate, turn
+from manyheads_dmc.measures import Measure, position, rate, turn
 from manyheads_dmc.signals.arm import arm, distance, motors
 
 
@@ -8,14 +8,14 @@ def table(task: str) -> list[Measure]:
     prop = "peg" if task.endswith("peg") else "ball"
     return [
         *arm(),
-        place(
+        position(
             f"{prop}_position",
             "site_xpos",
             prop,
             "x",
             f"metres of the {prop} right of the arm's foot; negative is left",
         ),
-        place(f"{prop}_height", "site_xpos", prop, "z", f"metres of the {prop} above the floor"),
+        position(f"{prop}_height", "site_xpos", prop, "z", f"metres of the {prop} above the floor"),
         turn(f"{prop}_angle", f"{prop}_y", f"turn of the {prop}, positive clockwise"),
         rate(
             f"{prop}_velocity[0]",
@@ -24,14 +24,14 @@ def table(task: str) -> list[Measure]:
             unit="m/s",
         ),
         rate(f"{prop}_velocity[1]", f"{prop}_z", f"the {prop}'s speed upward; negative falls", unit="m/s"),
-        place(
+        position(
             "target_position",
             "site_xpos",
             f"target_{prop}",
             "x",
             "metres of the target right of the arm's foot; negative is left",
         ),
-        place("target_height", "site_xpos", f"target_{prop}", "z", "metres of the target above the floor"),
+        position("target_height", "site_xpos", f"target_{prop}", "z", "metres of the target above the floor"),
         distance(f"{prop}_to_target_distance", prop, f"target_{prop}", f"metres from the {prop} to the target"),
         *(_peg() if prop == "peg" else _ball()),
         *motors(),

@@ -1,6 +1,6 @@
 """Pendulum: a pole on a hinge with a weak motor; +x is right as the camera sees it."""
 
-from manyheads_dmc.measures import Measure, controls, cosine, place, rate, turn
+from manyheads_dmc.measures import Measure, controls, cosine, position, rate, turn
 
 
 def table(task: str) -> list[Measure]:
@@ -17,8 +17,8 @@ def table(task: str) -> list[Measure]:
             "hinge",
             "how fast the pole turns; positive to the right, negative to the left",
         ),
-        place("tip_position", "geom_xpos", "mass", "x", "metres of the tip right of the hinge; negative is left"),
-        place(
+        position("tip_position", "geom_xpos", "mass", "x", "metres of the tip right of the hinge; negative is left"),
+        position(
             "tip_height",
             "geom_xpos",
             "mass",

@@ -2,7 +2,7 @@
 
 from itertools import product
 
-from manyheads_dmc.measures import Measure, control, cosine, derived, joint, place, sensor
+from manyheads_dmc.measures import Measure, control, cosine, derived, joint, position, sensor
 
 LEGS = ("front_left", "front_right", "back_right", "back_left")
 LIMITS = {
@@ -18,7 +18,7 @@ def table(task: str) -> list[Measure]:
     own = {"escape": _escape, "fetch": _fetch}.get(task, list)
     return [
         cosine("torso_upright", "torso", "zz", "1 right way up, 0 on its side, -1 upside down"),
-        place("torso_height", "xpos", "torso", "z", "metres of the torso above the level of the floor"),
+        position("torso_height", "xpos", "torso", "z", "metres of the torso above the level of the floor"),
         sensor(
             "forward_velocity",
             "velocimeter",
@@ -44,7 +44,7 @@ def table(task: str) -> list[Measure]:
         sensor("turning_velocity", "imu_gyro", "turning left; negative turns right", unit="rad/s", offset=2),
         *own(),
         *(
-            place(
+            position(
                 f"toe_height_{leg}",
                 "xpos",
                 f"toe_{leg}",
@@ -93,5 +93,5 @@ def _fetch() -> list[Measure]:
             unit="m",
             low=0.0,
         ),
-        place("ball_height", "xpos", "ball", "z", "metres of the ball above the floor"),
+        position("ball_height", "xpos", "ball", "z", "metres of the ball above the floor"),
     ]

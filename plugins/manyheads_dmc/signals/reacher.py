@@ -1,6 +1,6 @@
 """Reacher: a two-link arm on a table, seen from above; +x is right, +y is up, a target lies somewhere."""
 
-from manyheads_dmc.measures import Measure, derived, drives, joint, place, rate, turn
+from manyheads_dmc.measures import Measure, derived, drives, joint, position, rate, turn
 
 
 def table(task: str) -> list[Measure]:
@@ -23,14 +23,14 @@ def table(task: str) -> list[Measure]:
             "turning of the shoulder; positive counterclockwise, negative clockwise",
         ),
         rate("wrist_velocity", "wrist", "turning of the wrist; positive counterclockwise, negative clockwise"),
-        place(
+        position(
             "finger_position[0]",
             "geom_xpos",
             "finger",
             "x",
             "metres of the finger right of the middle; negative is left",
         ),
-        place(
+        position(
             "finger_position[1]",
             "geom_xpos",
             "finger",

@@ -1,6 +1,6 @@
 """Walker: a two-legged walker in the x-z plane, facing +x (forward)."""
 
-from manyheads_dmc.measures import Measure, cosine, drives, joint, place, rate, sensor, turn
+from manyheads_dmc.measures import Measure, cosine, drives, joint, position, rate, sensor, turn
 
 LIMITS = {
     "hip": (-0.349, 1.745, "positive swings the thigh forward, negative backward"),
@@ -13,7 +13,7 @@ JOINTS = {f"{side}_{name}": limits for side in ("right", "left") for name, limit
 def table(task: str) -> list[Measure]:
     return [
         cosine("torso_upright", "torso", "zz", "1 torso straight up, 0 level, -1 head down"),
-        place(
+        position(
             "torso_height",
             "xpos",
             "torso",
@@ -39,8 +39,8 @@ def table(task: str) -> list[Measure]:
             "rooty",
             "turning of the torso; positive tips forward, negative backward",
         ),
-        place("right_foot_height", "geom_xpos", "right_foot", "z", "metres of the right foot above the floor"),
-        place("left_foot_height", "geom_xpos", "left_foot", "z", "metres of the left foot above the floor"),
+        position("right_foot_height", "geom_xpos", "right_foot", "z", "metres of the right foot above the floor"),
+        position("left_foot_height", "geom_xpos", "left_foot", "z", "metres of the left foot above the floor"),
         *(joint(f"{name}_angle", name, description, low, high) for name, (low, high, description) in JOINTS.items()),
         *(rate(f"{name}_velocity", name, f"how fast {name}_angle grows") for name in JOINTS),
         *drives(*JOINTS),

@@ -17,7 +17,6 @@ import torch
 from manyheads.cli.bench import pictures
 from manyheads.cli.bench.clock import Clock, DeviceClock
 from manyheads.cli.bench.machine import device_name, show, timed
-from manyheads.cli.train import records
 from manyheads.experience.replay import Replay
 from manyheads.experience.subproc_vector_env import SubprocVectorEnv
 from manyheads.experience.vector_env import SyncVectorEnv
@@ -28,6 +27,7 @@ from manyheads.learning.trainer import Trainer
 from manyheads.report.metrics import Metrics
 from manyheads.report.progress import Progress
 from manyheads.settings import Settings, load_settings
+from manyheads.storage.growth import records
 from manyheads.storage.world_folder import WorldFolder
 from manyheads.task import Task, load_task
 

@@ -1,0 +1,94 @@
+"""`manyheads demo`: from nothing to a head for a sentence, one command of the command line after the other."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import click
+
+from manyheads.cli import manyheads
+from manyheads.errors import ManyheadsError
+
+TASKS = ("dmc/cartpole-upright", "dmc/cartpole-park_left")
+ENVIRONMENT = "dmc/cartpole"
+GOAL = "Spin the pole around fast"
+UNSEEN = 3
+"""exit code of `manyheads goal` where the world has hardly seen what the goal asks for"""
+
+
+@click.command()
+@click.option("--goal", default=GOAL, show_default=True, help="your own sentence")
+@click.option("--world", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="where")
+@click.option("--steps", default=8000, show_default=True, type=click.IntRange(min=1), help="environment steps")
+@click.option("--updates", default=1500, show_default=True, type=click.IntRange(min=1), help="of the goal's head")
+def demo(goal: str, world: Path, steps: int, updates: int) -> None:
+    """Train a world and two heads, then a third head from a sentence, play them all and write a report.
+
+    Each part is a command that goes on where it was stopped, so the same command goes on after Ctrl-C. Exit code 3: the
+    world has hardly seen what the goal asks for, so it gets no head from imagination.
+    """
+    if not goal.strip():
+        raise ManyheadsError('The goal is empty: say what to do, for example --goal "Spin the pole around fast".')
+    _say("1 of 5", f"a world model of {ENVIRONMENT} and a head for each of two tasks learn from {steps:,} steps")
+    _run("train", str(world), *TASKS, "--settings", "demo", "--steps", str(steps))
+
+    _say("2 of 5", "a sentence becomes a checked reward specification, with the ranges that this world has seen")
+    file, unseen = task_file(world, goal), False
+    mark = file.with_suffix(".unseen")
+    if not file.exists() or mark.exists():
+        code = _run(
+            "goal", "--environment", ENVIRONMENT, "--world", str(world), "--yes", "--out", str(file), "--", goal
+        )
+        unseen = code == UNSEEN
+        mark.touch() if unseen else mark.unlink(missing_ok=True)
+
+    if unseen:
+        _say("3 of 5", "left out: the world has hardly seen what the goal asks for, so imagination can't teach it")
+    else:
+        _say("3 of 5", "a head for it learns in the frozen world's imagination: no new environment steps")
+        _run("finetune", str(world), str(file), "--updates", str(updates))
+
+    _say("4 of 5", "every head plays in the real simulator, beside random actions")
+    _run("evaluate", str(world))
+
+    _say("5 of 5", "curves, videos real beside imagined, and who decided what in the specification, as one page")
+    _run("report", str(world), "--out", str(world / "report.html"))
+    click.echo(_next_steps(world))
+    if unseen:
+        raise SystemExit(UNSEEN)
+
+
+def task_file(world: Path, goal: str) -> Path:
+    """The file of a goal's task: goals that differ in a sign have files of their own."""
+    words = re.sub(r"[^A-Za-z0-9]+", "-", goal).strip("-")[:60]
+    return world / "goals" / f"{words}-{hashlib.sha256(goal.encode()).hexdigest()[:8]}.yaml"
+
+
+def _run(name: str, *arguments: str) -> int:
+    """Runs a registered command; its exit code where it is 0 or says that a goal is unseen, else this one ends too."""
+    click.secho(f"$ manyheads {name} {' '.join(_quoted(each) for each in arguments)}", dim=True)
+    try:
+        code = manyheads.main([name, *arguments], prog_name="manyheads", standalone_mode=False) or 0
+    except SystemExit as end:
+        code = end.code
+    if code not in (0, UNSEEN):
+        raise SystemExit(code)
+    return int(code)
+
+
+def _say(part: str, what: str) -> None:
+    click.secho(f"\n[{part}] {what}", bold=True)
+
+
+def _quoted(argument: str) -> str:
+    return f'"{argument}"' if " " in argument else argument
+
+
+def _next_steps(world: Path) -> str:
+    return f"""
+Open {world / "report.html"} in a browser. Then try
+  manyheads demo --goal "Keep the cart in the middle and let the pole hang still"
+  manyheads watch {world} {TASKS[0]}
+  manyheads new plugin sailing"""

@@ -1,0 +1,132 @@
+"""Flat actions as native ones of any Gymnasium space."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from manyheads.environment.notice import note_once
+from manyheads.environment.spaces import Leaf, Path, Space, discrete_sizes, leaf_spaces, require_distinct, unsupported
+from manyheads.errors import ManyheadsError
+
+UNBOUNDED = 1e30
+"""Bounds of this size or more (float32's largest number in many environments) stand for none."""
+
+
+class ActionUnflattener:
+    """Turns flat actions (A,) float32 into native ones: continuous entries, then a one-hot block a choice.
+
+    Continuous entries are clipped to [-1, 1] here and nowhere else, then rescaled to the box where it is bounded. An
+    entry without bounds is used as it is; one with a single bound reaches 2 beyond it. Both are said once.
+    """
+
+    def __init__(self, space: Space, owner: str) -> None:
+        self._space, self._owner = space, owner
+        self._leaves = list(leaf_spaces(space, "action"))
+        self.continuous: tuple[str, ...] = ()
+        self.discrete: tuple[tuple[str, int], ...] = ()
+        for leaf in self._leaves:
+            part = leaf.space
+            if isinstance(part, spaces.Box):
+                self.continuous += tuple(f"{leaf.name}[{i}]" for i in range(int(np.prod(part.shape))))
+            elif isinstance(part, spaces.Discrete):
+                self.discrete += ((leaf.name, int(part.n)),)
+            elif isinstance(part, spaces.MultiDiscrete | spaces.MultiBinary):
+                self.discrete += tuple((f"{leaf.name}.{i}", size) for i, size in enumerate(discrete_sizes(part)))
+            else:
+                raise unsupported(owner, "actions", leaf)
+        if not self.continuous and not self.discrete:
+            raise ManyheadsError(f"{owner} has no actions: its action space is {space}.")
+        require_distinct([*self.continuous, *(name for name, _ in self.discrete)], owner, "actions")
+        self.size = len(self.continuous) + sum(size for _, size in self.discrete)
+        self._offsets = len(self.continuous) + np.cumsum([0, *(size for _, size in self.discrete)])
+        self._scales = [_Scale.of(leaf.space) if isinstance(leaf.space, spaces.Box) else None for leaf in self._leaves]
+        for leaf, scale in zip(self._leaves, self._scales, strict=True):
+            if scale is not None and not scale.bounded.all():
+                note_once(_range_used(owner, leaf, scale))
+
+    def __call__(self, action: npt.ArrayLike) -> Any:
+        flat = np.asarray(action, np.float32)
+        if flat.shape != (self.size,) or not np.isfinite(flat).all():
+            raise ManyheadsError(f"{self._owner} takes {self.size} finite numbers as action, not {action!r}.")
+        number = block = 0
+        parts: dict[Path, Any] = {}
+        for leaf, scale in zip(self._leaves, self._scales, strict=True):
+            if scale is not None:
+                size = len(scale.low)
+                parts[leaf.path] = scale(flat[number : number + size], leaf.space)
+                number += size
+            else:
+                count = 1 if isinstance(leaf.space, spaces.Discrete) else len(discrete_sizes(leaf.space))
+                picks = [
+                    int(flat[self._offsets[i] : self._offsets[i + 1]].argmax()) for i in range(block, block + count)
+                ]
+                parts[leaf.path] = _choose(leaf.space, picks)
+                block += count
+        return parts[()] if () in parts else _nest(self._space, parts)
+
+
+class _Scale(NamedTuple):
+    """value = middle + half * clipped in float64, kept inside the box; all (n,)."""
+
+    middle: npt.NDArray[np.float64]
+    half: npt.NDArray[np.float64]
+    low: npt.NDArray[np.float64]
+    high: npt.NDArray[np.float64]
+    bounded: npt.NDArray[np.bool_]
+    """on both sides"""
+
+    @classmethod
+    def of(cls, space: spaces.Box) -> _Scale:
+        low, high = (np.ravel(end).astype(np.float64) for end in (space.low, space.high))
+        below, above = low > -UNBOUNDED, high < UNBOUNDED
+        bounded = below & above
+        with np.errstate(invalid="ignore", over="ignore"):
+            middle = np.where(bounded, low + (high - low) / 2, 0.0)
+            middle = np.where(below & ~above, low + 1.0, np.where(above & ~below, high - 1.0, middle))
+            half = np.where(bounded, (high - low) / 2, 1.0)
+        return cls(middle, half, low, high, bounded)
+
+    def __call__(self, flat: npt.NDArray[np.float32], space: Any) -> Any:
+        value = np.minimum(np.maximum(flat, -1.0), 1.0) * self.half + self.middle
+        value = np.minimum(np.maximum(value, self.low), self.high)
+        if np.issubdtype(space.dtype, np.integer):
+            return _whole(value, self, space)
+        return value.astype(space.dtype).reshape(space.shape)
+
+
+def _whole(value: npt.NDArray[np.float64], scale: _Scale, space: spaces.Box) -> Any:
+    """Rounded values; at a bound the bound itself, which float64 can't always hold (2**63 - 1)."""
+    value = np.rint(value)
+    inner = np.where((value > scale.low) & (value < scale.high), value, 0.0).astype(space.dtype)
+    whole = np.where(
+        value >= scale.high, np.ravel(space.high), np.where(value <= scale.low, np.ravel(space.low), inner)
+    )
+    return whole.reshape(space.shape)
+
+
+def _range_used(owner: str, leaf: Leaf, scale: _Scale) -> str:
+    entry = int(np.flatnonzero(~scale.bounded)[0])
+    low, high = scale.middle[entry] - 1.0, scale.middle[entry] + 1.0
+    return (
+        f"{owner}: the action '{leaf.name}[{entry}]' has the bounds [{scale.low[entry]:g}, {scale.high[entry]:g}]; "
+        f"[{low:g}, {high:g}] is used. Rescale it to finite bounds, for instance in a wrapper, to use more."
+    )
+
+
+def _choose(space: Space, picks: list[int]) -> Any:
+    if isinstance(space, spaces.Discrete):
+        return int(space.start) + picks[0]
+    chosen = np.array(picks, space.dtype).reshape(space.shape)
+    return chosen + space.start if isinstance(space, spaces.MultiDiscrete) else chosen
+
+
+def _nest(space: Space, parts: dict[Path, Any], path: Path = ()) -> Any:
+    if isinstance(space, spaces.Dict):
+        return {key: _nest(part, parts, (*path, key)) for key, part in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(_nest(part, parts, (*path, index)) for index, part in enumerate(space.spaces))
+    return parts[path]

@@ -1,0 +1,81 @@
+"""Plan2Explore (Sekar et al. 2020, "Planning to Explore via Self-Supervised World Models"): reward where an ensemble of
+one-step predictors disagrees, which is where the world model has little data, not where the world is noisy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+
+from manyheads.blocks import MLP, Linear, masked_mean
+from manyheads.rewards.contract import LatentRows
+from manyheads.rewards.sources import SignalSource
+
+if TYPE_CHECKING:
+    from manyheads.world.sizes import WorldSettings
+
+SCALE_RATE = 0.01
+"""share of a new batch in the running mean of disagreement"""
+
+
+class Disagreement(SignalSource):
+    """A reward source over latents. From signals alone nothing is earned, so returns in the simulator are 0."""
+
+    reads: Literal["signals", "latents"] = "latents"
+
+    def __init__(self, members: int, layers: int) -> None:
+        super().__init__({"reward"})  # for the shape of the rows
+        self.own_rows_only = False
+        self.members, self.layers = members, layers
+
+    def earn(self, signals: Mapping[str, Tensor]) -> tuple[Tensor, None]:
+        return torch.zeros_like(signals["reward"]), None
+
+    def networks(self, world: WorldSettings, action_size: int) -> Ensemble:
+        """The ensemble, with fresh weights."""
+        return Ensemble(world, action_size, self.members, self.layers)
+
+
+class Ensemble(nn.Module):
+    """Predictors of the next latent's stochastic part from a latent's feature and an action.
+
+    Trained by mean squared error they predict its probabilities: what is random in the world they agree on in time.
+    """
+
+    scale: Tensor
+    batches: Tensor
+
+    def __init__(self, world: WorldSettings, action_size: int, members: int, layers: int) -> None:
+        super().__init__()
+        self.deter, outputs = world.deter, world.groups * world.classes
+        self.members = nn.ModuleList(
+            nn.Sequential(MLP(world.feature_size + action_size, world.units, layers), Linear(world.units, outputs))
+            for _ in range(members)
+        )
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("batches", torch.zeros(()))
+
+    def forward(self, rows: LatentRows) -> Tensor:
+        """The reward (B, T) of arriving in each row: the members' variance over its running mean."""
+        return self._variance(self._predict(rows)) * rows.valid / self.scale
+
+    def loss(self, rows: LatentRows) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean squared error () of all members, metrics without gradients; the running mean moves along."""
+        predicted = self._predict(rows)
+        target = rows.feature[..., self.deter :]
+        loss = masked_mean((predicted - target).square().mean(-1), rows.valid.expand(predicted.shape[:-1]))
+        with torch.no_grad():
+            disagreement = masked_mean(self._variance(predicted), rows.valid)
+            self.batches += 1
+            self.scale.lerp_(disagreement.clamp(min=1e-8), (1 / self.batches).clamp(min=SCALE_RATE))
+        return loss, {"disagreement": disagreement, "ensemble": loss.detach()}
+
+    def _predict(self, rows: LatentRows) -> Tensor:
+        """(members, B, T, G * C)"""
+        inputs = torch.cat([rows.previous_feature, rows.previous_action], -1)
+        return torch.stack([member(inputs) for member in self.members])
+
+    def _variance(self, predicted: Tensor) -> Tensor:
+        return predicted.var(0).mean(-1)

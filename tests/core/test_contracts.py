@@ -1,0 +1,188 @@
+"""The contracts between rooms, each with a small real use beyond the actor-critic."""
+
+import multiprocessing as mp
+from pathlib import Path
+
+import numpy as np
+import torch
+from small_agent import VECTOR, head_context, random_batch, small_head, small_learner, small_world
+from torch import nn
+from torch.nn import functional as F
+
+from manyheads.blocks import MLP, Linear, RewardPredictor
+from manyheads.environment.layout import SpaceLayout
+from manyheads.heads.contract import Head, HeadBatch, HeadLosses
+from manyheads.heads.policy import VectorPolicy
+
+CHOICES = SpaceLayout(vector=("p", "q"), discrete=(("m", 3),))
+
+
+class BehaviourCloning(Head):
+    """Learns the recorded actions; needs the batch's actions, and nothing of imagination."""
+
+    def __init__(self, context):
+        super().__init__()
+        units = context.world.units
+        self.logits = nn.Sequential(MLP(context.world.feature_size, units, 1), Linear(units, 3))
+
+    def act(self, world, latent, state, is_first, generator=None):
+        return F.one_hot(self.logits(latent.feature).argmax(-1), 3).float(), state
+
+    def losses(self, batch, world, generator=None):
+        log_probs = self.logits(batch.latents.feature.detach()).log_softmax(-1)
+        per_row = -(log_probs * batch.action).sum(-1) * batch.mask
+        return HeadLosses({"clone": per_row.sum() / batch.mask.sum()})
+
+
+class SlowQ(Head):
+    """A Q head with a slow copy of its own, whose new state is returned, not written."""
+
+    steps: torch.Tensor
+
+    def __init__(self, context):
+        super().__init__()
+        self.q = Linear(context.world.feature_size, 3)
+        self.register_buffer("steps", torch.zeros(()))
+
+    def act(self, world, latent, state, is_first, generator=None):
+        return F.one_hot(self.q(latent.feature).argmax(-1), 3).float(), state
+
+    def losses(self, batch, world, generator=None):
+        q = self.q(batch.latents.feature.detach())
+        live = 1 - batch.is_terminal[:, 1:].float()
+        target = batch.reward[:, 1:] + 0.9 * live * q[:, 1:].detach().amax(-1)
+        chosen = (q[:, :-1] * batch.action[:, :-1]).sum(-1)
+        inside = (batch.mask[:, :-1] & ~batch.is_last[:, :-1]).float()
+        loss = ((chosen - target).square() * inside).sum() / inside.sum().clamp(min=1)
+        return HeadLosses({"td": loss}, {"q": q.detach().mean()}, {"steps": self.steps + 1})
+
+
+class Alternating(Head):
+    """Acts by what it remembers: the number of steps since the episode began."""
+
+    def __init__(self, context):
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(()))
+
+    def initial_state(self, n):
+        return {"steps": torch.full((n,), -1.0)}
+
+    def act(self, world, latent, state, is_first, generator=None):
+        steps = torch.where(is_first, 0.0, state["steps"] + 1)
+        return F.one_hot(steps.long() % 3, 3).float(), {"steps": steps}
+
+    def losses(self, batch: HeadBatch, world, generator=None):
+        return HeadLosses({"none": self.unused.square()})
+
+
+def choosing_world():
+    return small_world(CHOICES)
+
+
+def with_choices(batch):
+    choice = torch.randint(3, batch.shape, generator=torch.Generator().manual_seed(0))
+    return batch._replace(action=F.one_hot(choice, 3).float())
+
+
+def test_behaviour_cloning_learns_from_the_batchs_actions():
+    world = choosing_world()
+    head = BehaviourCloning(head_context(world, None))
+    learner = small_learner(world, {"clone": head}, train_world=False)
+    batch, labels, *masks = random_batch(world)
+    batch = batch._replace(action=F.one_hot(torch.ones(batch.shape, dtype=torch.int64), 3).float())
+    found = [learner.update(batch, {"clone": labels}, *masks).metrics["clone/clone"] for _ in range(40)]
+    assert found[-1] < 0.3 < found[0]
+    action, _ = head.act(world, world.initial(2), (), torch.ones(2, dtype=torch.bool))
+    assert action[:, 1].tolist() == [1, 1]
+
+
+def test_new_state_is_put_in_force_after_the_optimisers_step():
+    world = choosing_world()
+    head = SlowQ(head_context(world, None))
+    learner = small_learner(world, {"q": head}, train_world=False)
+    batch, labels, *masks = random_batch(world)
+    for step in range(1, 4):
+        metrics = learner.update(with_choices(batch), {"q": labels}, *masks).metrics
+        assert head.steps == step
+    assert "q/q" in metrics
+
+
+def test_what_a_head_remembers_follows_its_environments_and_a_resumed_run():
+    world = choosing_world()
+    heads = {"a": Alternating(head_context(world, None)), "b": small_head(world)}
+    policy = VectorPolicy(world, heads, ["a", "b", "a"], seed=0)
+    vector = np.zeros((3, 2), np.float32)
+    shown = []
+    for first in ([True, True, True], [False, False, True], [False, False, False]):
+        shown.append(policy.act(None, vector, np.array(first)).action)
+    assert [a[0].argmax() for a in shown] == [0, 1, 2]
+    assert [a[2].argmax() for a in shown] == [0, 0, 1]
+    again = VectorPolicy(world, heads, ["a", "b", "a"], seed=9)
+    again.load_state_dict({name: x.clone() for name, x in policy.state_dict().items()})
+    own, resumed = (p.act(None, vector, np.zeros(3, bool)).action for p in (policy, again))
+    assert np.array_equal(own, resumed)
+
+
+def test_a_snapshot_is_all_that_acting_elsewhere_needs():
+    world, other = small_world(VECTOR), small_world(VECTOR)
+    with torch.no_grad():
+        for parameter in world.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    heads, others = {"task": small_head(world)}, {"task": small_head(other)}
+    here, there = (VectorPolicy(w, h, ["task"] * 4, seed=3) for w, h in ((world, heads), (other, others)))
+    vector, first = np.ones((4, 2), np.float32), np.ones(4, bool)
+    snapshot = here.snapshot(version=17)
+    there.load_snapshot(snapshot)
+    assert snapshot.version == 17
+    assert np.array_equal(here.act(None, vector, first).action, there.act(None, vector, first).action)
+
+
+def test_the_standard_head_predicts_rewards():
+    world = small_world(VECTOR)
+    assert isinstance(small_head(world), RewardPredictor)
+    assert not isinstance(Alternating(head_context(choosing_world(), None)), RewardPredictor)
+
+
+def test_ranks_draw_other_numbers_and_rank_0_those_of_a_single_learner():
+    world = small_world(VECTOR)
+    states = [
+        small_learner(world, {}, **more).state_dict()["world/generator"] for more in ({}, {"rank": 0}, {"rank": 1})
+    ]
+    assert torch.equal(states[0], states[1])
+    assert not torch.equal(states[0], states[2])
+
+
+def _train(rank: int, address: str, results: "mp.Queue") -> None:
+    import torch.distributed as dist
+
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{address}", rank=rank, world_size=2)
+
+    def average(gradients):
+        for gradient in gradients:
+            dist.all_reduce(gradient)
+            gradient /= 2
+
+    world = small_world(VECTOR)
+    heads = {"task": small_head(world)}
+    learner = small_learner(world, heads, rank=rank, reduce_gradients=average)
+    batch, labels, *masks = random_batch(world, seed=rank)
+    for _ in range(2):
+        learner.update(batch, {"task": labels}, *masks)
+    results.put((rank, {name: x.numpy() for name, x in world.state_dict().items()}))
+    dist.destroy_process_group()
+
+
+def test_two_learners_that_average_their_gradients_stay_equal(tmp_path: Path):
+    """On different batches, in two processes: real gradients meet between the backward pass and clipping."""
+    context = mp.get_context("spawn")
+    results = context.Queue()
+    processes = [context.Process(target=_train, args=(rank, str(tmp_path / "meet"), results)) for rank in (0, 1)]
+    for process in processes:
+        process.start()
+    found = dict(results.get(timeout=120) for _ in processes)
+    for process in processes:
+        process.join(timeout=30)
+    assert all(np.array_equal(found[0][name], found[1][name]) for name in found[0])
+    alone = small_world(VECTOR).state_dict()
+    assert any(not np.allclose(found[0][name], alone[name].numpy()) for name in alone)
