@@ -47,7 +47,7 @@ TABLES = ("environments", "tasks", "heads", "rewards", "models", "runners", "sui
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*(/[A-Za-z0-9_][A-Za-z0-9_.:+-]*)+")
 _PLAIN_NAME = re.compile(r"[a-z][a-z0-9_]*")
-_HOOKS = tuple(f"register_{name}" for name in TABLES)
+_HOOKS = tuple(name for name, value in vars(hookspecs).items() if hasattr(value, f"{GROUP}_spec"))
 
 
 @dataclass
