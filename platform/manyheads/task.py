@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from manyheads import yamlfile
 from manyheads.environment.contract import Instance
 from manyheads.errors import ManyheadsError, unknown
+from manyheads.filenames import file_name
 from manyheads.registry import registry
 from manyheads.rewards.finding import errors
 from manyheads.rewards.nodes import Success, signals_of
@@ -78,7 +79,7 @@ class Task:
     @property
     def slug(self) -> str:
         """The name as a folder's name: `dmc__walker-walk`."""
-        return self.name.replace("/", "__")
+        return file_name(self.name)
 
     @property
     def environment(self) -> str:

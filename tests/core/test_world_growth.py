@@ -107,9 +107,7 @@ def test_a_frozen_world_takes_in_an_environment_with_a_warning(world: Path) -> N
 def test_what_can_not_share_a_world_is_refused_and_nothing_changes(world: Path, tmp_path: Path) -> None:
     run("train", world, pictured(tmp_path, 16), "--steps", 1)
     text = (world / "world.yaml").read_bytes()
-    with pytest.raises(
-        ManyheadsError, match=r"image_size=32\) has images of 32 x 32 pixels, .*image_size=16\) of 16"
-    ):
+    with pytest.raises(ManyheadsError, match=r"image_size=32\) has images of 32 x 32 pixels, .*image_size=16\) of 16"):
         run("train", world, pictured(tmp_path, 32), "--steps", 1)
     with pytest.raises(ManyheadsError, match=r"image_size=16\) has images of 16 .* of 32 x 32: .*Give both the same"):
         run("train", tmp_path / "new", pictured(tmp_path, 32), pictured(tmp_path, 16), *SMALL)

@@ -135,6 +135,8 @@ def gather(world: Path | str, video_steps: int = 300, done: Callable[[str], None
                 heads.append(_head(loaded.head(name), folder, replay, evaluations, video_steps))
             except ManyheadsError as error:
                 unreadable[name] = str(error)
+            except Exception as error:  # whatever a plugin raises, the other heads are shown
+                unreadable[name] = f"{type(error).__name__}: {error}"
             done(name)
         return Contents(
             folder=folder,
