@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 
-class NewFile(click.ParamType):
+class NewFile(click.ParamType[Path]):
     """The path of a file to be written, whose name must end in one of these."""
 
     name = "path"
