@@ -1,5 +1,6 @@
 """The command `manyheads`: a user's mistake is one message and exit code 1, Ctrl-C is exit code 130."""
 
+import io
 import os
 import sys
 
@@ -7,14 +8,18 @@ import click
 
 from manyheads.cli import manyheads
 from manyheads.errors import ManyheadsError
+from manyheads.report.text import plain
 
 
 def main() -> None:
     """Runs the command line and exits."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal without a character gets its code: in JSON it means the same
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = manyheads.main(prog_name="manyheads", standalone_mode=False)
     except ManyheadsError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(plain(f"Error: {error}"), err=True)
         code = 1
     except PermissionError as error:
         click.echo(

@@ -47,7 +47,7 @@ TABLES = ("environments", "tasks", "heads", "rewards", "models", "runners", "sui
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*(/[A-Za-z0-9_][A-Za-z0-9_.:+-]*)+")
 _PLAIN_NAME = re.compile(r"[a-z][a-z0-9_]*")
-_HOOKS = tuple(f"register_{name}" for name in TABLES)
+_HOOKS = tuple(name for name, value in vars(hookspecs).items() if hasattr(value, f"{GROUP}_spec"))
 
 
 @dataclass
@@ -170,7 +170,8 @@ class Registry:
 
     def report(self, plugin: Plugin, problem: str) -> None:
         """Names a plugin that failed on stderr (through logging), with the switch that leaves it out."""
-        text = f"Plugin {plugin} {problem.rstrip('.')}. {self._switch(plugin)} leaves it out."
+        problem = problem if problem.endswith("?") else f"{problem.rstrip('.')}."
+        text = f"Plugin {plugin} {problem} {self._switch(plugin)} leaves it out."
         self._say(plugin, text)
 
     def _load(self, entry: EntryPoint) -> None:
@@ -186,7 +187,9 @@ class Registry:
         module = None
         try:
             module = entry.load()
-            self._require_known_hooks(module)
+            if misspelt := self._unknown_hook(module):
+                self.report(plugin, f"did not load: {misspelt}")
+                return
             self._manager.register(module, entry.name)
         except (Exception, SystemExit) as error:  # whatever a plugin raises, the others go on
             if module is not None and self._manager.has_plugin(entry.name):
@@ -196,11 +199,15 @@ class Registry:
             for problem in self._unmarked_hooks(module):
                 self.report(plugin, problem)
 
-    def _require_known_hooks(self, module: Any) -> None:
-        """Raises where a function is marked as a hook that does not exist."""
+    def _unknown_hook(self, module: Any) -> str:
+        """What is wrong with a function that is marked as a hook which does not exist; empty without one."""
         for name in vars(module):
             if name not in _HOOKS and self._manager.parse_hookimpl_opts(module, name) is not None:
-                raise unknown("hook", name, _HOOKS)
+                near = get_close_matches(name, _HOOKS, n=1)
+                return f"there is no hook {name}; " + (
+                    f"did you mean {near[0]}?" if near else f"there are {', '.join(_HOOKS)}"
+                )
+        return ""
 
     def _unmarked_hooks(self, module: Any) -> Iterator[str]:
         """Functions of the module that look like hooks and lack the decorator, and what to do about each."""

@@ -20,6 +20,7 @@ if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
     # dm_control would choose GLFW when it is imported, which aborts the process without a screen.
     os.environ.setdefault("MUJOCO_GL", "egl")
 
+import mujoco
 from dm_control import _render, suite
 from dm_control.rl.control import PhysicsError
 
@@ -124,7 +125,13 @@ class Simulator(gymnasium.Env[Row, np.ndarray]):
             raise ManyheadsError(
                 "dm_control was imported to draw on a screen, and there is none. Set MUJOCO_GL=egl (or osmesa) before."
             )
-        return np.asarray(self.physics.render(height, width, camera_id=self.options.camera))
+        try:
+            return np.asarray(self.physics.render(height, width, camera_id=self.options.camera))
+        except mujoco.FatalError as error:
+            raise ManyheadsError(
+                f"MuJoCo can't draw with {_render.BACKEND} (DISPLAY={os.environ.get('DISPLAY', '')}): {error}. "
+                "Set the environment variable MUJOCO_GL=egl (or osmesa) before."
+            ) from error
 
     def _load(self) -> Any:
         return suite.load(self.domain, self.options.task, task_kwargs={"random": 0})

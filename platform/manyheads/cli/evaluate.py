@@ -8,9 +8,11 @@ from pathlib import Path
 
 import click
 
+from manyheads.cli.console import stdout_for_results
 from manyheads.errors import ManyheadsError
 from manyheads.learning.evaluate import bootstrap, bootstrap_difference, play, success_rate
 from manyheads.report.progress import Progress
+from manyheads.report.text import number, plain
 from manyheads.storage.agent import load
 from manyheads.storage.evaluations import Evaluation, Interval, read, save
 
@@ -28,7 +30,7 @@ def evaluate(world: Path, tasks: tuple[str, ...], episodes: int, as_json: bool) 
     read(world)  # a damaged record is refused before anything is played
     results: list[Evaluation] = []
     agents = {name: loaded.head(name) for name in tasks or loaded.heads}
-    with Progress(2 * len(agents) * episodes, "evaluating", unit="episodes") as progress:
+    with stdout_for_results(), Progress(2 * len(agents) * episodes, "evaluating", unit="episodes") as progress:
         for name, agent in agents.items():
             baseline = play(agent.task, episodes)
             progress.advance(episodes)
@@ -58,7 +60,7 @@ def lines(results: Sequence[Evaluation]) -> Iterator[str]:
     yield _line(HEADINGS, widths)
     for i, (result, row) in enumerate(zip(results, rows, strict=True)):
         if i == 0 or results[i - 1].task != result.task:
-            yield click.style(result.task, bold=True)
+            yield click.style(plain(result.task), bold=True)
         yield _line(row, widths)
 
 
@@ -67,14 +69,14 @@ def _cells(result: Evaluation) -> tuple[str, ...]:
     return (
         result.policy,
         _interval(result.returns),
-        f"{simulator:.1f}",
+        number(simulator),
         "" if result.success_rate is None else f"{result.success_rate:.0%}",
         "" if result.difference is None else _interval(result.difference),
     )
 
 
 def _interval(found: Interval) -> str:
-    return f"{found.mean:.1f} [{found.low:.1f}, {found.high:.1f}]"
+    return f"{number(found.mean)} [{number(found.low)}, {number(found.high)}]"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

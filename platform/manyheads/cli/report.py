@@ -6,10 +6,13 @@ from pathlib import Path
 
 import click
 
+from manyheads.cli.options import NewFile
+from manyheads.report.text import plain
+
 
 @click.command()
 @click.argument("world", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="where to write it; by default WORLD/report.html")
+@click.option("--out", type=NewFile(".html", ".htm"), help="where to write it; by default WORLD/report.html")
 @click.option(
     "--video-steps",
     default=300,
@@ -20,7 +23,7 @@ import click
 def report(world: Path, out: Path | None, video_steps: int) -> None:
     """Write what WORLD learned as one HTML page that needs nothing else.
 
-    Learning curves, evaluations, what each head is paid for, and videos of its episodes beside imagination.
+    Learning curves, evaluations, what each head is paid for, and videos of its episodes next to imagination.
     """
     from manyheads.report.contents import gather
     from manyheads.report.page import write_report
@@ -32,5 +35,5 @@ def report(world: Path, out: Path | None, video_steps: int) -> None:
         contents = gather(world, video_steps, done=lambda head: progress.advance())
     path = write_report(contents, out)
     for name, problem in contents.unreadable.items():
-        click.echo(f"The head {name} can't be shown: {problem}", err=True)
+        click.echo(plain(f"The head {name} can't be shown: {problem}"), err=True)
     click.echo(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB).")

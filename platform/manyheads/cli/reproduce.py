@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
+from manyheads.cli import console
 from manyheads.cli.train import open_or_create
+from manyheads.filenames import file_name
 from manyheads.learning.trainer import Trainer
 from manyheads.report.metrics import Metrics, Series, read
 from manyheads.report.open_loggers import Loggers, choose_loggers
 from manyheads.report.progress import Progress
 from manyheads.report.published import Comparison, bands, compare, draw, load_suite, stuck, suite_of
+from manyheads.report.text import number, plain
 from manyheads.storage.world_folder import WORLD
 from manyheads.suites import Suite
 from manyheads.task import Task, load_task
@@ -97,7 +97,7 @@ def reproduce(
 def _folder(task: str, seed: int, overrides: Sequence[str]) -> str:
     """Each way of running a task has a folder of its own."""
     settings = sorted({override.partition("=")[0]: override for override in overrides}.values())
-    return "-".join([task.replace("/", "__"), str(seed), *(re.sub(r"[^\w.=+-]", "_", each) for each in settings)])
+    return "-".join([file_name(task), str(seed), *map(file_name, settings)])
 
 
 def _as_published(name: str, suite: Suite) -> Task:
@@ -130,10 +130,16 @@ def _print(task: str, found: list[Comparison], as_json: bool) -> None:
         return
     if not found:
         return
-    view = Table(title=f"{task}: mean return of training episodes before each mark")
-    for heading in ("steps", "this run", "published mean", "published band", "place"):
-        view.add_column(heading, justify="right")
-    for c in found:
-        span = f"{c.band.low:.0f} to {c.band.high:.0f}"
-        view.add_row(f"{c.band.mark:,}", f"{c.score:.1f}", f"{c.band.mean:.1f}", span, c.place)
-    Console().print(view)
+    click.echo(f"{plain(task)}: mean return of training episodes before each mark")
+    console.table(
+        [
+            {
+                "steps": f"{c.band.mark:,}",
+                "this run": number(c.score),
+                "published mean": number(c.band.mean),
+                "published band": f"{number(c.band.low)} to {number(c.band.high)}",
+                "place": c.place,
+            }
+            for c in found
+        ]
+    )

@@ -10,11 +10,13 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
+from rich.table import Column, Table
 
+from manyheads.cli.console import stdout_for_results
+from manyheads.cli.console import text as foreign
 from manyheads.environment.contract import Instance
 from manyheads.errors import ManyheadsError
+from manyheads.report.text import number
 from manyheads.storage.evaluations import Evaluation, read
 from manyheads.storage.world_folder import WorldFolder
 
@@ -29,7 +31,8 @@ def show(world: Path, as_json: bool) -> None:
 
     Environments that can't be made here are named with what they lack; all else is shown.
     """
-    content = describe(WorldFolder.open(world))
+    with stdout_for_results():
+        content = describe(WorldFolder.open(world))
     if as_json:
         click.echo(json.dumps(content, indent=1))
         return
@@ -46,14 +49,14 @@ def show(world: Path, as_json: bool) -> None:
     for head in content["heads"]:
         console.print()
         _say(console, head["task"], "bold")
-        facts = Table.grid(padding=(0, 2))
+        facts = Table.grid("", Column(overflow="fold"), padding=(0, 2))
         for label, text in _facts(head, world).items():
-            facts.add_row(label, Text(text, overflow="fold"))
+            facts.add_row(label, foreign(text))
         console.print(Padding(facts, (0, 0, 0, 2)))
 
 
 def _say(console: Console, text: str, style: str = "") -> None:
-    console.print(Text(text, style), soft_wrap=True)
+    console.print(foreign(text, style), soft_wrap=True)
 
 
 def _facts(head: Mapping[str, Any], world: Path) -> dict[str, str]:
@@ -61,7 +64,7 @@ def _facts(head: Mapping[str, Any], world: Path) -> dict[str, str]:
     played = f"not yet (`manyheads evaluate {world}`)"
     if head["mean_return"] is not None:
         success = "" if head["success_rate"] is None else f", success {head['success_rate']:.0%}"
-        played = f"mean return {head['mean_return']:.1f}{success}"
+        played = f"mean return {number(head['mean_return'])}{success}"
     facts = {"goal": head["goal"], "trained": head["trained"], "played": played, "problem": head["problem"]}
     return {label: text for label, text in facts.items() if text}
 

@@ -1,4 +1,4 @@
-"""`manyheads watch`: a video of a head at work, real beside imagined."""
+"""`manyheads watch`: a video of a head at work, real next to imagined."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
+from manyheads.cli.options import NewFile
+
 
 @click.command()
 @click.argument("world", type=click.Path(path_type=Path))
 @click.argument("task")
-@click.option("--out", type=click.Path(path_type=Path), help="the mp4; by default WORLD/videos/TASK.mp4")
+@click.option("--out", type=NewFile(".mp4"), help="the mp4; by default WORLD/videos/TASK.mp4")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="of episode and actions")
 @click.option("--steps", default=300, show_default=True, type=click.IntRange(min=2), help="longest length")
 @click.option(
@@ -21,13 +23,12 @@ import click
     help="rows that the world sees first",
 )
 def watch(world: Path, task: str, out: Path | None, seed: int, steps: int, context: int) -> None:
-    """Write a video of TASK's head in WORLD: the real episode beside the one that the world imagines.
+    """Write a video of TASK's head in WORLD: the real episode next to the one that the world imagines.
 
     After the first rows the world goes on without seeing the simulator again: once with the same actions, once
     with those that the head chooses in imagination.
     """
-    if out is not None and out.suffix != ".mp4":
-        raise click.BadParameter(f"{out} is no name of a video: expected one that ends in .mp4.", param_hint="--out")
+    from manyheads.report.text import number
     from manyheads.report.videos import real_and_imagined
     from manyheads.storage.agent import load
 
@@ -36,4 +37,4 @@ def watch(world: Path, task: str, out: Path | None, seed: int, steps: int, conte
     path = world / "videos" / f"{agent.task.slug}.mp4" if out is None else out
     clip.write(path)
     rows, earned = len(clip.played.vector), clip.played.reward.sum()
-    click.echo(f"Wrote {path}: {rows} steps, return {earned:.1f} under the task's own reward.")
+    click.echo(f"Wrote {path}: {rows} steps, return {number(earned)} under the task's own reward.")

@@ -13,6 +13,7 @@ from manyheads import atomic
 from manyheads.report import plots
 from manyheads.report.contents import Contents
 from manyheads.report.progress import duration
+from manyheads.report.text import formatted
 from manyheads.storage.evaluations import Interval
 
 DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
@@ -52,13 +53,15 @@ def number(value: float | None) -> str:
         return DASH
     if abs(value) >= 1000:
         return _minus(f"{value:,.0f}")
-    return _minus(f"{value:.4g}")
+    return _minus(formatted(value, ".4g"))
 
 
 def interval(returns: Interval) -> str:
-    """`812 [790, 834]`, with as many decimals as the size asks for."""
-    places = 0 if abs(returns.mean) >= 100 else 1 if abs(returns.mean) >= 10 else 2
-    mean, low, high = (_minus(f"{value:,.{places}f}") for value in (returns.mean, returns.low, returns.high))
+    """`812 [790, 834]`, with as many decimals as the largest of the three needs: `1e-06 [0, 2e-06]`."""
+    values = (returns.mean, returns.low, returns.high)
+    largest = max(map(abs, values))
+    places = 0 if largest >= 100 else 1 if largest >= 10 else 2
+    mean, low, high = (_minus(formatted(value, f",.{places}f" if largest >= 0.1 else ".2g")) for value in values)
     return f"{mean} [{low}, {high}]"
 
 

@@ -14,6 +14,8 @@ from rich.progress import BarColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from manyheads.report.text import formatted, plain
+
 WINDOW = 60.0
 """seconds of the past that the rate is taken over, so that time left follows slow-downs and resumed work"""
 SHORTEST = 0.5
@@ -38,7 +40,7 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.total = total
-        self.title = title
+        self.title = plain(title)
         self.unit = unit
         self.done = start
         self.numbers: dict[str, float] = {}
@@ -53,7 +55,7 @@ class Progress:
             self._bar = _Bar(self, self._console)
             self._bar.start()
         else:
-            self._console.print(self._line(), highlight=False, soft_wrap=True)
+            self._console.print(Text(self._line()), soft_wrap=True)
         return self
 
     def __exit__(
@@ -63,7 +65,7 @@ class Progress:
             self._bar.show()
             self._bar.stop()
         elif self._spoke != self._clock():
-            self._console.print(self._line(), highlight=False, soft_wrap=True)
+            self._console.print(Text(self._line()), soft_wrap=True)
 
     def advance(self, n: int = 1, numbers: Mapping[str, float] | None = None) -> None:
         """Counts `n` more units as done; `numbers` are the few latest values to show, kept until replaced."""
@@ -77,11 +79,11 @@ class Progress:
             self._bar.show()
         elif now - self._spoke >= PLAIN_EVERY:
             self._spoke = now
-            self._console.print(self._line(), highlight=False, soft_wrap=True)
+            self._console.print(Text(self._line()), soft_wrap=True)
 
     def say(self, text: str) -> None:
         """Prints a line that stays, above the bar."""
-        (self._bar.console if self._bar is not None else self._console).print(text, highlight=False)
+        (self._bar.console if self._bar is not None else self._console).print(Text(plain(text)))
 
     @contextmanager
     def patience(self, text: str, seconds: float = 10.0) -> Iterator[None]:
@@ -119,7 +121,7 @@ class Progress:
 
     def latest(self) -> str:
         """`dmc/cartpole-balance 812  ·  loss 3.21`"""
-        return "  ·  ".join(f"{name} {number:.4g}" for name, number in self.numbers.items())
+        return "  ·  ".join(f"{plain(name)} {formatted(number, '.4g')}" for name, number in self.numbers.items())
 
     def _line(self) -> str:
         return f"{self.title}: {self.state()}" + (f"  ·  {self.latest()}" if self.numbers else "")
@@ -131,9 +133,9 @@ class _Bar(Bar):
     def __init__(self, progress: Progress, console: Console) -> None:
         super().__init__(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=32),
-            TextColumn("{task.fields[state]}"),
+            TextColumn("{task.fields[state]}", markup=False),
             console=console,
             refresh_per_second=4,
         )

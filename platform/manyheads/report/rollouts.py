@@ -118,7 +118,10 @@ def play(
         if head.needs_signals:
             measured = {"signals": torch.as_tensor(row.signals[None], dtype=torch.float32, device=world.device)}
         action, state = head.act(world, latent, state, is_first, generator, **measured)
-        frames += [adapted.render()] if draws and at % every == 0 else []
+        if draws and at % every == 0:
+            picture = env.render()
+            draws = picture is not None
+            frames += [np.asarray(picture, np.uint8)] if draws else []
         images += [] if image is None or row.image is None else [image]
         vectors.append(vector)
         actions.append(action[0])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import imageio_ffmpeg
 import numpy as np
+import torch
 
 from manyheads.errors import ManyheadsError
 from manyheads.report.drawing import (
@@ -58,18 +59,29 @@ def real_and_imagined(world: World, head: Head, task: Task, seed: int = 0, steps
 
     Twice: with the very actions of the real episode, and with actions that the head chooses in imagination.
     """
-    env = task.instance.make()
-    try:
-        rate = float(env.metadata.get("render_fps", FPS))
+    with _named(task), closing(task.instance.make()) as env:
+        rate = float(env.metadata.get("render_fps") or FPS)
         every = max(1, round(rate / FPS))
         played = play(world, head, task, env, seed, steps, every)
         context = min(context, len(played.vector) // 2)
         same = imagine(world, played, context, None, seed)
         own = imagine(world, played, context, head, seed)
         panels = _panels(played, env, same, own, context)
-    finally:
-        env.close()
     return Clip(panels, rate / every, played, context, _error(played, same.vector, context))
+
+
+@contextmanager
+def _named(task: Task) -> Iterator[None]:
+    """What the simulator raises while it is played and drawn becomes a ManyheadsError that names the task."""
+    try:
+        yield
+    except (ManyheadsError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever a plugin raises, other heads are shown
+        raise ManyheadsError(
+            f"{task.name} can't be played and drawn: {type(error).__name__}: {error}. If it is about a screen, set "
+            "the environment variable MUJOCO_GL=egl (or osmesa); `manyheads doctor` says which one works."
+        ) from error
 
 
 def _panels(

@@ -24,6 +24,7 @@ from manyheads.atomic import check_format
 from manyheads.environment.contract import Instance
 from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError, unknown
+from manyheads.filenames import file_name
 from manyheads.registry import registry
 from manyheads.settings import Settings, check_settings
 from manyheads.storage.checkpoint import Checkpoint
@@ -216,7 +217,7 @@ class WorldFolder:
         """Heads whose folders a person deleted are gone, and so is what was kept to go on with them."""
         state = self.checkpoint.state
         for name, record in list(state.get("heads", {}).items()):
-            slug, run = name.replace("/", "__"), record["run"]
+            slug, run = file_name(name), record["run"]
             if not (self.path / "heads" / slug).exists():
                 del state["heads"][name]
                 own = run == f"finetune/{slug}"
@@ -225,7 +226,7 @@ class WorldFolder:
                     del state["runs"][run]
 
     def _task_file(self, name: str) -> Path:
-        path = self.path / "heads" / name.replace("/", "__") / "task.yaml"
+        path = self.path / "heads" / file_name(name) / "task.yaml"
         if name not in self.heads:
             raise unknown(f"head in {self.path}", name, self.heads)
         if not path.exists():
