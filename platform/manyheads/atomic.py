@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import glob
 import json
 import os
 import uuid
@@ -29,7 +28,7 @@ def write(path: Path, fill: Callable[[Path], None]) -> None:
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _delete_abandoned_parts(path)
+        delete_abandoned_parts(path.parent)
         handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -120,9 +119,9 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _delete_abandoned_parts(path: Path) -> None:
-    """Deletes parts of `path` that no process is writing any more."""
-    for part in path.parent.glob(f".{glob.escape(path.name)}.*part"):
+def delete_abandoned_parts(folder: Path) -> None:
+    """Deletes parts in a folder that no process is writing any more."""
+    for part in folder.glob(".*.part"):
         with suppress(OSError), part.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             part.unlink()

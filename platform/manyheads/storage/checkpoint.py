@@ -121,6 +121,7 @@ class Checkpoint:
                 os.close(self._handles.pop(name))
         for name, file in files.items():
             current = self.folder / file
+            atomic.delete_abandoned_parts(current.parent)
             for other in current.parent.glob(f"{glob.escape(Path(name).name)}.*.safetensors"):
                 if other != current:
                     other.unlink(missing_ok=True)

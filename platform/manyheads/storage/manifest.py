@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from manyheads import atomic
+from manyheads.environment.contract import Kind
 from manyheads.errors import ManyheadsError
 from manyheads.experience.states import CollectorState, ReplayState
 from manyheads.storage.upgrade import upgrade_manifest
@@ -42,13 +43,23 @@ class HeadRecord(_Part):
     run: str
 
 
+class ReadoutRecord(_Part):
+    """Which signals a readout predicts, and how well."""
+
+    signals: dict[str, Kind]
+    error: dict[str, float | None]
+    """mean squared error over variance; None where it is not finite"""
+
+
 class WorldState(_Part):
-    """Counters of the world model, and of each run and head by name."""
+    """Counters of the world model, and of each run, head and readout by name."""
 
     steps: int = 0
     updates: int = 0
     runs: dict[str, RunState] = Field(default_factory=dict)
     heads: dict[str, HeadRecord] = Field(default_factory=dict)
+    readouts: dict[str, ReadoutRecord] = Field(default_factory=dict)
+    """by dynamics key"""
 
 
 class Manifest(_Part):
