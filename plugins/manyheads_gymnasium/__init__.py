@@ -35,7 +35,7 @@ def register_environments(register: Callable[[Environment], None]) -> None:
 
     for _, spec in sorted(registry.items()):
         if not _has_moved(spec) and str(spec.entry_point).partition(".")[0] not in ELSEWHERE:
-            register(_environment(spec.id, spec))
+            register(_declare(spec.id, spec))
 
 
 @hookimpl
@@ -48,7 +48,7 @@ def _found(id: str) -> Environment | None:
     from manyheads_gymnasium.ids import find_spec
 
     spec = find_spec(id)
-    return None if spec is None or _has_moved(spec) else _environment(id, spec)
+    return None if spec is None or _has_moved(spec) else _declare(id, spec)
 
 
 def _has_moved(spec: EnvSpec) -> bool:
@@ -57,7 +57,7 @@ def _has_moved(spec: EnvSpec) -> bool:
     return callable(entry) and getattr(entry, "__module__", "") == "gymnasium.envs"
 
 
-def _environment(id: str, spec: EnvSpec) -> Environment:
+def _declare(id: str, spec: EnvSpec) -> Environment:
     from manyheads_gymnasium.overlays import OVERLAYS
 
     requires, extra = _needs(spec)
