@@ -15,7 +15,9 @@ from manyheads.environment.contract import Instance
 from manyheads.errors import ManyheadsError, unknown
 from manyheads.filenames import file_name
 from manyheads.registry import registry
+from manyheads.rewards.finding import errors
 from manyheads.rewards.nodes import Success, signals_of
+from manyheads.rewards.validate import check_success, check_time
 from manyheads.yamlfile import Document
 from manyheads.yamltext import Key
 
@@ -192,6 +194,8 @@ def _resolve(content: TaskFile, name: str, document: Document, path: Path | None
             _require_measured(signals_of(content.success), instance)
         except ManyheadsError as error:
             raise document.error_about(("success",), str(error)) from None
+        if wrong := errors([*check_success(content.success, instance.signals), *check_time(content.success, instance)]):
+            raise document.error(("success",), "; ".join(map(str, wrong)))
     return Task(name, content, instance, settings, path, document)
 
 

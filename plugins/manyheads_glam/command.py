@@ -88,7 +88,7 @@ def goal(
         if isinstance(model, ChatModel) and model.spending.used:
             _say(f"{model.name}: {model.spending.summary()}.")
     content = _task_file(written.spec, instance, folder)
-    seen = look(replay, instance.dynamics_key, written.spec) if replay else None
+    seen = look(replay, instance.dynamics_key, written.spec, instance.step_seconds) if replay else None
     path = out or (folder.path / "goals" if folder else Path()) / f"{slug(sentence)}.yaml"
 
     console = Console(width=None if Console().is_terminal else 120)

@@ -11,7 +11,7 @@ from manyheads import ManyheadsError, RewardSpec
 from manyheads.environment.contract import Instance
 from manyheads.rewards.document import Refused, read_document
 from manyheads.rewards.finding import Finding, errors
-from manyheads.rewards.validate import catalogue_hash, check_text
+from manyheads.rewards.validate import catalogue_hash, check_text, check_time
 from manyheads_glam.amounts import MeasuredRange
 from manyheads_glam.catalogue import read
 from manyheads_glam.decisions import Decision
@@ -86,6 +86,8 @@ def check_reply(reply: str, instance: Instance) -> tuple[RewardSpec | None, list
     except Refused as problem:
         return None, [Finding(problem.code, "error", problem.path, problem.message)]
     spec, findings = check_text(json.dumps(data), instance.signals)
+    if spec is not None and (untimed := check_time(spec, instance)):
+        spec, findings = None, [*findings, *untimed]
     if spec is not None and spec.success is None:
         findings = [
             *findings,
@@ -109,7 +111,7 @@ def json_object(reply: str) -> str | None:
         except (ValueError, RecursionError):
             end = at + 1
         else:
-            if at == first or "reward" in data:
+            if at == first or data.keys() & {"reward", "stages"}:
                 found = max(found, text[at:end], key=lambda one: ('"reward"' in one, len(one)))
         at = text.find("{", end)
     return found or None
@@ -122,7 +124,7 @@ def constrained(instance: Instance) -> dict[str, Any]:
     schema["$defs"]["SignalValue"]["properties"]["signal"] = {"type": "string", "enum": names}
     for name in ("version", "environment", "catalogue", "goal"):
         schema["properties"].pop(name)
-    schema["required"] = ["reward", "success"]
+    schema["required"] = ["success"]
     return schema
 
 

@@ -66,7 +66,7 @@ def ranges(replay: Experience, key: str) -> dict[str, MeasuredRange]:
     return measure(replay.signals(key))
 
 
-def look(replay: Experience, key: str, spec: RewardSpec) -> Seen | None:
+def look(replay: Experience, key: str, spec: RewardSpec, step_seconds: float | None = None) -> Seen | None:
     """What the newest episodes earn under a specification; None without any."""
     episodes, rows = [], 0
     for episode in reversed(replay.episodes(key)):
@@ -84,10 +84,10 @@ def look(replay: Experience, key: str, spec: RewardSpec) -> Seen | None:
     when = spec.success.when
     parts = when.of if isinstance(when, Join) and when.op == "all" else [when]
     return Seen(
-        coverage(spec, columns, first),
-        _share(when, columns, first),
-        tuple(_share(part, columns, first) for part in parts),
-        _curves(spec, episodes),
+        coverage(spec, columns, first, step_seconds),
+        _share(when, columns, first, step_seconds),
+        tuple(_share(part, columns, first, step_seconds) for part in parts),
+        _curves(SpecSource(spec, step_seconds=step_seconds), episodes),
     )
 
 
@@ -97,12 +97,11 @@ def _first(rows: int) -> NDArray[np.bool_]:
     return first
 
 
-def _share(when: Predicate, columns: Mapping[str, Any], first: NDArray[np.bool_]) -> float:
-    return float(successes(Success(when=when), columns, first)[~first].mean())
+def _share(when: Predicate, columns: Mapping[str, Any], first: NDArray[np.bool_], step_seconds: float | None) -> float:
+    return float(successes(Success(when=when), columns, first, step_seconds=step_seconds)[~first].mean())
 
 
-def _curves(spec: RewardSpec, episodes: Sequence[Mapping[str, Any]]) -> tuple[NDArray[np.float64], ...]:
-    source = SpecSource(spec)
+def _curves(source: SpecSource, episodes: Sequence[Mapping[str, Any]]) -> tuple[NDArray[np.float64], ...]:
     rewards = sorted((np.asarray(source.label(one).reward) for one in episodes), key=lambda r: float(r.mean()))
     chosen = dict.fromkeys((0, len(rewards) // 2, len(rewards) - 1))
     return tuple(rewards[i] for i in chosen)

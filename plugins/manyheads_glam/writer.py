@@ -100,7 +100,8 @@ def _journal(recorded: RecordingModel, decisions: tuple[Decision, ...]) -> tuple
 
 def _at_fault(spec: RewardSpec, refusals: list[Finding]) -> frozenset[str]:
     """The signals of the terms that refusals point at; all of them where a refusal points at the whole."""
-    terms = spec.reward.of if isinstance(spec.reward, Combine) else [spec.reward]
+    [(_, total)] = spec.totals
+    terms = total.of if isinstance(total, Combine) else [total]
     wrong = frozenset(
         name
         for i, term in enumerate(terms)

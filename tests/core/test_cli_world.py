@@ -97,6 +97,7 @@ def test_a_plugin_that_is_gone_is_said(world: Path, monkeypatch: pytest.MonkeyPa
     from manyheads.registry import registry
 
     monkeypatch.delitem(registry().environments, "gymnasium/CartPole-v1")
+    monkeypatch.setattr(registry().environments, "_find", None)
     shown = " ".join(run("show", world).split())
     assert "There is no environment named 'gymnasium/CartPole-v1'" in shown
     assert "goal Keep the cart in the middle" in shown

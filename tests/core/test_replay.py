@@ -172,7 +172,7 @@ def test_stopping_changes_nothing_at_capacity(tmp_path: Path, every: int) -> Non
     """Chunks begin where they would have, so the same rows are dropped; nothing made in advance is left."""
     straight, stopped = (small(tmp_path / name, capacity_rows=1024, seed=1) for name in ("straight", "stopped"))
     streams = [[replay.open_stream(recorded()) for _ in range(2)] for replay in (straight, stopped)]
-    for part in range(1200 // every):
+    for part in range(600 // every):
         for replay, own in zip((straight, stopped), streams, strict=True):
             fill(replay, own, every, seed=part, every=every)
         state = stopped.state()

@@ -85,12 +85,8 @@ def test_rows_whose_past_was_dropped_before_it_was_seen_are_left_out(replay):
     assert not oldest[1].is_first[0]
     batch, where = replay.sample(400, 10)
     mask = labeller(batch, where).mask
-    unknown = torch.tensor(
-        [
-            start == oldest[stream].start
-            for stream, start in zip(where.streams.tolist(), where.starts.tolist(), strict=True)
-        ]
-    )
+    windows = zip(where.streams.tolist(), where.starts.tolist(), strict=True)
+    unknown = torch.tensor([start == oldest[stream].start for stream, start in windows])
     assert mask[:, 0].equal(~unknown | batch.is_first[:, 0])
     assert mask[:, 1:].all()
 

@@ -62,7 +62,7 @@ def test_one_wrong_row_stays_finite_and_passes(before, value):
     assert untouched == pytest.approx((0.0, 1.0), abs=1e-4)
     if before:
         assert norm.variance[0].sqrt() < 100
-    for _ in range(3 * BATCHES if before else 0):
+    for _ in range(BATCHES if before else 0):
         norm.update(rows((3.0, 2.0), (0.0, 1.0)), mask)
     assert torch.isfinite(norm.variance).all()
     if before:

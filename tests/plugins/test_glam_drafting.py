@@ -9,6 +9,7 @@ import pytest
 
 from manyheads import Environment, ManyheadsError, Signal
 from manyheads.registry import registry
+from manyheads.rewards import nodes
 from manyheads.rewards import spec as grammar
 from manyheads.rewards.compile import tolerance
 from manyheads.rewards.finding import Finding
@@ -41,15 +42,18 @@ def data_of(text):
 
 
 def test_the_instructions_name_every_node_of_the_grammar():
-    operations = (grammar.Unary, grammar.Nary, grammar.Compare, grammar.Between, grammar.Join, grammar.Not)
-    shapes = (Tolerance, grammar.Ramp, grammar.Indicator)
+    operations = (nodes.Unary, nodes.Nary, nodes.Rate, nodes.Window)
+    operations += (nodes.Compare, nodes.Between, nodes.Join, nodes.Not, nodes.HeldFor)
+    shapes = (Tolerance, grammar.Ramp, grammar.Progress, grammar.Indicator)
     words = {op for node in operations for op in get_args(node.model_fields["op"].annotation)}
     words |= {name for shape in shapes for name in get_args(shape.model_fields["shape"].annotation)}
     words |= {*get_args(grammar.Combine.model_fields["combine"].annotation)}
-    assert len(words) == 23
+    constraints = (grammar.Gate, grammar.Penalty, grammar.Terminate)
+    words |= {name for one in constraints for name in get_args(one.model_fields["constraint"].annotation)}
+    assert len(words) == 30
     assert not {word for word in words if f'"{word}"' not in INSTRUCTIONS}
     assert not {name for name in get_args(grammar.Sigmoid) if name not in INSTRUCTIONS}
-    for node in (grammar.Term, Tolerance, grammar.RewardSpec):
+    for node in (grammar.Term, Tolerance, grammar.Stage, grammar.Penalty, grammar.RewardSpec):
         keys = set(node.model_fields) - {"version", "environment", "catalogue", "goal"}
         assert not {key for key in keys if key not in INSTRUCTIONS}, node
 
@@ -172,8 +176,8 @@ def test_a_reply_is_held_to_the_grammar_as_strictly_as_a_file():
 
 def test_the_schema_asks_for_reward_and_success_and_for_no_goal():
     schema = constrained(registry().environments["dmc/cartpole"].instance({}))
-    assert set(schema["properties"]) == {"reward", "effort", "success"}
-    assert schema["required"] == ["reward", "success"]
+    assert set(schema["properties"]) == {"reward", "stages", "constraints", "effort", "success"}
+    assert schema["required"] == ["success"]
 
 
 def test_an_environment_without_signals_is_refused_before_anything_is_asked(tmp_path):

@@ -203,7 +203,8 @@ def test_packages_that_announce_ids_are_asked_for_them(tmp_path, monkeypatch):
 
 
 def test_every_id_is_there_but_those_that_moved_away():
-    own = {id for id in ids if str(ids[id].entry_point).partition(".")[0] not in manyheads_gymnasium.ELSEWHERE}
+    own = {id for id, spec in ids.items() if callable(spec.entry_point) or spec.entry_point.startswith("gymnasium.")}
+    own -= {"announced/Swing-v0", "swings/Swing-v0"}  # of tests above
     left_out = {id for id in own if f"gymnasium/{id}" not in ENVIRONMENTS}
     assert all(callable(ids[id].entry_point) for id in left_out)
     assert {f"gymnasium/{id}" for id in NAMED} < set(ENVIRONMENTS)

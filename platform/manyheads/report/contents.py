@@ -172,7 +172,7 @@ def _head(
     words, covered = "The simulator's own reward.", None
     if isinstance(task.settings, SpecSettings):
         words = describe(task.settings.spec, task.instance.signals)
-        covered = _coverage(task.settings, own)
+        covered = _coverage(task.settings, own, task.instance.step_seconds)
     elif task.content.reward.source != "environment":
         words = f"Reward source {task.content.reward.source}: {task.settings}"
     clip, no_video = _clip(agent, steps)
@@ -202,20 +202,21 @@ def _rewards(task: Task, episode: Episode) -> npt.NDArray[np.float32]:
     return np.asarray(task.reward.label({name: signals[name] for name in task.reward.signals}).reward)
 
 
-def _coverage(settings: SpecSettings, episodes: Sequence[Episode]) -> Coverage | None:
+def _coverage(settings: SpecSettings, episodes: Sequence[Episode], step_seconds: float | None) -> Coverage | None:
     long = [episode for episode in episodes if len(episode) > 1]
     if not long:
         return None
     tables = [episode.signals for episode in long]
     shared = set.intersection(*(set(table) for table in tables))
     signals = {name: np.concatenate([table[name] for table in tables]) for name in sorted(shared)}
-    return coverage(settings.spec, signals, np.concatenate([episode.is_first for episode in long]))
+    return coverage(settings.spec, signals, np.concatenate([episode.is_first for episode in long]), step_seconds)
 
 
 def _succeeded(task: Task, episodes: Sequence[Episode]) -> tuple[int, int] | None:
     if task.success is None or not episodes:
         return None
-    return sum(episode_succeeded(task.success, episode.signals) for episode in episodes), len(episodes)
+    seconds = task.instance.step_seconds
+    return sum(episode_succeeded(task.success, episode.signals, seconds) for episode in episodes), len(episodes)
 
 
 def _trained(folder: WorldFolder, name: str) -> str:

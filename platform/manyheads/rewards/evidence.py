@@ -99,7 +99,7 @@ def _terms(
     values = {path: value[:, 0] for path, value in term_values(spec, one, is_first[:, None], step_seconds)}
     varied = {path: value for path, value in values.items() if value.std() >= FLAT}
     for (path, a), (other, b) in combinations(varied.items(), 2):
-        if np.corrcoef(a, b)[0, 1] > 0.999 and path.split(".reward")[0] == other.split(".reward")[0]:
+        if np.corrcoef(a, b)[0, 1] > 0.999 and path.split("reward")[0] == other.split("reward")[0]:
             yield Finding("L4_DUPLICATE_TERM", "warning", other, f"This term goes exactly as {path} does.")
 
 

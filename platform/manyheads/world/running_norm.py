@@ -14,7 +14,7 @@ MIN_STD = 1e-2
 
 LARGEST = 1e15
 """values beyond this count as this, so that squares and their averages are finite in float32"""
-OUTLIER = 1e3
+OUTLIER = 1e2
 """standard deviations: values further from the mean count as that far, so that one wrong row passes soon"""
 
 

@@ -1,0 +1,205 @@
+"""Harnesses that break a run in every way they can think of, and print how often it stood (`pytest -m slow -s`)."""
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from test_trainer import TASKS, TINY, interrupt_at, run, same, weights
+
+from manyheads import ManyheadsError
+from manyheads.cli import manyheads
+from manyheads.learning.refresh_latents import world_id
+from manyheads.learning.trainer import Trainer
+from manyheads.storage.world_folder import WorldFolder
+
+pytestmark = pytest.mark.slow
+
+KILLED_IN_SAVING = """
+import os, signal, sys
+from manyheads import atomic
+from manyheads.learning.trainer import Trainer
+from manyheads.__main__ import main
+
+save, left = Trainer.save, int(sys.argv.pop(1))
+
+def dying(call):
+    def die(*args, **options):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call(*args, **options)
+    return die
+
+def saved(self):
+    for name in ("fsync", "open", "close", "replace", "unlink", "write"):
+        if hasattr(os, name):
+            setattr(os, name, dying(getattr(os, name)))
+    save(self)
+
+Trainer.save = saved
+main()
+"""
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Path:
+    """A world with a head trained jointly, a head trained alone, and an evaluation."""
+    folder = tmp_path / "world"
+    run("train", folder, TASKS[0], "--steps", 100, *TINY)
+    run("finetune", folder, TASKS[1], "--updates", 2)
+    run("evaluate", folder, "--episodes", 1)
+    return folder
+
+
+def check_whole(world: Path) -> int:
+    """Everything that is read of a world can be read; latents are exact after a refresh. Returns the rows."""
+    folder = WorldFolder.open(world)
+    weights(world)
+    trainer = Trainer(folder, [folder.task(TASKS[1])], frozen=True)
+    try:
+        run_updates(trainer)
+        assert trainer.replay.world_id == world_id(trainer.world)
+        assert trainer.replay.stale_episodes() == []
+        return trainer.replay.rows
+    finally:
+        trainer.close()
+        assert not [*world.rglob(".*.part")]
+
+
+def run_updates(trainer: Trainer) -> None:
+    from manyheads.report.metrics import Metrics
+    from manyheads.report.progress import Progress
+
+    with Metrics(trainer.folder.path) as metrics, Progress(1, "checking") as progress:
+        trainer.imagine(trainer.updates + 1, progress, metrics)
+
+
+def test_kills(world: Path) -> None:
+    """SIGKILL at random moments, and at every call of the system inside a save."""
+    counts: Counter[str] = Counter()
+    moments = random.Random(0)
+    rows = check_whole(world)
+    for number in [*range(1, 41, 2), *[0] * 10]:
+        before = (
+            [sys.executable, "-c", KILLED_IN_SAVING, str(number)] if number else [sys.executable, "-m", "manyheads"]
+        )
+        steps = str(rows + 20) if number else "1000000"
+        process = subprocess.Popen([*before, "train", str(world), "--steps", steps], stderr=subprocess.PIPE, text=True)
+        if not number:
+            time.sleep(moments.uniform(5, 15))
+            process.kill()
+        _, errors = process.communicate(timeout=300)
+        killed = process.returncode == -signal.SIGKILL
+        assert killed or process.returncode == 0, errors
+        counts[("killed inside saving" if number else "killed at random") if killed else "ended before"] += 1
+        now = check_whole(world)
+        assert now >= rows, f"rows were lost after call {number}"
+        rows = now
+        counts["whole"] += 1
+    print(dict(counts))
+    assert counts["killed inside saving"] >= 10
+
+
+def damages(path: Path, random_numbers: random.Random) -> Iterator[tuple[str, bytes]]:
+    """Kinds of damage, and the content that each leaves."""
+    content = path.read_bytes()
+    yield "cut", content[: len(content) // 2]
+    yield "emptied", b""
+    for _ in range(3):
+        flipped = bytearray(content)
+        flipped[random_numbers.randrange(len(content))] ^= 1 << random_numbers.randrange(8)
+        yield "flipped", bytes(flipped)
+    if path.suffix == ".json":
+        values = json.loads(content)
+        for key in values if isinstance(values, dict) else ():
+            for wrong in ("text", [1], None, -1.5):
+                yield "wrong type", json.dumps({**values, key: wrong}).encode()
+
+
+KINDS = {
+    "checkpoint.json": "manifest", "world.yaml": "world", "evaluations.json": "evaluations", "replay.json": "header",
+    "stream.json": "sidecar", "task.yaml": "task", ".safetensors": "weights", ".rows": "rows", ".latents": "latents",
+}  # fmt: skip
+
+
+def test_damage(world: Path, tmp_path: Path) -> None:
+    """Each kind of file, damaged: a message of one line that names it, or no harm; never a traceback."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    tracebacks = []
+    numbers = random.Random(0)
+    files = [p for p in sorted(world.rglob("*")) if p.is_file() and any(p.name.endswith(end) for end in KINDS)]
+    reference = weights(world)
+    for path in files:
+        kind = next(kind for end, kind in KINDS.items() if path.name.endswith(end))
+        for damage, content in damages(path, numbers):
+            if content == path.read_bytes():
+                continue
+            broken = tmp_path / "broken"
+            shutil.copytree(world, broken)
+            (broken / path.relative_to(world)).write_bytes(content)
+            outcome = judge(broken, reference)
+            counts[kind, damage, outcome.partition(":")[0]] += 1
+            if outcome.startswith(("traceback", "silent")):
+                tracebacks.append(f"{path.relative_to(world)} {damage}: {outcome}")
+            shutil.rmtree(broken)
+    for (kind, damage, outcome), count in sorted(counts.items()):
+        print(f"{kind:12} {damage:10} {outcome:10} {count}")
+    assert not tracebacks, "\n".join(tracebacks)
+
+
+def judge(broken: Path, reference: dict[str, torch.Tensor]) -> str:
+    """What the commands make of a damaged world."""
+    try:
+        if not same(reference, weights(broken)):
+            return "silent: other weights were read"
+    except ManyheadsError:
+        pass
+    for arguments in (["show"], ["evaluate", "--episodes", "1"], ["train", "--steps", "104"], ["finetune"]):
+        more = [TASKS[1], "--updates", "3"] if arguments == ["finetune"] else arguments[1:]
+        result: Result = CliRunner().invoke(manyheads, [arguments[0], str(broken), *more])
+        error = result.exception
+        if isinstance(error, ManyheadsError):
+            return "named" if str(broken) in str(error) and "\n" not in str(error) else f"unnamed: {error}"
+        if error is not None and not isinstance(error, SystemExit):
+            return f"traceback: {arguments[0]}: {type(error).__name__}: {error}"
+    return "harmless"
+
+
+@pytest.mark.parametrize("kind", ["plain", "workers", "capacity", "two tasks"])
+def test_resumed_and_straight_runs(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped at random moments, twice: the same weights and the same rows as the run that was not."""
+    moments = random.Random(kind)
+    settings: dict[str, Callable[[], list[str]]] = {
+        "plain": lambda: [TASKS[0], f"--set=training.train_ratio={moments.choice([1, 4, 16])}"],
+        "workers": lambda: [TASKS[0], "--set=training.workers=2"],
+        "capacity": lambda: [TASKS[0], "--set=training.capacity_rows=1024", "--set=training.train_ratio=0.5"],
+        "two tasks": lambda: [*TASKS, "--set=training.num_envs=4"],
+    }
+    steps, envs = (1400 if kind == "capacity" else 160), (4 if kind == "two tasks" else 2)
+    stood = 0
+    for number in range(3):
+        straight, stopped = tmp_path / f"straight{number}", tmp_path / f"stopped{number}"
+        new = [*TINY, *settings[kind](), "--steps", str(steps)]
+        run("train", straight, *new)
+        calls = sorted(moments.sample(range(2, steps // envs), 2))
+        for call in (calls[0], calls[1] - calls[0]):
+            with monkeypatch.context() as patch:
+                interrupt_at(patch, call)
+                run("train", stopped, *new, code=1)
+        run("train", stopped, *new)
+        assert same(weights(straight), weights(stopped)), calls
+        rows = [{p.relative_to(w): p.read_bytes() for p in w.rglob("*.rows")} for w in (straight, stopped)]
+        assert rows[0] == rows[1], calls
+        stood += 1
+    print(f"{kind}: {stood} of 3 equal, rows and weights")
