@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "suites": BASE,
     "hookspecs": NAMES | CONTRACTS,
     "registry": NAMES | CONTRACTS,
-    "task": NAMES | CONTRACTS | {"environment", "rewards.spec"},
+    "task": NAMES | CONTRACTS | {"environment", "rewards.spec", "rewards.nodes"},
     "builtins": NAMES | CONTRACTS | {"rewards", "learning", "report"},
     "testing": NAMES | LEARNED,
     "blocks": {"heads", "world"},

@@ -212,8 +212,8 @@ class Registry:
     def _unmarked_hooks(self, module: Any) -> Iterator[str]:
         """Functions of the module that look like hooks and lack the decorator, and what to do about each."""
         for name, function in vars(module).items():
-            near = get_close_matches(name, _HOOKS, n=1, cutoff=0.8)
-            own = inspect.isfunction(function) and function.__module__ == module.__name__
+            near = get_close_matches(name, _HOOKS, n=1, cutoff=0.85)
+            own = inspect.isfunction(function) and function.__module__ == module.__name__ and name[0] != "_"
             if near and own and self._manager.parse_hookimpl_opts(module, name) is None:
                 spelt = "" if near[0] == name else f", spelt {near[0]}"
                 yield f"has a function {name} that is not used: decorate it with @hookimpl{spelt}"
