@@ -143,7 +143,9 @@ def test_a_grown_learner_keeps_what_it_knew_of_old_weights_and_learns(kind):
             parameter = name.removeprefix("world/optimizer/born/")
             assert {*born.unique().tolist()} <= {0.0, 2.0}
             first_step = (new.get_parameter(parameter) - before[parameter])[born > 0].abs()
-            torch.testing.assert_close(first_step.max(), torch.tensor(QUICK.lr), rtol=1e-3, atol=0)
+            behind_zeros = parameter.startswith("encoder.image.")  # learns once the posterior's columns are not 0
+            step = torch.tensor(0.0 if behind_zeros else QUICK.lr)
+            torch.testing.assert_close(first_step.max(), step, rtol=1e-3, atol=0)
 
 
 class Columns(torch.nn.Module):
