@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "suites": BASE,
     "hookspecs": NAMES | CONTRACTS,
     "registry": NAMES | CONTRACTS,
-    "task": NAMES | CONTRACTS | {"environment", "rewards.spec", "rewards.nodes"},
+    "task": NAMES | CONTRACTS | {"environment", "rewards.spec", "rewards.nodes", "rewards.validate", "rewards.finding"},
     "builtins": NAMES | CONTRACTS | {"rewards", "learning", "report"},
     "testing": NAMES | LEARNED,
     "blocks": {"heads", "world"},

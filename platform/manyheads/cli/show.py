@@ -45,7 +45,7 @@ def show(world: Path, as_json: bool) -> None:
     for problem in _others(content):
         _say(console, f"can't be played here: {problem}", "red")
     for each in content["readouts"]:
-        _say(console, _readout(each))
+        _say(console, "\n".join(_readout(each)))
     for head in content["heads"]:
         console.print()
         _say(console, head["task"], "bold")
@@ -69,12 +69,13 @@ def _facts(head: Mapping[str, Any], world: Path) -> dict[str, str]:
     return {label: text for label, text in facts.items() if text}
 
 
-def _readout(readout: Mapping[str, Any]) -> str:
-    """How well signals can be read from the world's state, the worst ones by name."""
+def _readout(readout: Mapping[str, Any]) -> list[str]:
+    """How well signals can be predicted from the world's state, the worst ones by name, a line each."""
     errors = readout["error"]
     worst = sorted(errors, key=errors.get, reverse=True)[:3]
-    named = ", ".join(f"{name} {1 - errors[name]:.1%}" for name in worst)
-    return f"reads {len(errors)} signals of {readout['instance']} from its state; least of their variance: {named}"
+    environment = readout["instance"].split(" ", 1)[0]
+    heading = f"predicts {len(errors)} signals of {environment}; explained variance of the worst:"
+    return [heading, *(f"  {name} {1 - errors[name]:.1%}" for name in worst)]
 
 
 def _others(content: Mapping[str, Any]) -> list[str]:
