@@ -15,6 +15,10 @@ from manyheads.heads.returns import ReturnScale as ReturnScale
 from manyheads.heads.returns import lambda_return as lambda_return
 from manyheads.world.distributions import symexp as symexp
 from manyheads.world.distributions import symlog as symlog
+from manyheads.world.grow import LayoutAxis as LayoutAxis
+from manyheads.world.grow import action_entries as action_entries
+from manyheads.world.grow import choice_entries as choice_entries
+from manyheads.world.grow import continuous_entries as continuous_entries
 from manyheads.world.model import Latent as Latent
 from manyheads.world.networks import MLP as MLP
 from manyheads.world.networks import Linear as Linear

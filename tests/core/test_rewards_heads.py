@@ -1,4 +1,4 @@
-"""A head sees what its reward source remembers: in replay, in acting, and (as it was at the start) in imagination."""
+"""A head sees what its reward source remembers: in replay, in acting and in imagination."""
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from manyheads.heads.kind import HeadTask
 from manyheads.heads.policy import VectorPolicy
 from manyheads.rewards.sources import SpecSource
 from manyheads.rewards.spec import RewardSpec
+from manyheads.world.readout import Readout
 
 X = {"signal": "x"}
 SPEC = RewardSpec.model_validate(
@@ -33,11 +34,12 @@ SPEC = RewardSpec.model_validate(
     }
 )
 SIZE = 1 + 5 + 2
-TASK = HeadTask("task", SpecSource(SPEC), (REWARD, Signal("x")))
+TASK = HeadTask("task", SpecSource(SPEC), (REWARD, Signal("x")), dynamics_key="test/thing")
 
 
 def head_with_memory(world, **settings):
     torch.manual_seed(1)
+    world.readouts[TASK.dynamics_key] = Readout(world.settings, {"x": "continuous"})
     context = head_context(world, ActorCriticSettings(horizon=3, **settings))
     return ActorCritic(type(context)(context.interface, context.mask, context.world, TASK, context.settings))
 

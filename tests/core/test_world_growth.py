@@ -115,13 +115,6 @@ def test_what_can_not_share_a_world_is_refused_and_nothing_changes(world: Path, 
     assert not (tmp_path / "new").exists()
 
 
-def test_images_that_can_not_be_halved_are_refused_before_anything_is_written(world: Path, tmp_path: Path) -> None:
-    text = (world / "world.yaml").read_bytes()
-    with pytest.raises(ManyheadsError, match="can't be halved 2 times"):
-        run("train", world, pictured(tmp_path, 18), "--steps", 1)
-    assert (world / "world.yaml").read_bytes() == text
-
-
 def test_a_head_that_can_not_follow_is_refused_by_name(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a plugin's head with a layer of its own over actions, which it does not declare."""
 

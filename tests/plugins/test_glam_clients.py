@@ -476,7 +476,7 @@ def test_anthropic_answers_through_a_tool(ask_claude, server, tmp_path, monkeypa
     [asked] = server.asked
     assert KEY in server.keys[0]
     assert asked["tool_choice"] == {"type": "tool", "name": "reward_specification"}
-    assert asked["tools"][0]["input_schema"]["required"] == ["reward", "success"]
+    assert asked["tools"][0]["input_schema"]["required"] == ["success"]
     assert load_task(tmp_path / "park_the_cart_on_the_left.yaml").success.held_for == 20
 
 

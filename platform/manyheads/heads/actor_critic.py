@@ -93,6 +93,9 @@ class ImaginedReturns(NamedTuple):
 class ActorCritic(Head):
     """One task's reward, continue, actor and critic on the world's latent state."""
 
+    not_compiled = ("task",)
+    """so that heads of equal shapes share their compiled functions"""
+
     def __init__(self, context: HeadContext) -> None:
         super().__init__()
         settings: ActorCriticSettings = context.settings

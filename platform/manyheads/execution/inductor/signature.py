@@ -69,9 +69,11 @@ def _parts_of(module: nn.Module) -> _Parts:
 
 
 def _settings(module: nn.Module) -> Iterator[Hashable]:
-    """The attributes that a module was built with, lists and dicts by their contents."""
+    """The attributes that a module was built with, lists and dicts by their contents; without those that it lists as
+    `not_compiled`, for no compiled function reads them."""
+    ignored = _OF_EVERY_MODULE.union(getattr(module, "not_compiled", ()))
     for name, value in vars(module).items():
-        if name not in _OF_EVERY_MODULE:
+        if name not in ignored:
             signature = signature_of(value, [])
             yield name, signature if _is_hashable(signature) else _Identity(value)
 
