@@ -157,7 +157,8 @@ def test_an_environment_that_fails_again_and_again_is_named_and_rows_are_kept(wo
     instance = walk(fails_at=3, length=1000)
     replay = Replay(None, INTERFACE, LAYOUT)
     own = collector(replay, [PLAIN, instance], workers)
-    message = r"Environment 1, fake/walk .*: step 3 of the episode with seed \d+ failed: (fake/walk: .*)?RuntimeError: the wheel"
+    raised = r"(fake/walk: .*)?RuntimeError: the wheel"
+    message = rf"Environment 1, fake/walk .*: step 3 of the episode with seed \d+ failed: {raised}"
     with pytest.raises(
         EnvironmentFailed, match=rf"{message} came off\. That is failure {MAX_FAILURES} in a row\. The rows before"
     ):
