@@ -1,4 +1,4 @@
-"""Keeps every prompt and every answer of a language model, as JSON lines beside the task."""
+"""Keeps every prompt and every answer of a language model, as JSON lines next to the task."""
 
 from __future__ import annotations
 

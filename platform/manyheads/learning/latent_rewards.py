@@ -1,4 +1,4 @@
-"""Rewards that are computed from latents, by networks that their sources bring and that learn beside the world."""
+"""Rewards computed from latents, by networks that their sources provide and that train while the world does."""
 
 from __future__ import annotations
 

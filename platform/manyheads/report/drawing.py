@@ -1,4 +1,4 @@
-"""Pictures made of pictures: panels beside each other with titles and notes, charts that grow with time."""
+"""Pictures made of pictures: panels side by side with titles and notes, charts that grow with time."""
 
 from __future__ import annotations
 

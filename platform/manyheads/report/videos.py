@@ -1,4 +1,4 @@
-"""Videos: what happened in the simulator beside what the world model imagined."""
+"""Videos: what happened in the simulator next to what the world model imagined."""
 
 from __future__ import annotations
 

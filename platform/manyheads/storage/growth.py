@@ -1,4 +1,4 @@
-"""A world takes in environments that it was not made for, at once or not at all."""
+"""Growing a world by environments that it was not made for, at once or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Humanoid of the CMU motion data: 56 actuators, so few measures beside the controls; z is up."""
+"""Humanoid of the CMU motion data: 56 actuators, so few measures besides the controls; z is up."""
 
 from manyheads_dmc.measures import Measure, cosine, derived, drives, position, sensor
 from manyheads_dmc.signals.humanoid import horizontal_speed
