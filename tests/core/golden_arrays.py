@@ -9,6 +9,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from manyheads.heads.predictors import TwoHotHead
+
 _OFFICIAL = [
     (r"^continues\.", "continue."),
     (r"^return_scale\.", "return_norm."),
@@ -47,11 +49,14 @@ def under(prefix: str, arrays: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def randomize(module: nn.Module) -> None:
-    """Weights of which none is zero, gains around one."""
+    """Weights of which none is zero, gains around one; expected values that are not huge."""
     for name, parameter in module.named_parameters():
         gain = name.endswith("norm.weight")
         scale = 0.2 if parameter.ndim == 1 else parameter[0].numel() ** -0.5
         parameter.data = gain + scale * torch.randn_like(parameter)
+    for part in module.modules():
+        if isinstance(part, TwoHotHead):  # whose outer bins are so large that rounding would be all that is left
+            part.out.bias.data -= 30 * torch.linspace(-1, 1, len(part.bins)).abs()
 
 
 def parameters_of(module: nn.Module, prefix: str = "") -> dict[str, Tensor]:

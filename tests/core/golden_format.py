@@ -109,8 +109,9 @@ def load(module: nn.Module, state: dict[str, Tensor]) -> None:
 
 def set_layers(network: MLP, count: int) -> None:
     """Adds or removes layers at the end: where the platform has a constant, a set may have another number."""
-    units = network.sequence[0].linear.out_features
-    network.extend(Layer(units, units) for _ in range(count - len(network)))
+    like = network.sequence[0].linear
+    units, trained = like.out_features, like.weight.requires_grad
+    network.extend(Layer(units, units).requires_grad_(trained) for _ in range(count - len(network)))
     del network[count:]
 
 

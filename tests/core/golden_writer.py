@@ -55,8 +55,10 @@ def write_distributions(folder: Path, unimix: float) -> None:
     by_p, by_q = torch.autograd.grad(kl.sum(), (p_logits, q_logits), retain_graph=True)
     through = torch.autograd.grad((d.straight_through(sample, p) * weight).sum(), p_logits)[0]
     g = {"logits_p": p_logits, "logits_q": q_logits, "probs_p": p, "probs_q": q, "logprobs_p": p.log(), "event": event}
-    g |= {"log_prob": (p.log() * event).sum((-2, -1)), "entropy": -(p * p.log()).sum((-2, -1)), "kl_groups": kl}
-    g |= {"kl": kl.sum(-1), "kl_grad_p": by_p, "kl_grad_q": by_q}
+    by_group = {"log_prob": (p.log() * event).sum(-1), "entropy": -(p * p.log()).sum(-1), "kl": kl}
+    for name, values in by_group.items():
+        g |= {f"{name}_groups": values, name: values.sum(-1)}
+    g |= {"kl_grad_p": by_p, "kl_grad_q": by_q}
     g = under("oh_", g | {"sample": sample, "st_weight": weight, "st_grad": through})
     raw, spread, action = torch.randn(3, 5, 4)
     mean, std = d.bounded_normal(raw, spread)
@@ -67,6 +69,7 @@ def write_distributions(folder: Path, unimix: float) -> None:
     logit, targets = torch.randn(8), torch.tensor([0.0, 0.25, 0.5, 1.0])
     loss = d.bernoulli_loss(logit[:, None].expand(8, 4), targets.expand(8, 4))
     g |= {"ber_logit": logit, "ber_targets": targets, "ber_loss": loss, "ber_prob1": logit.sigmoid()}
+    g["ber_pred"] = (logit > 0).byte()
     g |= {"ber_log_prob1": -loss[:, 3], "ber_log_prob0": -loss[:, 0]}
     logits, choice = torch.randn(5, 6), torch.randint(6, (5,))
     logs = logits.log_softmax(-1)
@@ -199,6 +202,11 @@ def write_optimizer(folder: Path, updates: int = 4) -> None:
         g |= under(f"after{i}.", {name: p.detach().clone() for name, p in parameters.items()})
     state = optimizer.state_dict()
     for name in parameters:
+        excess = [
+            g[f"grad{i}.{name}"].norm() / (settings.agc * g[before].norm().clamp(min=settings.agc_pmin))
+            for i, before in enumerate([f"start.{name}", *(f"after{i}.{name}" for i in range(1, updates))], start=1)
+        ]
+        g[f"clip_factor.{name}"] = 1 / torch.stack(excess).clamp(min=1)
         g |= {f"nu_final.{name}": state[f"square/{name}"], f"mu_final.{name}": state[f"momentum/{name}"]}
     g["learning_rates"] = settings.lr * (torch.arange(updates) / settings.warmup).clamp(max=1)
     save(folder, "optimizer", g, weight_decay=0, **metadata)
