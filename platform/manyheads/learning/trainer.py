@@ -299,16 +299,19 @@ class Trainer:
         slots = [EnvSlot(task.instance, task.name, task.episode_steps) for task in tasks]
         self._collector = Collector(slots, self.folder.interface, self.replay, settings.seed, self.make_vector_env)
         self._policy = VectorPolicy(self.world, self.heads, [task.name for task in tasks], settings.seed)
-        if self._run.get("collector") and self._same_interface(f"{self.run_name}/policies"):
+        if self._run.get("collector") and self._same_environments(tasks):
             self._policy.load_state_dict(self.folder.checkpoint.read(f"{self.run_name}/policies"))
             for note in self._collector.restore(self._run["collector"], self.replay):
                 print(note)
         return self._collector, self._policy
 
-    def _same_interface(self, name: str) -> bool:
-        """Whether the world has not grown since a set of tensors was saved: else episodes are begun anew, for rows
-        have another shape."""
-        return self.folder.interface_of(name) == self.folder.interface
+    def _same_environments(self, tasks: Sequence[Task]) -> bool:
+        """Whether the saved run had these tasks, as many environments and the world's present interface: else episodes
+        are begun anew."""
+        saved = self.folder.interface_of(f"{self.run_name}/policies")
+        names = [task.name for task in self.tasks]
+        same = self._run["tasks"] == names and len(self._run["collector"]["envs"]) == len(tasks)
+        return same and saved == self.folder.interface
 
     def _open_prefetcher(self, metrics: Metrics) -> Prefetcher:
         training, device = self.folder.settings.training, self.world.device
