@@ -254,6 +254,12 @@ def _resolve(content: TaskFile, name: str, document: Document, path: Path | None
             raise document.error_about(("success",), str(error)) from None
         if wrong := errors([*check_success(content.success, instance.signals), *check_time(content.success, instance)]):
             raise document.error(("success",), "; ".join(map(str, wrong)))
+        steps = content.episode_steps or instance.episode_steps
+        if steps is not None and content.success.held_for > steps:
+            raise document.error(
+                ("success", "held_for"),
+                f"{content.success.held_for} steps in a row can't happen in an episode of {steps}",
+            )
     return Task(name, content, instance, settings, path, document)
 
 

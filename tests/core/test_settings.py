@@ -95,7 +95,7 @@ def test_what_may_be_changed_of_a_world(tmp_path: Path, capsys: pytest.CaptureFi
     now, _ = open_or_create(world, tasks, str(file), ["training.compile=false", "heads.actor_critic.lam=0.5"])
     assert (now.settings.training.workers, now.settings.training.compile) == (2, False)
     assert f"{world} goes on with other settings, noted in its history: " in capsys.readouterr().err
-    with pytest.raises(ManyheadsError, match="was made with other settings: training.train_ratio"):
+    with pytest.raises(ManyheadsError, match=r"was made with other settings: training\.train_ratio"):
         open_or_create(world, tasks, None, ["training.train_ratio=9"], may_change=False)
     again = WorldFolder.open(world)
     assert again.settings.training == made.settings.training.model_copy(update={"train_ratio": 8.0})

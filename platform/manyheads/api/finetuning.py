@@ -48,8 +48,12 @@ def finetune(
             raise ManyheadsError("0 updates and 0 steps: there is nothing to do. Ask for some of either.")
         folder.save_task(chosen)
         with options.metrics(folder, [chosen], openers) as metrics:
-            if trainer.learns:
-                with options.progress(updates, f"imagining {chosen.name}", "updates", trainer.updates) as progress:
+            if trainer.learns and trainer.updates >= updates and trainer.steps >= steps:
+                made, own = f"{trainer.updates:,} updates", f"{trainer.steps:,} steps"
+                options.say(f"The head of {chosen.name} has made {made} and {own}; --updates and --steps count in all.")
+            elif trainer.learns:
+                total = max(updates, trainer.updates)
+                with options.progress(total, f"imagining {chosen.name}", "updates", trainer.updates) as progress:
                     trainer.imagine(updates, progress, metrics, options.monitoring)
             else:
                 with options.progress(1, f"preparing {chosen.name}", "head") as progress:

@@ -32,6 +32,7 @@ from manyheads.learning.prefetch import BatchSampler, Prefetcher, TrainingBatch,
 from manyheads.learning.readouts import ReadoutLearner
 from manyheads.learning.refresh_latents import refresh_latents
 from manyheads.learning.run_monitor import RunMonitor
+from manyheads.learning.signal_ranges import RangeWatch
 from manyheads.learning.stop import StopRequest
 from manyheads.storage.agent import build_head, load_module
 from manyheads.storage.readouts import (
@@ -99,6 +100,7 @@ class Trainer:
         """records of the best heads of this run's tasks"""
         self._new_best: list[Task] = []
         self._monitor = self._begin(Monitoring())
+        self._ranges = RangeWatch()
         self._ready: set[str] = set()
         self._restore()
 
@@ -283,6 +285,9 @@ class Trainer:
                 self.latent_rewards.load_state_dict(task.name, checkpoint.read(f"heads/{task.slug}/reward"))
             if record := checkpoint.state.get("best", {}).get(task.name):
                 self._best[task.name] = record
+        name = self.tasks[0].name
+        if self.frozen and name in self.folder.heads and self.folder.is_stale(name):
+            return  # the head's weights are where a new run on the changed world begins
         self._run = checkpoint.state.get("runs", {}).get(self.run_name, {})
         if self._run:
             name = f"{self.run_name}/learner"
@@ -406,6 +411,8 @@ class Trainer:
         stored = self.replay.newest_episode(self._collector.streams[episode.env])
         numbers = {f"{task.name}/simulator": episode.score}
         if stored is not None:
+            for passed in self._ranges.look(task.instance, stored.signals):
+                progress.say(passed)
             reward = task.reward.label({name: stored.signals[name] for name in task.reward.signals}).reward
             numbers[f"{task.name}/return"] = float(reward.sum())
             progress.advance(0, {task.name: numbers[f"{task.name}/return"]})
