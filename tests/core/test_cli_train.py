@@ -87,7 +87,7 @@ def test_a_stale_head_is_marked_and_its_next_run_begins_anew(world: Path) -> Non
 def test_evaluating_while_training(world: Path) -> None:
     ran = call("train", world, "--steps", 120, "--evaluate-every", 20, "--evaluate-episodes", 1, "--yes")
     assert f"{POLE} at 80 steps: " in ran.output
-    assert "in 1 episodes; the best so far, kept" in ran.output
+    assert "in 1 episode; the best so far, kept" in ran.output
     assert call("evaluate", world, POLE, "--episodes", 1, "--best").exit_code == 0
     assert not (world / "evaluations.json").exists()
     assert "say how often with --evaluate-every" in str(call("train", world, "--patience", 2).exception)
@@ -136,8 +136,8 @@ def test_the_time_that_a_run_takes_is_learnt_and_said(tmp_path: Path, monkeypatc
     for steps in (1000, 1400, 1900):
         tell(TrainingEvent("update", steps, steps))
     assert said == [
-        "98,100 steps take about 2 h 44 min here; `--steps 13900` would take 20 min 00 s. Ctrl-C saves at any time, and "
-        "the same command goes on."
+        "98,100 steps take about 2 h 43 min here; `--steps 13900` would take 20 min 00 s. Ctrl-C saves at any time, "
+        "and the same command goes on."
     ]
     assert budget.forecast(settings, 1, 0, 1000) == (
         "1,000 steps take about 1 min 40 s here. Ctrl-C saves at any time, and the same command goes on."
