@@ -10,7 +10,7 @@ from manyheads.api import finetuning, training
 from manyheads.api.run import AnyTask, RunOptions, monitoring, resolve_tasks
 from manyheads.api.scoring import evaluate_heads, keep
 from manyheads.callbacks import Callback
-from manyheads.settings import Settings
+from manyheads.settings import MACHINE, Settings
 from manyheads.storage import head_folders
 from manyheads.storage.agent import Agent, LoadedWorld, VectorAgent
 from manyheads.storage.evaluations import Evaluation
@@ -134,7 +134,8 @@ class SharedWorld:
         `head` is another kind of head than the task names. `evaluate_every` counts updates in imagination, rows after.
         """
         options = self._options(callback, evaluate_every, evaluate_episodes, loggers, logger_options, progress)
-        made = finetuning.finetune(self.path, task, updates, steps, options, head=head)
+        machine = [each for each in self._overrides if each.partition("=")[0] in MACHINE]
+        made = finetuning.finetune(self.path, task, updates, steps, options, head=head, overrides=machine)
         self._loaded = None
         return self.head(made.name)
 
