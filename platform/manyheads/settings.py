@@ -38,6 +38,15 @@ class TrainingSettings(BaseModel):
     batch_size: int = Field(16, ge=1, description="sequences a batch")
     batch_length: int = Field(64, ge=2, description="rows a sequence")
     train_ratio: float = Field(512.0, gt=0, description="replayed rows per environment row")
+    starts_per_head: int | None = Field(
+        None,
+        ge=1,
+        description="sequences of a batch that each head imagines from; unset: all where one head trains or the world "
+        "is frozen, else the batch is dealt out among the heads",
+    )
+    stack_room: int = Field(
+        0, ge=0, description="places that heads trained as one batch are computed with: up to so many join uncompiled"
+    )
     num_envs: int = Field(16, ge=1, description="environments stepped together")
     workers: int = Field(0, ge=0, description="worker processes that step them; 0: this process")
     step_timeout: float = Field(

@@ -80,7 +80,15 @@ class Trainer:
         self.world = World(folder.interface, settings.world).to(settings.training.device)
         accelerate(self.world, settings.training)
         self.heads = {task.name: build_head(task, self.world, folder) for task in tasks}
-        self.learner = Learner(self.world, self.heads, settings.optimizer, settings.seed, train_world=not frozen)
+        self.learner = Learner(
+            self.world,
+            self.heads,
+            settings.optimizer,
+            settings.seed,
+            train_world=not frozen,
+            starts_per_head=settings.training.starts_per_head,
+            stack_room=settings.training.stack_room,
+        )
         self._open_readouts()
         self.latent_rewards = LatentRewards(self.world, tasks, settings.optimizer, settings.seed)
         self.learner.latent_rewards = self.latent_rewards.networks
