@@ -148,10 +148,16 @@ class Learner:
         self._forget_captured()
         return self.heads.pop(name)
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Optimisers and generators as named tensors; with the weights, enough to continue bit for bit."""
-        state = {f"{name}/generator": g.get_state() for name, g in self.generators.items()}
+    def state_dict(self, head: str | None = None) -> dict[str, Tensor]:
+        """Optimisers and generators as named tensors; with the weights, enough to continue bit for bit.
+
+        With a `head`, those of the world and of that head alone.
+        """
+        chosen = [name for name in self.generators if head is None or name in (WORLD, head)]
+        state = {f"{name}/generator": self.generators[name].get_state() for name in chosen}
         for name, optimizer in self.optimizers.items():
+            if name not in chosen:
+                continue
             state |= {f"{name}/optimizer/{key}": tensor for key, tensor in optimizer.state_dict().items()}
         return state
 

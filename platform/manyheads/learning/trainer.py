@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from manyheads.report.metrics import Metrics
     from manyheads.report.progress import Progress
 
+JOINT = "train"
+"""the run of joint training"""
 FIT_UPDATES = 1000
 """by which a readout that a frozen world lacks is trained"""
 METRICS_EVERY = 50
@@ -57,6 +59,22 @@ FULL = (
     "command again, or begin a world with a smaller world.size or training.batch_size."
 )
 COMPILING = "Still getting ready: what is computed is compiled first, a minute or more where its shapes are new here."
+
+
+def run_of(task: Task) -> str:
+    """The run in which a head is fine-tuned."""
+    return f"finetune/{task.slug}"
+
+
+def by_progress(folder: WorldFolder, tasks: Sequence[Task]) -> list[list[Task]]:
+    """Tasks of one environment whose heads were fine-tuned equally far: they learn from the same batches, so each of
+    these groups may go on as one, with the numbers that each head has alone."""
+    found: dict[tuple[str, int, int], list[Task]] = {}
+    for task in tasks:
+        run = folder.checkpoint.state.get("runs", {}).get(run_of(task), {})
+        key = task.instance.dynamics_key, run.get("steps", 0), run.get("updates", 0)
+        found.setdefault(key, []).append(task)
+    return [*found.values()]
 
 
 class Trainer:
@@ -102,12 +120,20 @@ class Trainer:
         self._prefetcher: Prefetcher | None = None
         self._run: dict[str, Any] = {}
         self._ready: set[str] = set()
+        self._prepared = False
+        if frozen and len(by_progress(folder, tasks)) > 1:
+            raise ValueError("Heads that are fine-tuned together share an environment and progress: see `by_progress`.")
         self._restore()
 
     @property
+    def run_names(self) -> dict[str, str]:
+        """Where the progress of each task is kept: joint training has one record, each fine-tuned head its own."""
+        return {task.name: run_of(task) if self.frozen else JOINT for task in self.tasks}
+
+    @property
     def run_name(self) -> str:
-        """Where this run's progress is kept: joint training has one record, each fine-tuned head its own."""
-        return "train" if not self.frozen else f"finetune/{self.tasks[0].slug}"
+        """Where the collector is kept; heads that are fine-tuned together keep it with the first of them."""
+        return self.run_names[self.tasks[0].name]
 
     @property
     def learns(self) -> bool:
@@ -146,13 +172,23 @@ class Trainer:
 
         Heads with nothing to learn only get what they need of the world.
         """
-        self._refresh_latents(progress)
-        self._fit_readouts()
+        self.prepare(progress)
         feed = self._open_prefetcher(metrics)
         with self._safely(progress) as stopping:
             while self.learns and self.updates < updates and not stopping():
                 self._update(feed, progress)
                 progress.advance(1)
+
+    def prepare(self, progress: Progress) -> None:
+        """Makes the stored latents those of this frozen world, and fits readouts that it lacks; once."""
+        self._refresh_latents(progress)
+        if not self._prepared:
+            self._fit_readouts()
+            self._prepared = True
+
+    def is_new(self, task: Task) -> bool:
+        """Whether nothing has been saved of a task's head yet."""
+        return f"heads/{task.slug}/weights" not in self.folder.checkpoint.names
 
     def save(self) -> None:
         """Writes one consistent checkpoint."""
@@ -160,7 +196,10 @@ class Trainer:
             self._prefetcher.drain()
         self.replay.flush()
         checkpoint = self.folder.checkpoint
-        sets: dict[str, Mapping[str, Tensor]] = {f"{self.run_name}/learner": self.learner.state_dict()}
+        sets: dict[str, Mapping[str, Tensor]] = {
+            f"{run}/learner": self.learner.state_dict(name if self.frozen else None)
+            for name, run in self.run_names.items()
+        }
         if not self.frozen:
             sets["world"] = self.world.state_dict()
         if not self.frozen or self._fresh_readouts:
@@ -172,18 +211,19 @@ class Trainer:
         run: dict[str, Any] = {"steps": self.steps, "updates": self.updates, "update_credit": self.update_credit}
         run["tasks"] = [task.name for task in self.tasks]
         run["replay"] = self.replay.state()
+        runs = {name: dict(run) for name in self.run_names.values()}
         if self._collector is not None and self._policy is not None:
-            run["collector"] = self._collector.state()
+            runs[self.run_name]["collector"] = self._collector.state()
             sets[f"{self.run_name}/policies"] = self._policy.state_dict()
         state = dict(checkpoint.state)
-        state["runs"] = {**state.get("runs", {}), self.run_name: run}
+        state["runs"] = {**state.get("runs", {}), **runs}
         state["heads"] = {**state.get("heads", {})}
         if not self.frozen:
             state["steps"], state["updates"] = self.steps, self.updates
         if READOUTS in sets:
             state[READOUTS] = readout_record(self.world)
         for task in self.tasks:
-            state["heads"][task.name] = self._head_record(state)
+            state["heads"][task.name] = self._head_record(task, state)
         checkpoint.write(sets, state)
 
     def close(self) -> None:
@@ -220,8 +260,8 @@ class Trainer:
             assert work.latents is not None
             self.readouts.update(work.latents, work.signals, work.batch.is_terminal)
 
-    def _head_record(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        return {"world_updates": state.get("updates", 0), "run": self.run_name}
+    def _head_record(self, task: Task, state: Mapping[str, Any]) -> dict[str, Any]:
+        return {"world_updates": state.get("updates", 0), "run": self.run_names[task.name]}
 
     def _restore(self) -> None:
         checkpoint = self.folder.checkpoint
@@ -236,8 +276,9 @@ class Trainer:
                 self.latent_rewards.load_state_dict(task.name, checkpoint.read(f"heads/{task.slug}/reward"))
         self._run = checkpoint.state.get("runs", {}).get(self.run_name, {})
         if self._run:
-            name = f"{self.run_name}/learner"
-            self.learner.load_state_dict(checkpoint.read(name), self.folder.interface_of(name))
+            for run in dict.fromkeys(self.run_names.values()):
+                name = f"{run}/learner"
+                self.learner.load_state_dict(checkpoint.read(name), self.folder.interface_of(name))
             self.steps, self.updates = self._run["steps"], self._run["updates"]
             self.update_credit = self._run["update_credit"]
             for note in self.replay.restore(self._run["replay"]):
@@ -250,7 +291,8 @@ class Trainer:
         slots = [EnvSlot(task.instance, task.name, task.episode_steps) for task in tasks]
         self._collector = Collector(slots, self.folder.interface, self.replay, settings.seed, self.make_vector_env)
         self._policy = VectorPolicy(self.world, self.heads, [task.name for task in tasks], settings.seed)
-        if self._run.get("collector") and self._same_interface(f"{self.run_name}/policies"):
+        alone = not self.frozen or self._run.get("tasks") == [task.name for task in self.tasks]
+        if self._run.get("collector") and alone and self._same_interface(f"{self.run_name}/policies"):
             self._policy.load_state_dict(self.folder.checkpoint.read(f"{self.run_name}/policies"))
             for note in self._collector.restore(self._run["collector"], self.replay):
                 print(note)
@@ -260,6 +302,17 @@ class Trainer:
         """Whether the world has not grown since a set of tensors was saved: else episodes are begun anew, for rows
         have another shape."""
         return self.folder.interface_of(name) == self.folder.interface
+
+    def _shares(self) -> dict[str, float] | None:
+        """The share of each dynamics key in a batch: a frozen world's heads need rows of their own environment alone.
+        None where there is only one."""
+        known = {each.dynamics_key: each.dynamics_key.partition(" ")[0] for each in self.replay.instances}
+        if len(known) < 2:
+            return None
+        if self.frozen:
+            return {self.tasks[0].instance.dynamics_key: 1.0}
+        weights = self.folder.settings.training.environment_shares
+        return {key: weights.get(name, 1.0) for key, name in known.items()}
 
     def _open_prefetcher(self, metrics: Metrics) -> Prefetcher:
         training, device = self.folder.settings.training, self.world.device
@@ -271,6 +324,7 @@ class Trainer:
             (training.batch_size, training.batch_length),
             self.frozen,
             {} if self.frozen else self.world.readouts,
+            self._shares,
         )
 
         def keep(at: UpdateCount, where: WindowIndex, learned: UpdateOutput) -> None:
