@@ -145,7 +145,7 @@ class ActorCritic(Head):
             )
             feature = with_memory(feature, state)
         policy: ActionDistribution = self.actor(feature)
-        return policy.sample(noise), state
+        return policy.mode() if self.greedy else policy.sample(noise), state
 
     def _remember(self, signals: Tensor, memory: Tensor, is_first: Tensor) -> Tensor:
         """The memory (N, M) after a row with signals (N, S), in the order of the task's."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
@@ -88,6 +89,18 @@ class Head(nn.Module, ABC):
     On a GPU acting and whole updates are captured as CUDA graphs: change state tensors in place, and never read a
     number (`.item()`).
     """
+
+    greedy: bool = False
+    """whether `act` gives the most likely action instead of a drawn one; heads that draw none need not look"""
+
+    @contextmanager
+    def deterministic(self, on: bool = True) -> Iterator[None]:
+        """Within it, `act` gives the most likely actions."""
+        before, self.greedy = self.greedy, on
+        try:
+            yield
+        finally:
+            self.greedy = before
 
     def initial_state(self, n: int) -> State:
         """What n environments remember before their first step."""

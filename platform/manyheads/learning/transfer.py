@@ -15,7 +15,7 @@ from manyheads.execution.eager import Execution
 from manyheads.execution.trees import map_tensors
 from manyheads.heads.contract import Head, HeadBatch
 from manyheads.learning.labels import Labeller
-from manyheads.learning.prediction import ReturnPredictor
+from manyheads.learning.prediction import ReturnPredictor, ensemble_interval
 from manyheads.learning.prefetch import BatchSampler
 from manyheads.rewards.contract import LatentRewardSource
 from manyheads.storage.agent import build_head, load_module
@@ -55,6 +55,8 @@ class Candidate:
 
     name: str
     predicted: Interval
+    better_by: Interval
+    """than the fresh head, from the same starts, as each member of the ensemble judges both"""
 
 
 def earnings(replay: Replay, task: Task) -> Earnings | None:
@@ -115,18 +117,19 @@ def starts(trainer: Trainer, task: Task, count: int = STARTS) -> Latent:
 def rank_starts(trainer: Trainer, task: Task, predictor: ReturnPredictor) -> list[Candidate]:
     """The fresh head and every trained head of this environment that the new one could begin as, the best first."""
     head, begin = trainer.heads[task.name], starts(trainer, task)
-    found = [Candidate(FRESH, predictor.predict(head, begin, task.episode_steps))]
-    for name, other in trained_heads(trainer, task):
-        if head.can_start_from(other):
-            found.append(Candidate(name, predictor.predict(other, begin, task.episode_steps)))
+    heads = {FRESH: head} | {name: x for name, x in trained_heads(trainer, task) if head.can_start_from(x)}
+    returns = {name: predictor.returns(each, begin, task.episode_steps) for name, each in heads.items()}
+    found = [
+        Candidate(name, ensemble_interval(own), ensemble_interval(own - returns[FRESH]))
+        for name, own in returns.items()
+    ]
     return sorted(found, key=lambda candidate: -candidate.predicted.mean)
 
 
 def choose_start(candidates: list[Candidate]) -> str:
-    """The best one where its interval lies above the fresh head's; else the fresh one."""
-    fresh = next(each for each in candidates if each.name == FRESH)
+    """The best one where it is surely better than the fresh head; else the fresh one."""
     best = candidates[0]
-    return best.name if best.predicted.low > fresh.predicted.high else FRESH
+    return best.name if best.better_by.low is not None and best.better_by.low > 0 else FRESH
 
 
 def start_from(trainer: Trainer, task: Task, name: str) -> None:

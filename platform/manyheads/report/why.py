@@ -76,7 +76,7 @@ def explain(world: World, head: Head, task: Task, seed: int, samples: int = 16) 
         raise ManyheadsError(f"The episode of {task.name} with seed {seed} has no step to explain; try another seed.")
     true = [latent.map(lambda x: x.expand(samples, *x.shape[1:])) for latent in played.latents[:stop]]
     states = played.states[:stop]
-    lines = {"real": played.reward[1:stop].astype(np.float64)}
+    lines: dict[str, Floats] = {"real": played.reward[1:stop].astype(np.float64)}
     lines["true states"] = _rewards(world, head, task, true, [_repeated(state, samples) for state in states])
     for line, actions in (("real actions", played.action), ("own actions", None)):
         generator = torch.Generator(world.device).manual_seed(seed)
