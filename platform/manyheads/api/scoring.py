@@ -7,9 +7,12 @@ from pathlib import Path
 
 from manyheads.errors import ManyheadsError
 from manyheads.learning.evaluate import bootstrap, bootstrap_difference, play, success_rate
+from manyheads.learning.forgetting import Drop, drop
 from manyheads.report.progress import Progress
+from manyheads.storage import ledger
 from manyheads.storage.agent import Agent, LoadedWorld
 from manyheads.storage.evaluations import Evaluation, Interval, read, save
+from manyheads.storage.world_folder import WorldFolder
 
 CHECKED_STEPS = 5000
 """simulator steps that a quick check of a head may take"""
@@ -30,6 +33,16 @@ def keep(path: Path, results: Sequence[Evaluation]) -> list[str]:
         return save(path, results)
     except ManyheadsError as error:
         raise ManyheadsError(f"These results were not kept. {error}") from error
+
+
+def enter_ledger(folder: WorldFolder, results: Sequence[Evaluation]) -> list[Drop]:
+    """Writes heads' returns into the world's ledger; returns those that lost since an earlier state of the world."""
+    found = []
+    for each in results:
+        if each.policy == "head":
+            ledger.record(folder, each.task, [episode.return_task for episode in each.episodes])
+            found.append(drop(ledger.scores_of(folder.path, each.task)))
+    return [each for each in found if each is not None]
 
 
 def quick_episodes(loaded: LoadedWorld, name: str) -> tuple[list[float], list[float]] | None:

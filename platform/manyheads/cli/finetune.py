@@ -17,8 +17,10 @@ from manyheads.cli.console import stdout_for_results
 from manyheads.errors import ManyheadsError
 from manyheads.kinds import split_overrides
 from manyheads.learning.evaluate import bootstrap
+from manyheads.storage import ledger
 from manyheads.storage.agent import load
 from manyheads.storage.evaluations import Interval
+from manyheads.storage.world_folder import WorldFolder
 
 
 @click.command()
@@ -97,6 +99,7 @@ def finetune(
         for name in found if check else ():
             if (played := quick_episodes(load(world), name)) is None:
                 continue
+            ledger.record(WorldFolder.open(world), name, played[0])
             predicted = Interval(**found[name]["predicted"])
             found[name]["real"], found[name]["random"] = (asdict(bootstrap(returns)) for returns in played)
             click.echo(quick_check(world, name, *played, predicted), err=True)
