@@ -28,7 +28,14 @@ from manyheads.learning.device import accelerate, choose_device
 from manyheads.learning.labels import Labeller
 from manyheads.learning.latent_rewards import LatentRewards
 from manyheads.learning.learner import Learner
-from manyheads.learning.prefetch import BatchSampler, Prefetcher, TrainingBatch, UpdateCount, UpdateOutput
+from manyheads.learning.prefetch import (
+    BatchSampler,
+    Prefetcher,
+    TrainingBatch,
+    UpdateCount,
+    UpdateOutput,
+    environment_shares,
+)
 from manyheads.learning.readouts import ReadoutLearner
 from manyheads.learning.refresh_latents import refresh_latents
 from manyheads.learning.run_monitor import RunMonitor
@@ -360,15 +367,9 @@ class Trainer:
         return self.folder.interface_of(name) == self.folder.interface
 
     def _shares(self) -> dict[str, float] | None:
-        """The share of each dynamics key in a batch: a frozen world's heads need rows of their own environment alone.
-        None where there is only one."""
-        known = {each.dynamics_key: each.dynamics_key.partition(" ")[0] for each in self.replay.instances}
-        if len(known) < 2:
-            return None
-        if self.frozen:
-            return {self.tasks[0].instance.dynamics_key: 1.0}
-        weights = self.folder.settings.training.environment_shares
-        return {key: weights.get(name, 1.0) for key, name in known.items()}
+        """The share of each dynamics key in a batch: heads of a frozen world need rows of their own alone."""
+        only = self.tasks[0].instance.dynamics_key if self.frozen else None
+        return environment_shares(self.replay.instances, self.folder.settings.training.environment_shares, only)
 
     def _open_prefetcher(self, metrics: Metrics) -> Prefetcher:
         training, device = self.folder.settings.training, self.world.device

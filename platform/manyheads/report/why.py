@@ -68,7 +68,8 @@ def explain(world: World, head: Head, task: Task, seed: int, samples: int = 16) 
     """Plays one episode with this seed, and imagines it `samples` times from its first state on."""
     env = task.make_environment()
     try:
-        played = play(world, head, task, env, seed, task.episode_steps + 1)
+        rows = task.episode_steps + 1
+        played = play(world, head, task, env, seed, rows, every=rows)
     finally:
         env.close()
     stop = _stop(played)
