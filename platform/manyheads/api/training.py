@@ -36,7 +36,8 @@ def train(
     begun = int(folder.checkpoint.state.get("steps", 0))
     if begun >= steps:
         options.say(f"{path} has collected {begun:,} steps already; --steps says how many in all.")
-    with options.metrics(folder, chosen, openers) as metrics, options.progress(steps, "training", start=begun) as shown:
+    total = max(steps, begun)
+    with options.metrics(folder, chosen, openers) as metrics, options.progress(total, "training", start=begun) as shown:
         kind.start(folder, chosen, steps, shown, metrics, runner_settings, options.monitoring)
     return folder
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from manyheads.callbacks import EventKind, Monitoring
 from manyheads.errors import ManyheadsError
+from manyheads.execution.choose_threads import ThreadWatch, fastest_threads
 from manyheads.execution.toolchain import is_compiler_error
 from manyheads.execution.trees import map_tensors
 from manyheads.experience.batch import WindowIndex
@@ -39,6 +40,7 @@ from manyheads.learning.prefetch import (
 from manyheads.learning.readouts import ReadoutLearner
 from manyheads.learning.refresh_latents import refresh_latents
 from manyheads.learning.run_monitor import RunMonitor
+from manyheads.learning.signal_ranges import RangeWatch
 from manyheads.learning.stop import StopRequest
 from manyheads.storage.agent import build_head, load_module
 from manyheads.storage.readouts import (
@@ -103,6 +105,9 @@ class Trainer:
         self.folder, self.tasks, self.frozen = folder, list(tasks), frozen
         settings = folder.settings
         device = choose_device(folder)
+        self._threads_before = torch.get_num_threads()
+        self._thread_watch: ThreadWatch | None = None
+        self._choose_threads(device)
         torch.manual_seed(settings.seed)
         self.world = World(folder.interface, settings.world).to(device)
         accelerate(self.world, settings.training)
@@ -132,6 +137,7 @@ class Trainer:
         """records of the best heads of this run's tasks"""
         self._new_best: list[Task] = []
         self._monitor = self._begin(Monitoring())
+        self._ranges = RangeWatch()
         self._ready: set[str] = set()
         self._prepared = False
         if frozen and len(by_progress(folder, tasks)) > 1:
@@ -243,7 +249,7 @@ class Trainer:
             sets[f"best/{task.slug}/world"] = self.world.state_dict()
             sets[f"best/{task.slug}/weights"] = self.heads[task.name].state_dict()
         run: dict[str, Any] = {"steps": self.steps, "updates": self.updates, "update_credit": self.update_credit}
-        run["tasks"] = [task.name for task in self.tasks]
+        run["tasks"], run["threads"] = [task.name for task in self.tasks], torch.get_num_threads()
         run["replay"] = self.replay.state()
         runs = {name: dict(run) for name in self.run_names.values()}
         if self._collector is not None and self._policy is not None:
@@ -266,6 +272,7 @@ class Trainer:
 
     def close(self) -> None:
         """Ends the environments and lets go of the replay."""
+        torch.set_num_threads(self._threads_before)
         if self._collector is not None:
             self._collector.close()
         self.replay.close()
@@ -338,6 +345,9 @@ class Trainer:
                 self.latent_rewards.load_state_dict(task.name, checkpoint.read(f"heads/{task.slug}/reward"))
             if record := checkpoint.state.get("best", {}).get(task.name):
                 self._best[task.name] = record
+        name = self.tasks[0].name
+        if self.frozen and name in self.folder.heads and self.folder.is_stale(name):
+            return  # the head's weights are where a new run on the changed world begins
         self._run = checkpoint.state.get("runs", {}).get(self.run_name, {})
         if self._run:
             for run in dict.fromkeys(self.run_names.values()):
@@ -355,16 +365,19 @@ class Trainer:
         slots = [EnvSlot(task.instance, task.name, task.episode_steps) for task in tasks]
         self._collector = Collector(slots, self.folder.interface, self.replay, settings.seed, self.make_vector_env)
         self._policy = VectorPolicy(self.world, self.heads, [task.name for task in tasks], settings.seed)
-        if self._run.get("collector") and self._same_interface(f"{self.run_name}/policies"):
+        if self._run.get("collector") and self._same_environments(tasks):
             self._policy.load_state_dict(self.folder.checkpoint.read(f"{self.run_name}/policies"))
             for note in self._collector.restore(self._run["collector"], self.replay):
                 print(note)
         return self._collector, self._policy
 
-    def _same_interface(self, name: str) -> bool:
-        """Whether the world has not grown since a set of tensors was saved: else episodes are begun anew, for rows
-        have another shape."""
-        return self.folder.interface_of(name) == self.folder.interface
+    def _same_environments(self, tasks: Sequence[Task]) -> bool:
+        """Whether the saved run had these tasks, as many environments and the world's present interface: else episodes
+        are begun anew."""
+        saved = self.folder.interface_of(f"{self.run_name}/policies")
+        names = [task.name for task in self.tasks]
+        same = self._run["tasks"] == names and len(self._run["collector"]["envs"]) == len(tasks)
+        return same and saved == self.folder.interface
 
     def _shares(self) -> dict[str, float] | None:
         """The share of each dynamics key in a batch: heads of a frozen world need rows of their own alone."""
@@ -410,9 +423,36 @@ class Trainer:
         return UpdateOutput(numbers, None if update.latents is None else self.replay.latent.pack(*update.latents))
 
     def _update(self, feed: Prefetcher, progress: Progress) -> None:
+        began = time.monotonic()
         with self._patience(progress, "update"):
             feed.update(UpdateCount(self.steps, self.updates + 1))
         self.updates += 1
+        if self._thread_watch is not None:
+            self._rethink_threads(time.monotonic() - began, progress)
+
+    def _choose_threads(self, device: str) -> None:
+        """As many CPU threads as are asked for, else as are fastest now, up to what torch was started with."""
+        asked = self.folder.settings.training.threads
+        if asked:
+            torch.set_num_threads(asked)
+        elif device == "cpu" and self._threads_before > 1:
+            before = self.folder.checkpoint.state.get("runs", {}).get(self.run_name, {}).get("threads")
+            torch.set_num_threads(fastest_threads(self._threads_before, before))
+            self._thread_watch = ThreadWatch(self._threads_before)
+
+    def _rethink_threads(self, seconds: float, progress: Progress) -> None:
+        """Goes on with another number of threads where the machine has become busy, or free; compiled functions are
+        made for a number, so they are compiled again."""
+        assert self._thread_watch is not None
+        now = torch.get_num_threads()
+        better = self._thread_watch.better(seconds, now)
+        if better != now:
+            progress.say(
+                f"{better} CPU thread{'s' if better > 1 else ''} are faster than {now} now: going on with that."
+            )
+            torch.set_num_threads(better)
+            accelerate(self.world, self.folder.settings.training)
+            self._ready.clear()
 
     def _patience(self, progress: Progress, work: str) -> AbstractContextManager[None]:
         """Around work that is compiled on first use: says so where that takes long."""
@@ -465,6 +505,8 @@ class Trainer:
         stored = self.replay.newest_episode(self._collector.streams[episode.env])
         numbers = {f"{task.name}/simulator": episode.score}
         if stored is not None:
+            for passed in self._ranges.look(task.instance, stored.signals):
+                progress.say(passed)
             reward = task.reward.label({name: stored.signals[name] for name in task.reward.signals}).reward
             numbers[f"{task.name}/return"] = float(reward.sum())
             progress.advance(0, {task.name: numbers[f"{task.name}/return"]})
