@@ -77,12 +77,21 @@ def run_of(task: Task) -> str:
     return f"finetune/{task.slug}"
 
 
+def fine_tuned(folder: WorldFolder, task: Task) -> Mapping[str, Any]:
+    """The record of a head's fine-tuning; empty before the first, and where the world model was trained on since: the
+    head's weights are then where a new run begins."""
+    if task.name in folder.heads and folder.is_stale(task.name):
+        return {}
+    record: Mapping[str, Any] = folder.checkpoint.state.get("runs", {}).get(run_of(task), {})
+    return record
+
+
 def by_progress(folder: WorldFolder, tasks: Sequence[Task]) -> list[list[Task]]:
     """Tasks of one environment whose heads were fine-tuned equally far: they learn from the same batches, so each of
     these groups may go on as one, with the numbers that each head has alone."""
     found: dict[tuple[str, int, int], list[Task]] = {}
     for task in tasks:
-        run = folder.checkpoint.state.get("runs", {}).get(run_of(task), {})
+        run = fine_tuned(folder, task)
         key = task.instance.dynamics_key, run.get("steps", 0), run.get("updates", 0)
         found.setdefault(key, []).append(task)
     return [*found.values()]
@@ -132,7 +141,7 @@ class Trainer:
         self._collector: Collector | None = None
         self._policy: VectorPolicy | None = None
         self._prefetcher: Prefetcher | None = None
-        self._run: dict[str, Any] = {}
+        self._run: Mapping[str, Any] = {}
         self._best: dict[str, dict[str, Any]] = {}
         """records of the best heads of this run's tasks"""
         self._new_best: list[Task] = []
@@ -345,12 +354,10 @@ class Trainer:
                 self.latent_rewards.load_state_dict(task.name, checkpoint.read(f"heads/{task.slug}/reward"))
             if record := checkpoint.state.get("best", {}).get(task.name):
                 self._best[task.name] = record
-        name = self.tasks[0].name
-        if self.frozen and name in self.folder.heads and self.folder.is_stale(name):
-            return  # the head's weights are where a new run on the changed world begins
-        self._run = checkpoint.state.get("runs", {}).get(self.run_name, {})
+        runs = {run_of(task): fine_tuned(self.folder, task) for task in self.tasks}
+        self._run = runs[self.run_name] if self.frozen else checkpoint.state.get("runs", {}).get(JOINT, {})
         if self._run:
-            for run in dict.fromkeys(self.run_names.values()):
+            for run in [run for run, begun in runs.items() if begun] if self.frozen else [JOINT]:
                 name = f"{run}/learner"
                 self.learner.load_state_dict(checkpoint.read(name), self.folder.interface_of(name))
             self.steps, self.updates = self._run["steps"], self._run["updates"]
