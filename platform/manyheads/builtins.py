@@ -35,6 +35,7 @@ COMMANDS = {
     "show": "what is in a world",
     "train": "train a world and heads jointly",
     "watch": "write a video, real next to imagined",
+    "why": "what a head's real return differs by from the predicted one",
 }
 """Each command `name` is `manyheads.cli.<name>:<name>`."""
 

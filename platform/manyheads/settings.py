@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -46,6 +46,19 @@ class TrainingSettings(BaseModel):
     batch_size: int = Field(16, ge=1, description="sequences a batch")
     batch_length: int = Field(64, ge=2, description="rows a sequence")
     train_ratio: float = Field(512.0, gt=0, description="replayed rows per environment row")
+    environment_shares: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="weight of each environment's rows in a batch, by its name; 1 where none is given",
+    )
+    starts_per_head: int | None = Field(
+        None,
+        ge=1,
+        description="sequences of a batch that each head imagines from; unset: all where one head trains or the world "
+        "is frozen, else the batch is dealt out among the heads",
+    )
+    stack_room: int = Field(
+        0, ge=0, description="places that heads trained as one batch are computed with: up to so many join uncompiled"
+    )
     num_envs: int = Field(16, ge=1, description="environments stepped together")
     workers: int = Field(0, ge=0, description="worker processes that step them; 0: this process")
     threads: int = Field(0, ge=0, description="CPU threads of an update; 0: as many as are fastest, measured")
@@ -88,6 +101,8 @@ def load_settings(source: str | Path | None = None, overrides: Iterable[str] = (
     settings = check_settings(values, where="--set")
     for kind in settings.heads:
         head_settings(settings, kind)
+    for name in settings.training.environment_shares:
+        registry().environments[name]  # an unknown one is refused
     return settings
 
 

@@ -7,9 +7,12 @@ from pathlib import Path
 
 from manyheads.errors import ManyheadsError
 from manyheads.learning.evaluate import bootstrap, bootstrap_difference, play, success_rate
+from manyheads.learning.forgetting import Drop, drop
 from manyheads.report.progress import Progress
+from manyheads.storage import ledger
 from manyheads.storage.agent import Agent, LoadedWorld
-from manyheads.storage.evaluations import Evaluation, read, save
+from manyheads.storage.evaluations import Evaluation, Interval, read, save
+from manyheads.storage.world_folder import WorldFolder
 
 CHECKED_STEPS = 5000
 """simulator steps that a quick check of a head may take"""
@@ -32,24 +35,44 @@ def keep(path: Path, results: Sequence[Evaluation]) -> list[str]:
         raise ManyheadsError(f"These results were not kept. {error}") from error
 
 
-def quick_check(loaded: LoadedWorld, name: str) -> str:
-    """A sentence about a head in a few real episodes; empty where its episodes are too long for that."""
+def enter_ledger(folder: WorldFolder, results: Sequence[Evaluation]) -> list[Drop]:
+    """Writes heads' returns into the world's ledger; returns those that lost since an earlier state of the world."""
+    found = []
+    for each in results:
+        if each.policy == "head":
+            ledger.record(folder, each.task, [episode.return_task for episode in each.episodes])
+            found.append(drop(ledger.scores_of(folder.path, each.task)))
+    return [each for each in found if each is not None]
+
+
+def quick_episodes(loaded: LoadedWorld, name: str) -> tuple[list[float], list[float]] | None:
+    """Returns of a head and of random actions in a few real episodes; None where its episodes are too long for that."""
     agent = loaded.head(name)
     episodes = min(5, CHECKED_STEPS // agent.task.episode_steps)
     if not episodes:
-        return ""
-    own, random = (
-        [each.return_task for each in played]
-        for played in (play(agent.task, episodes, agent.world, agent.head), play(agent.task, episodes))
-    )
+        return None
+    played = play(agent.task, episodes, agent.world, agent.head), play(agent.task, episodes)
+    own, random = ([each.return_task for each in one] for one in played)
+    return own, random
+
+
+def quick_check(
+    world: Path, name: str, own: Sequence[float], random: Sequence[float], predicted: Interval | None = None
+) -> str:
+    """A sentence about a head in a few real episodes, beside what was predicted of it."""
+    episodes = len(own)
     ours, theirs = sum(own) / episodes, sum(random) / episodes
-    said = f"{name} in {episodes} real episode{'s' if episodes > 1 else ''}: {ours:.4g}, random actions {theirs:.4g}."
+    said = f"{name} in {episodes} real episode{'s' if episodes > 1 else ''}: {ours:.4g}, random actions {theirs:.4g}"
+    if predicted is not None and predicted.low is not None and predicted.high is not None:
+        said += f"; predicted {predicted.mean:.4g} [{predicted.low:.4g}, {predicted.high:.4g}]"
+        if not predicted.low <= ours <= predicted.high:
+            said += f" (`manyheads why {world} {name}` says what lies between)"
     if ours > theirs:
-        return said
+        return f"{said}."
     return (
-        f"{said} It acts no better than random: the world may have seen too little of what the task pays for "
-        f"(`manyheads train {loaded.folder.path} --add {name}` collects more; `manyheads reward check TASK "
-        "--world WORLD` looks at what there is)."
+        f"{said}. It acts no better than random: the world may have seen too little of what the task pays for "
+        f"(`manyheads train {world} --add {name}` collects more; `manyheads reward check TASK --world WORLD` looks at "
+        "what there is)."
     )
 
 

@@ -121,6 +121,8 @@ class SharedWorld:
         steps: int = 0,
         *,
         head: str | None = None,
+        start: str = "fresh",
+        explore: int = 0,
         callback: Callback | Sequence[Callback] = (),
         evaluate_every: int = 0,
         evaluate_episodes: int = 5,
@@ -131,13 +133,17 @@ class SharedWorld:
         """Trains a head for one task on the frozen world: `updates` in imagination, then until it has collected
         `steps` rows. Both are totals of that head. Returns its agent.
 
-        `head` is another kind of head than the task names. `evaluate_every` counts updates in imagination, rows after.
+        `head` is another kind of head than the task names. A new head begins as `start`: fresh, as the head of that
+        name, or (auto) as the one that earns most in imagination; `explore` rows are collected first.
+        `evaluate_every` counts updates in imagination, rows after.
         """
         options = self._options(callback, evaluate_every, evaluate_episodes, loggers, logger_options, progress)
         machine = [each for each in self._overrides if each.partition("=")[0] in MACHINE]
-        made = finetuning.finetune(self.path, task, updates, steps, options, head=head, overrides=machine)
+        (name,) = finetuning.finetune(
+            self.path, [task], updates, steps, options, head=head, start=start, explore=explore, overrides=machine
+        )
         self._loaded = None
-        return self.head(made.name)
+        return self.head(name)
 
     def evaluate(
         self, tasks: str | Sequence[str] = (), episodes: int = 10, *, record: bool = True, progress: bool = True

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import click
 
-from manyheads.api.scoring import evaluate_heads, keep
+from manyheads.api.references import aggregated
+from manyheads.api.scoring import enter_ledger, evaluate_heads, keep
 from manyheads.cli.console import stdout_for_results
+from manyheads.learning.aggregate import Aggregate
 from manyheads.report.progress import Progress
 from manyheads.report.text import number, plain
 from manyheads.storage.agent import load
@@ -38,12 +40,37 @@ def evaluate(world: Path, tasks: tuple[str, ...], episodes: int, best: bool, as_
     with stdout_for_results(), Progress(total, "evaluating", unit="episodes") as progress:
         results = evaluate_heads(loaded, tasks, episodes, progress)
     stale = {name for name in loaded.heads if loaded.folder.is_stale(name) and not best}
+    names = list(dict.fromkeys(each.task for each in results))
+    over_all = aggregated(results, [loaded.folder.task(name) for name in names])
+    lost = [] if best else enter_ledger(loaded.folder, results)
     if as_json:
-        click.echo(json.dumps([{**each.record(), "stale": each.task in stale} for each in results], indent=1))
+        content = {
+            "evaluations": [{**each.record(), "stale": each.task in stale} for each in results],
+            "aggregate": None if over_all is None else over_all.record(),
+            "dropped": [each.record() for each in lost],
+        }
+        click.echo(json.dumps(content, indent=1))
     else:
-        click.echo("\n".join(lines(results, stale)))
+        click.echo("\n".join([*lines(results, stale), *aggregate_lines(over_all)]))
+        for each in lost:
+            click.echo(f"Dropped: {each}")
     if not best and (more := keep(world, results)):
         click.echo(f"The record of {', '.join(more)} stays: it has more episodes of the same head.", err=True)
+
+
+def aggregate_lines(over_all: Aggregate | None) -> Iterator[str]:
+    """All heads as one number, where more than one can be normalised."""
+    if over_all is None or len(over_all.tasks) < 2:
+        return
+    mean, middle = _interval(over_all.mean), _interval(over_all.interquartile_mean)
+    yield f"\nOver {len(over_all.tasks)} heads, 0 for random actions and 1 for the reference: mean {mean}, "
+    yield f"interquartile mean {middle}"
+    for each in over_all.tasks:
+        kind = "published score" if each.reference.kind == "published" else "most that it pays"
+        score = number(sum(each.scores) / len(each.scores))
+        yield f"  {plain(each.task)}: {score} of {number(each.reference.value)} ({kind})"
+    if over_all.without_reference:
+        yield f"  without a reference: {', '.join(map(plain, over_all.without_reference))}"
 
 
 def lines(results: Sequence[Evaluation], stale: Collection[str] = ()) -> Iterator[str]:

@@ -10,6 +10,7 @@ import click
 
 from manyheads.api import training
 from manyheads.api.budget import Forecast, default_steps, forecast
+from manyheads.api.keeping import after_training
 from manyheads.api.run import RunOptions, monitoring, resolve_tasks
 from manyheads.callbacks import Callback, EarlyStopping, TimeLimit
 from manyheads.cli import options
@@ -34,6 +35,11 @@ from manyheads.storage.world_folder import WORLD, WorldFolder
 @options.patience
 @options.minutes
 @options.yes
+@click.option(
+    "--keep-heads",
+    is_flag=True,
+    help="train heads that lost by this in imagination until they are back",
+)
 @options.log
 def train(
     world: Path,
@@ -48,6 +54,7 @@ def train(
     patience: int | None,
     minutes: float | None,
     yes: bool,
+    keep_heads: bool,
     loggers: tuple[str, ...],
 ) -> None:
     """Train WORLD and a head for each of TASKS jointly, from scratch or from where it stopped.
@@ -85,6 +92,7 @@ def train(
     training.train(
         world, chosen, steps, run, source=source, overrides=settings, runner=runner, runner_options=own[runner]
     )
+    after_training(world, run, keep_heads)
 
 
 def _forecast(settings: Settings, tasks: int, steps: int, known: bool) -> Forecast:

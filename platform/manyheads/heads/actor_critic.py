@@ -161,6 +161,21 @@ class ActorCritic(Head):
         after: Tensor = self.task.source.step(signals, memory, never).memory
         return after
 
+    def can_start_from(self, other: Head) -> bool:
+        """Whether the other one acts in the same way: equal actors, and the same actions to take."""
+        if not isinstance(other, ActorCritic):
+            return False
+        shapes = [{name: x.shape for name, x in head.actor.state_dict().items()} for head in (self, other)]
+        same = shapes[0] == shapes[1] and self.actor.block_sizes == other.actor.block_sizes
+        return same and self.actor.own.equal(other.actor.own) and not self.needs_signals
+
+    @torch.no_grad()
+    def start_from(self, other: Head) -> None:
+        """Takes over the actor and what it expects of episodes' ends; reward and critic start anew."""
+        assert isinstance(other, ActorCritic)
+        self.actor.load_state_dict(other.actor.state_dict())
+        self.continues.load_state_dict(other.continues.state_dict())
+
     @property
     def parallel_safe(self) -> bool:
         return not self.through_dynamics  # which freezes the world's weights meanwhile

@@ -141,6 +141,13 @@ class Head(nn.Module, ABC):
     def losses(self, batch: HeadBatch, world: World, generator: torch.Generator | None = None) -> HeadLosses:
         """The losses of one update; no attribute is written."""
 
+    def can_start_from(self, other: Head) -> bool:
+        """Whether this head may begin with what another one has learned."""
+        return False
+
+    def start_from(self, other: Head) -> None:
+        """Begins with what another one has learned that is not of its reward."""
+
     @torch.no_grad()
     def after_update(self, new_state: Mapping[str, Tensor]) -> None:
         """Copies `new_state` into the buffers of those names, once after each optimiser step.

@@ -29,7 +29,14 @@ from manyheads.learning.device import accelerate, choose_device
 from manyheads.learning.labels import Labeller
 from manyheads.learning.latent_rewards import LatentRewards
 from manyheads.learning.learner import Learner
-from manyheads.learning.prefetch import BatchSampler, Prefetcher, TrainingBatch, UpdateCount, UpdateOutput
+from manyheads.learning.prefetch import (
+    BatchSampler,
+    Prefetcher,
+    TrainingBatch,
+    UpdateCount,
+    UpdateOutput,
+    environment_shares,
+)
 from manyheads.learning.readouts import ReadoutLearner
 from manyheads.learning.refresh_latents import refresh_latents
 from manyheads.learning.run_monitor import RunMonitor
@@ -52,6 +59,8 @@ if TYPE_CHECKING:
     from manyheads.report.metrics import Metrics
     from manyheads.report.progress import Progress
 
+JOINT = "train"
+"""the run of joint training"""
 FIT_UPDATES = 1000
 """by which a readout that a frozen world lacks is trained"""
 METRICS_EVERY = 50
@@ -61,6 +70,31 @@ FULL = (
     "command again, or begin a world with a smaller world.size or training.batch_size."
 )
 COMPILING = "Still getting ready: what is computed is compiled first, a minute or more where its shapes are new here."
+
+
+def run_of(task: Task) -> str:
+    """The run in which a head is fine-tuned."""
+    return f"finetune/{task.slug}"
+
+
+def fine_tuned(folder: WorldFolder, task: Task) -> Mapping[str, Any]:
+    """The record of a head's fine-tuning; empty before the first, and where the world model was trained on since: the
+    head's weights are then where a new run begins."""
+    if task.name in folder.heads and folder.is_stale(task.name):
+        return {}
+    record: Mapping[str, Any] = folder.checkpoint.state.get("runs", {}).get(run_of(task), {})
+    return record
+
+
+def by_progress(folder: WorldFolder, tasks: Sequence[Task]) -> list[list[Task]]:
+    """Tasks of one environment whose heads were fine-tuned equally far: they learn from the same batches, so each of
+    these groups may go on as one, with the numbers that each head has alone."""
+    found: dict[tuple[str, int, int], list[Task]] = {}
+    for task in tasks:
+        run = fine_tuned(folder, task)
+        key = task.instance.dynamics_key, run.get("steps", 0), run.get("updates", 0)
+        found.setdefault(key, []).append(task)
+    return [*found.values()]
 
 
 class Trainer:
@@ -87,7 +121,15 @@ class Trainer:
         self.world = World(folder.interface, settings.world).to(device)
         accelerate(self.world, settings.training)
         self.heads = {task.name: build_head(task, self.world, folder) for task in tasks}
-        self.learner = Learner(self.world, self.heads, settings.optimizer, settings.seed, train_world=not frozen)
+        self.learner = Learner(
+            self.world,
+            self.heads,
+            settings.optimizer,
+            settings.seed,
+            train_world=not frozen,
+            starts_per_head=settings.training.starts_per_head,
+            stack_room=settings.training.stack_room,
+        )
         self._open_readouts()
         self.latent_rewards = LatentRewards(self.world, tasks, settings.optimizer, settings.seed)
         self.learner.latent_rewards = self.latent_rewards.networks
@@ -99,19 +141,27 @@ class Trainer:
         self._collector: Collector | None = None
         self._policy: VectorPolicy | None = None
         self._prefetcher: Prefetcher | None = None
-        self._run: dict[str, Any] = {}
+        self._run: Mapping[str, Any] = {}
         self._best: dict[str, dict[str, Any]] = {}
         """records of the best heads of this run's tasks"""
         self._new_best: list[Task] = []
         self._monitor = self._begin(Monitoring())
         self._ranges = RangeWatch()
         self._ready: set[str] = set()
+        self._prepared = False
+        if frozen and len(by_progress(folder, tasks)) > 1:
+            raise ValueError("Heads that are fine-tuned together share an environment and progress: see `by_progress`.")
         self._restore()
 
     @property
+    def run_names(self) -> dict[str, str]:
+        """Where the progress of each task is kept: joint training has one record, each fine-tuned head its own."""
+        return {task.name: run_of(task) if self.frozen else JOINT for task in self.tasks}
+
+    @property
     def run_name(self) -> str:
-        """Where this run's progress is kept: joint training has one record, each fine-tuned head its own."""
-        return "train" if not self.frozen else f"finetune/{self.tasks[0].slug}"
+        """Where the collector is kept; heads that are fine-tuned together keep it with the first of them."""
+        return self.run_names[self.tasks[0].name]
 
     @property
     def stopped(self) -> bool:
@@ -165,8 +215,7 @@ class Trainer:
         Heads with nothing to learn only get what they need of the world.
         """
         monitor = self._begin(monitoring)
-        self._refresh_latents(progress)
-        self._fit_readouts()
+        self.prepare(progress)
         feed = self._open_prefetcher(metrics)
         with self._safely(progress) as stopping:
             self._tell("start")
@@ -176,13 +225,27 @@ class Trainer:
                 if monitor.due(self.updates):
                     self._evaluate(metrics, progress)
 
+    def prepare(self, progress: Progress) -> None:
+        """Makes the stored latents those of this frozen world, and fits readouts that it lacks; once."""
+        self._refresh_latents(progress)
+        if not self._prepared:
+            self._fit_readouts()
+            self._prepared = True
+
+    def is_new(self, task: Task) -> bool:
+        """Whether nothing has been saved of a task's head yet."""
+        return f"heads/{task.slug}/weights" not in self.folder.checkpoint.names
+
     def save(self) -> None:
         """Writes one consistent checkpoint."""
         if self._prefetcher is not None:
             self._prefetcher.drain()
         self.replay.flush()
         checkpoint = self.folder.checkpoint
-        sets: dict[str, Mapping[str, Tensor]] = {f"{self.run_name}/learner": self.learner.state_dict()}
+        sets: dict[str, Mapping[str, Tensor]] = {
+            f"{run}/learner": self.learner.state_dict(name if self.frozen else None)
+            for name, run in self.run_names.items()
+        }
         if not self.frozen:
             sets["world"] = self.world.state_dict()
         if not self.frozen or self._fresh_readouts:
@@ -197,18 +260,19 @@ class Trainer:
         run: dict[str, Any] = {"steps": self.steps, "updates": self.updates, "update_credit": self.update_credit}
         run["tasks"], run["threads"] = [task.name for task in self.tasks], torch.get_num_threads()
         run["replay"] = self.replay.state()
+        runs = {name: dict(run) for name in self.run_names.values()}
         if self._collector is not None and self._policy is not None:
-            run["collector"] = self._collector.state()
+            runs[self.run_name]["collector"] = self._collector.state()
             sets[f"{self.run_name}/policies"] = self._policy.state_dict()
         state = dict(checkpoint.state)
-        state["runs"] = {**state.get("runs", {}), self.run_name: run}
+        state["runs"] = {**state.get("runs", {}), **runs}
         state["heads"] = {**state.get("heads", {})}
         if not self.frozen:
             state["steps"], state["updates"] = self.steps, self.updates
         if READOUTS in sets:
             state[READOUTS] = readout_record(self.world)
         for task in self.tasks:
-            state["heads"][task.name] = self._head_record(state)
+            state["heads"][task.name] = self._head_record(task, state)
         if self._best:
             state["best"] = {**state.get("best", {}), **self._best}
         checkpoint.write(sets, state)
@@ -274,8 +338,8 @@ class Trainer:
             assert work.latents is not None
             self.readouts.update(work.latents, work.signals, work.batch.is_terminal)
 
-    def _head_record(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        return {"world_updates": state.get("updates", 0), "run": self.run_name}
+    def _head_record(self, task: Task, state: Mapping[str, Any]) -> dict[str, Any]:
+        return {"world_updates": state.get("updates", 0), "run": self.run_names[task.name]}
 
     def _restore(self) -> None:
         checkpoint = self.folder.checkpoint
@@ -290,13 +354,12 @@ class Trainer:
                 self.latent_rewards.load_state_dict(task.name, checkpoint.read(f"heads/{task.slug}/reward"))
             if record := checkpoint.state.get("best", {}).get(task.name):
                 self._best[task.name] = record
-        name = self.tasks[0].name
-        if self.frozen and name in self.folder.heads and self.folder.is_stale(name):
-            return  # the head's weights are where a new run on the changed world begins
-        self._run = checkpoint.state.get("runs", {}).get(self.run_name, {})
+        runs = {run_of(task): fine_tuned(self.folder, task) for task in self.tasks}
+        self._run = runs[self.run_name] if self.frozen else checkpoint.state.get("runs", {}).get(JOINT, {})
         if self._run:
-            name = f"{self.run_name}/learner"
-            self.learner.load_state_dict(checkpoint.read(name), self.folder.interface_of(name))
+            for run in [run for run, begun in runs.items() if begun] if self.frozen else [JOINT]:
+                name = f"{run}/learner"
+                self.learner.load_state_dict(checkpoint.read(name), self.folder.interface_of(name))
             self.steps, self.updates = self._run["steps"], self._run["updates"]
             self.update_credit = self._run["update_credit"]
             for note in self.replay.restore(self._run["replay"]):
@@ -323,6 +386,11 @@ class Trainer:
         same = self._run["tasks"] == names and len(self._run["collector"]["envs"]) == len(tasks)
         return same and saved == self.folder.interface
 
+    def _shares(self) -> dict[str, float] | None:
+        """The share of each dynamics key in a batch: heads of a frozen world need rows of their own alone."""
+        only = self.tasks[0].instance.dynamics_key if self.frozen else None
+        return environment_shares(self.replay.instances, self.folder.settings.training.environment_shares, only)
+
     def _open_prefetcher(self, metrics: Metrics) -> Prefetcher:
         training, device = self.folder.settings.training, self.world.device
         labellers = {task.name: Labeller(task, self.replay) for task in self.tasks}
@@ -333,6 +401,7 @@ class Trainer:
             (training.batch_size, training.batch_length),
             self.frozen,
             {} if self.frozen else self.world.readouts,
+            self._shares,
         )
 
         def keep(at: UpdateCount, where: WindowIndex, learned: UpdateOutput) -> None:
