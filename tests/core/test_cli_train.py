@@ -120,9 +120,10 @@ def test_a_new_task_says_what_the_environment_is(tmp_path: Path) -> None:
     changed = out.read_text().replace(example, example.removeprefix("# "))
     out.write_text(changed)
     assert load_task(out).success is not None
-    out.write_text(changed.replace("than: 0}", "than: 0}, held_for: 251"))
+    limit = next(line for line in changed.splitlines() if "episode_steps" in line)
+    out.write_text(changed.replace("than: 0}", "than: 0}, held_for: 101").replace(limit, "episode_steps: 100"))
     with pytest.raises(
-        ManyheadsError, match=r"success\.held_for: 251 steps in a row can't happen in an episode of 250"
+        ManyheadsError, match=r"success\.held_for: 101 steps in a row can't happen in an episode of 100"
     ):
         load_task(out)
 

@@ -47,7 +47,10 @@ def tasks_of_run(path: Path, tasks: Sequence[Task], add: bool) -> list[Task]:
     that it had last. None for a new world without tasks."""
     if not (path / WORLD).exists() or (tasks and not add):
         return list(tasks)
-    before = last_tasks(WorldFolder.open(path))
+    folder = WorldFolder.open(path)
+    if tasks and "train" not in folder.checkpoint.state.get("runs", {}):
+        return list(tasks)
+    before = last_tasks(folder)
     known = {task.name for task in before}
     return [*before, *(task for task in tasks if task.name not in known)]
 
