@@ -46,11 +46,12 @@ MAY_IMPORT = {
     "fused": BASE | {"fused", "heads", "world", "execution"},
     "experience": BASE | {"experience", "environment"},
     "storage": NAMES | LEARNED | {"storage"},
+    "imagined_env": NAMES | WORK | {"imagined_env"},
     "learning": NAMES | WORK | {"fused", "learning"},
     "report": NAMES | WORK | {"report"},
     "cli": NAMES | WORK | {"learning", "report", "cli"},
     "__main__": NAMES | {"cli", "report.text"},
-    "__init__": NAMES | WORK | {"blocks"},
+    "__init__": NAMES | WORK | {"blocks", "imagined_env"},
 }
 """Which modules (and those below them) each room imports; imports for type checkers alone are free."""
 
@@ -66,7 +67,7 @@ PLUGINS_MAY_IMPORT = CONTRACTS | {
     "runners",
     "loggers",
 }
-PLUGINS_MAY_IMPORT |= {"rewards", "storage.world_folder", "atomic", "commands", "registry", "blocks"}
+PLUGINS_MAY_IMPORT |= {"rewards", "storage.world_folder", "storage.packs", "atomic", "commands", "registry", "blocks"}
 """The public face ("") and the contracts."""
 
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from manyheads.heads.contract import Head, HeadBatch, HeadLosses
     from manyheads.heads.kind import HeadContext, HeadKind, LazyHeadKind
     from manyheads.hookspecs import hookimpl
+    from manyheads.imagined_env.envs import imagined
     from manyheads.loggers import Logger, LoggerKind
     from manyheads.models import LanguageModel, LanguageModelKind
     from manyheads.registry import make
@@ -46,6 +47,7 @@ _MODULES = {
     "Task": "task",
     "TaskFile": "task",
     "hookimpl": "hookspecs",
+    "imagined": "imagined_env.envs",
     "load": "storage.agent",
     "load_spec": "rewards.sources",
     "load_task": "task",
@@ -80,6 +82,7 @@ __all__ = [
     "Task",
     "TaskFile",
     "hookimpl",
+    "imagined",
     "load",
     "load_spec",
     "load_task",

@@ -27,11 +27,13 @@ COMMANDS = {
     "finetune": "train a head on a frozen world",
     "list": "what is registered: environments, tasks, heads, plugins and more",
     "new": "write a new plugin package to start from",
+    "pack": "write heads and their world as one file to hand on",
     "report": "write the report of a world as one HTML page",
     "reproduce": "run a published benchmark task and compare with its scores",
     "reward": "what an environment measures; check reward specifications",
     "show": "what is in a world",
     "train": "train a world and heads jointly",
+    "unpack": "open a pack as a world, or look at it",
     "watch": "write a video, real next to imagined",
 }
 """Each command `name` is `manyheads.cli.<name>:<name>`."""

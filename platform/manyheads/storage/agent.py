@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from manyheads.environment.adapter import FlatEnv, LayoutMap
+from manyheads import atomic
+from manyheads.environment.adapter import FlatEnv, LayoutMap, RowFormat
 from manyheads.environment.layout import Mask
 from manyheads.errors import ManyheadsError, unknown
 from manyheads.heads.contract import Head
@@ -18,6 +19,7 @@ from manyheads.heads.kind import HeadContext, HeadTask
 from manyheads.heads.policy import VectorPolicy
 from manyheads.registry import registry
 from manyheads.settings import head_settings
+from manyheads.storage.packs import SPACES
 from manyheads.storage.readouts import load_readouts
 from manyheads.storage.world_folder import WorldFolder
 from manyheads.task import Task
@@ -52,14 +54,37 @@ class LoadedWorld:
         head = build_head(task, self.model, self.folder)
         load_module(head, self.folder, f"heads/{task.slug}/weights")
         head.requires_grad_(False)
-        return Agent(self.model, head, task, seed)
+        return Agent(self.model, head, task, seed, saved_row_format(self.folder, task))
+
+    @cached_property
+    def agent(self) -> Agent:
+        """The agent of the only head; raises ManyheadsError where there are several, or none."""
+        if len(self.heads) != 1:
+            raise ManyheadsError(
+                f"{self.folder.path} has {len(self.heads)} heads ({', '.join(self.heads) or 'none'}); choose one with "
+                "`.head(NAME)`."
+            )
+        return self.head(self.heads[0])
+
+    def act(self, observation: Any, info: dict[str, Any] | None = None) -> Any:
+        """What the only head's agent does; see `Agent.act`."""
+        return self.agent.act(observation, info)
+
+    def reset(self) -> None:
+        """Call at every episode's start, where `act` is called."""
+        self.agent.reset()
 
 
 class Agent:
     """A head that acts on native observations, one environment at a time. Samples its actions, as it was trained."""
 
-    def __init__(self, world: World, head: Head, task: Task, seed: int = 0) -> None:
+    def __init__(
+        self, world: World, head: Head, task: Task, seed: int = 0, row_format: RowFormat | None = None
+    ) -> None:
+        """Without `row_format` the spaces are those of the task's simulator, which is built for them."""
         self.world, self.head, self.task, self.seed = world, head, task, seed
+        if row_format is not None:
+            self._adapted = row_format
         self.reset()
 
     def reset(self) -> None:
@@ -92,7 +117,7 @@ class Agent:
         return np.array([[measured[signal.name] for signal in self.task.instance.signals]], np.float64)
 
     @cached_property
-    def _adapted(self) -> FlatEnv:
+    def _adapted(self) -> RowFormat:
         return FlatEnv(self.task.make_environment(), self.task.instance.signals)
 
     @cached_property
@@ -101,8 +126,18 @@ class Agent:
 
 
 def load(path: str | Path) -> LoadedWorld:
-    """Opens a trained world; raises ManyheadsError where there is none, or a damaged or newer one."""
+    """Opens a trained world's folder, or a pack; raises ManyheadsError where it is missing, damaged or newer."""
+    if Path(path).is_file():
+        from manyheads.storage.unpacking import open_pack
+
+        return LoadedWorld(open_pack(Path(path)))
     return LoadedWorld(WorldFolder.open(path))
+
+
+def saved_row_format(folder: WorldFolder, task: Task) -> RowFormat | None:
+    """The spaces that came with a head out of a pack; None where its simulator has to be asked."""
+    path = folder.head_folder(task) / SPACES
+    return RowFormat.of(atomic.read_json(path)) if path.exists() else None
 
 
 def build_head(task: Task, world: World, folder: WorldFolder) -> Head:
