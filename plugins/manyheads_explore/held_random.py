@@ -1,4 +1,4 @@
-"""A head that learns nothing and acts at random, each action held for a while: it gets further than a new one a step."""
+"""A head that learns nothing and acts at random; it holds each action for a while, which gets further than shaking."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from manyheads.environment.adapter import FlatEnv
 from manyheads.environment.unflatten import ObservationUnflattener
 from manyheads.errors import ManyheadsError
 from manyheads.imagined_env.disagreement import Disagreement
+from manyheads.storage.agent import LoadedWorld
 
 PENDULUM = "gymnasium/Pendulum-v1-swingup"
 UPRIGHT = """
@@ -25,7 +26,7 @@ reward:
     version: 1
     goal: Point up.
     environment: gymnasium/Pendulum-v1
-    reward: {op: high, x: {signal: pole_angle_cosine}, from: -1.0, to: 1.0}
+    reward: {x: {signal: pole_angle_cosine}, to: {shape: ramp, low: -1.0, high: 1.0}}
 episode_steps: 12
 goal: Point up.
 """
@@ -42,6 +43,16 @@ goal: Stay up.
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(tmp_path_factory.mktemp("imagined") / "world", PENDULUM, steps=120)
+
+
+@pytest.fixture(scope="module")
+def loaded(world: Path) -> LoadedWorld:
+    """The world, in which episodes end by their length alone: so little training leaves that open."""
+    loaded = manyheads.load(world)
+    for readout in loaded.model.readouts.values():
+        with torch.no_grad():
+            readout.continues.bias.fill_(50)
+    return loaded
 
 
 @pytest.fixture(scope="module")
@@ -79,15 +90,15 @@ def test_environments_of_the_platform_pass_both_checkers(name: str) -> None:
     sb3.check_env(manyheads.make(name))
 
 
-def test_equal_seeds_give_equal_episodes_and_others_do_not(world: Path) -> None:
-    env = manyheads.imagined(world, PENDULUM)
+def test_equal_seeds_give_equal_episodes_and_others_do_not(loaded: LoadedWorld) -> None:
+    env = manyheads.imagined(loaded, PENDULUM)
     first, again, other = (rollout(env, seed) for seed in (3, 3, 4))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[-1], other[-1])
 
 
-def test_a_vector_environment_holds_what_single_ones_do(world: Path) -> None:
-    envs, env = manyheads.imagined(world, PENDULUM, num_envs=3), manyheads.imagined(world, PENDULUM)
+def test_a_vector_environment_holds_what_single_ones_do(loaded: LoadedWorld) -> None:
+    envs, env = manyheads.imagined(loaded, PENDULUM, num_envs=3), manyheads.imagined(loaded, PENDULUM)
     seen, _ = envs.reset(seed=7)
     actions = np.array([[0.5], [-1.0], [2.0]], np.float32)
     for _ in range(4):
@@ -101,9 +112,9 @@ def test_a_vector_environment_holds_what_single_ones_do(world: Path) -> None:
         assert infos["disagreement"][number] == pytest.approx(info["disagreement"], rel=1e-3)
 
 
-def test_episodes_that_are_over_begin_anew(world: Path, tmp_path: Path) -> None:
+def test_episodes_that_are_over_begin_anew(loaded: LoadedWorld, tmp_path: Path) -> None:
     (tmp_path / "up.yaml").write_text(UPRIGHT)
-    envs = manyheads.imagined(world, tmp_path / "up.yaml", num_envs=2, members=0)
+    envs = manyheads.imagined(loaded, tmp_path / "up.yaml", num_envs=2, members=0)
     envs.reset(seed=0)
     for step in range(1, 14):
         _, reward, terminated, truncated, infos = envs.step(envs.action_space.sample())
@@ -125,10 +136,12 @@ def test_a_reward_of_signals_is_computed_from_the_predicted_ones(world: Path, tm
         assert reward == pytest.approx(float(expected.reward[1]))
 
 
-def test_an_episode_ends_where_the_world_expects_its_end(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_episode_ends_where_the_world_expects_its_end(world: Path) -> None:
     env = manyheads.imagined(world, PENDULUM, members=0)
     [readout] = env._episodes.world.readouts.values()
     env.reset(seed=0)
+    with torch.no_grad():
+        readout.continues.bias.fill_(50)
     assert not env.step(np.zeros(1, np.float32))[2]
     with torch.no_grad():
         readout.continues.bias.fill_(-50)

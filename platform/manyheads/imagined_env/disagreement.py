@@ -9,10 +9,10 @@ from manyheads.experience.replay import Replay
 from manyheads.world.ensemble import LatentEnsemble
 from manyheads.world.model import Latent, World
 
-BATCHES, ROWS, LENGTH = 32, 16, 32
+BATCHES, ROWS, LENGTH = 16, 16, 32
 """transitions that the ensemble is fitted to: so many batches of so many windows of so many rows"""
-UPDATES = 600
-LR = 1e-3
+UPDATES = 300
+LR = 3e-3
 
 
 class Disagreement:
