@@ -9,7 +9,7 @@ import pytest
 HERE = Path(__file__).parent.parent
 CORE = HERE / "platform"
 
-BASE = {"errors", "imports", "atomic", "yamltext", "filenames"}
+BASE = {"errors", "imports", "atomic", "yamltext", "filenames", "run_states"}
 NAMES = BASE | {"hookspecs", "models", "commands", "yamlfile", "registry", "task", "settings"}
 NAMES |= {"kinds", "runners", "loggers", "suites"}
 CONTRACTS = {"environment.contract", "environment.layout", "environment.pictures"}
@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "yamltext": set(),
     "filenames": set(),
     "renamed_settings": set(),
+    "run_states": set(),
     "settings": NAMES | {"renamed_settings", "world.sizes"},
     "commands": BASE,
     "yamlfile": BASE,
