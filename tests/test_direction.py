@@ -47,10 +47,11 @@ MAY_IMPORT = {
     "fused": BASE | {"fused", "heads", "world", "execution"},
     "experience": BASE | {"experience", "environment"},
     "storage": NAMES | LEARNED | {"storage"},
+    "exchange": NAMES | WORK | {"exchange"},
     "imagined_env": NAMES | WORK | {"imagined_env"},
     "learning": NAMES | WORK | {"fused", "learning"},
     "report": NAMES | WORK | {"report"},
-    "cli": NAMES | WORK | {"learning", "report", "cli"},
+    "cli": NAMES | WORK | {"learning", "report", "exchange", "cli"},
     "__main__": NAMES | {"cli", "report.text"},
     "__init__": NAMES | WORK | {"blocks", "imagined_env"},
 }
@@ -68,6 +69,7 @@ PLUGINS_MAY_IMPORT = CONTRACTS | {
     "runners",
     "loggers",
 }
+PLUGINS_MAY_IMPORT |= {"environment.adapter", "environment.space_json"}
 PLUGINS_MAY_IMPORT |= {"rewards", "storage.world_folder", "storage.packs", "atomic", "commands", "registry", "blocks"}
 """The public face ("") and the contracts."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from keyword import iskeyword
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,9 @@ COMMANDS = {
     "demo": "from nothing to a head for a sentence, in a few minutes",
     "doctor": "what this machine has, what is missing and the command that fixes it",
     "evaluate": "play heads in the simulator and compare them with a random policy",
+    "export": "write heads as ONNX, experience as a Minari data set",
     "finetune": "train a head on a frozen world",
+    "import": "add recorded episodes of another library to a world",
     "list": "what is registered: environments, tasks, heads, plugins and more",
     "new": "write a new plugin package to start from",
     "pack": "write heads and their world as one file to hand on",
@@ -36,7 +39,7 @@ COMMANDS = {
     "unpack": "open a pack as a world, or look at it",
     "watch": "write a video, real next to imagined",
 }
-"""Each command `name` is `manyheads.cli.<name>:<name>`."""
+"""Each command `name` is `manyheads.cli.<name>:<name>`, with an underscore behind it where Python has the word."""
 
 
 @hookimpl
@@ -68,7 +71,8 @@ def register_rewards(register: Callable[[RewardKind], None]) -> None:
 @hookimpl
 def register_commands(commands: Commands) -> None:
     for name, description in COMMANDS.items():
-        commands.add_lazy(name, f"manyheads.cli.{name}:{name}", description)
+        module = f"{name}_" if iskeyword(name) else name
+        commands.add_lazy(name, f"manyheads.cli.{module}:{module}", description)
 
 
 @hookimpl

@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
+import yaml
+
 TOKEN = "hf_right"
 
 
@@ -42,6 +44,11 @@ class Handler(BaseHTTPRequestHandler):
             self.server.repositories.setdefault(name, {})
             return self.answer(200, {"url": f"{self.server.url}/{name}", "id": name})
         path = self.path.split("?")[0]
+        if path == "/api/validate-yaml":
+            card = json.loads(body)["content"]
+            front = yaml.safe_load(card.split("---")[1]) if card.startswith("---\n") else None
+            errors = [] if isinstance(front, dict) else [{"message": "no front matter"}]
+            return self.answer(200, {"errors": errors, "warnings": []})
         if found := re.fullmatch(r"/api/models/(.+/.+)/preupload/main", path):
             files = [
                 {"path": f["path"], "uploadMode": "lfs" if f["path"].endswith(".pack") else "regular",

@@ -25,6 +25,9 @@ from manyheads.task import Task, load_task
 @click.argument("world", type=click.Path(path_type=Path))
 @click.argument("tasks", nargs=-1)
 @click.option("--steps", default=100_000, show_default=True, type=click.IntRange(min=1), help="rows to collect in all")
+@click.option(
+    "--updates", type=click.IntRange(min=1), help="collect nothing: so many updates in all on what WORLD has recorded"
+)
 @click.option("--settings", "source", help="a packaged preset's name or a YAML file; only for a new world")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="one setting; only for a new world")
 @click.option(
@@ -35,6 +38,7 @@ def train(
     world: Path,
     tasks: tuple[str, ...],
     steps: int,
+    updates: int | None,
     source: str | None,
     overrides: tuple[str, ...],
     runner: str,
@@ -52,12 +56,30 @@ def train(
     folder, chosen = open_or_create(world, [load_task(name).built() for name in tasks], source, settings)
     for task in chosen:
         folder.save_task(task)
+    if updates is not None:
+        _learn(folder, chosen, updates, Loggers(openers, folder, chosen))
+        return
     begun = int(folder.checkpoint.state.get("steps", 0))
     if begun >= steps:
         click.echo(f"{world} has collected {begun:,} steps already; --steps says how many in all.", err=True)
     logger = Loggers(openers, folder, chosen)
     with Metrics(world, logger) as metrics, Progress(steps, "training", start=begun) as progress:
         kind.run(folder, chosen, steps, progress, metrics, runner_settings)
+
+
+def _learn(folder: WorldFolder, tasks: Sequence[Task], updates: int, logger: Loggers) -> None:
+    """Trains on what the world has recorded, with no environment."""
+    from manyheads.learning.trainer import Trainer
+
+    trainer = Trainer(folder, tasks)
+    try:
+        with (
+            Metrics(folder.path, logger) as metrics,
+            Progress(updates, "learning", unit="updates", start=trainer.updates) as progress,
+        ):
+            trainer.learn(updates, progress, metrics)
+    finally:
+        trainer.close()
 
 
 def open_or_create(

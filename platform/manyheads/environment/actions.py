@@ -77,6 +77,12 @@ class ActionUnflattener:
                 block += count
         return parts[()] if () in parts else nest(self._space, parts)
 
+    def ends(self, value: float) -> npt.NDArray[np.float64]:
+        """What an entry of `value`, -1 or 1, is in native units, for each continuous entry."""
+        scales = [scale for scale in self._scales if scale is not None]
+        ends = [np.clip(value * scale.half + scale.middle, scale.low, scale.high) for scale in scales]
+        return np.concatenate([np.zeros(0), *ends])
+
     def flatten(self, action: Any) -> npt.NDArray[np.float32]:
         """The flat action (A,) that a native one is; raises ManyheadsError where it does not fit the space."""
         if not self._space.contains(action):

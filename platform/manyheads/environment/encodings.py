@@ -31,8 +31,8 @@ class Encoding(Protocol):
     def write(self, value: Any, out: Floats) -> None:
         """Writes a native value into `out` (n,); raises ValueError or TypeError where it does not fit the space."""
 
-    def read(self, entries: Floats) -> Any:
-        """The native value nearest to entries (n,), within its space; None where entries don't tell it."""
+    def read(self, entries: Floats, clip: bool = True) -> Any:
+        """The native value nearest to entries (n,), within its bounds if clipped; None where entries don't tell it."""
 
 
 def encode(leaf: Leaf, rule: KeyRule | None, owner: str) -> Encoding:
@@ -98,12 +98,12 @@ class Numbers:
     def write(self, value: Any, out: Floats) -> None:
         out[:] = self.check(value).reshape(-1)
 
-    def read(self, entries: Floats) -> Any:
+    def read(self, entries: Floats, clip: bool = True) -> Any:
         if not isinstance(self.space, spaces.Box):
             return (entries >= 0.5).astype(self.space.dtype).reshape(self.shape)
         low, high = np.ravel(self.space.low), np.ravel(self.space.high)
         value = np.rint(entries) if self.whole else entries
-        return np.clip(value, low, high).astype(self.space.dtype).reshape(self.shape)
+        return (np.clip(value, low, high) if clip else value).astype(self.space.dtype).reshape(self.shape)
 
 
 class Choice:
@@ -121,7 +121,7 @@ class Choice:
             raise ValueError(f"expected {self.start} to {self.start + self.size - 1}")
         out[choice] = 1.0
 
-    def read(self, entries: Floats) -> Any:
+    def read(self, entries: Floats, clip: bool = True) -> Any:
         return np.int64(self.start + int(entries.argmax()))
 
 
@@ -145,7 +145,7 @@ class Choices:
             raise ValueError(f"expected {self.start.tolist()} to {(self.start + self.sizes - 1).tolist()}")
         out[self._offsets + choices] = 1.0
 
-    def read(self, entries: Floats) -> Any:
+    def read(self, entries: Floats, clip: bool = True) -> Any:
         picks = [int(block.argmax()) for block in np.split(entries, self._offsets[1:])]
         return (self.start + picks).astype(self.dtype).reshape(self.shape)
 
@@ -165,7 +165,7 @@ class Words:
             raise ValueError("expected a text of the declared length and characters")
         out[:] = encode_text(value)
 
-    def read(self, entries: Floats) -> None:
+    def read(self, entries: Floats, clip: bool = True) -> None:
         """None: words can't be told from their hashes."""
 
 

@@ -72,6 +72,11 @@ class ObservationFlattener:
         self._low = np.concatenate([none, *(part.encoding.low for part in self.parts)])
         self._high = np.concatenate([none, *(part.encoding.high for part in self.parts)])
 
+    @property
+    def bounds(self) -> tuple[Floats, Floats]:
+        """The least and the greatest value of each entry of the vector, (V,) each."""
+        return self._low, self._high
+
     def __call__(self, observation: Any) -> tuple[Pixels | None, Floats]:
         for path, keys in self._containers:
             self._require_keys(path, keys, observation)

@@ -18,10 +18,12 @@ class ObservationUnflattener:
     """Turns (image, vector) into the observation of `space`, the native one without what rows don't tell.
 
     Left out are keys that are dropped and texts, of which rows have hashes. A picture stays as the world sees it, where
-    that is not the native form: uint8, channels last, resized. Numbers are kept inside their bounds.
+    that is not the native form: uint8, channels last, resized. Numbers are kept inside their bounds unless `clip` is
+    false, as for recorded rows, which are to stay as they are.
     """
 
-    def __init__(self, observe: ObservationFlattener) -> None:
+    def __init__(self, observe: ObservationFlattener, clip: bool = True) -> None:
+        self._clip = clip
         self._native, self._parts = (
             observe.native,
             [part for part in observe.parts if not isinstance(part.encoding, Words)],
@@ -33,7 +35,9 @@ class ObservationUnflattener:
 
     def __call__(self, image: Pixels | None, vector: Floats) -> Any:
         """The observation that an image (H, W, C) and a vector (V,) show."""
-        values: dict[Path, Any] = {part.leaf.path: part.encoding.read(vector[part.place]) for part in self._parts}
+        values: dict[Path, Any] = {
+            part.leaf.path: part.encoding.read(vector[part.place], self._clip) for part in self._parts
+        }
         channel = 0
         for picture in self._pictures:
             assert image is not None

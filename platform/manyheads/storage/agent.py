@@ -116,6 +116,11 @@ class Agent:
             return None
         return np.array([[measured[signal.name] for signal in self.task.instance.signals]], np.float64)
 
+    @property
+    def row_format(self) -> RowFormat:
+        """How the environment's observations and actions become flat ones."""
+        return self._adapted
+
     @cached_property
     def _adapted(self) -> RowFormat:
         return FlatEnv(self.task.make_environment(), self.task.instance.signals)
