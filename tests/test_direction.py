@@ -70,7 +70,16 @@ PLUGINS_MAY_IMPORT = CONTRACTS | {
     "loggers",
 }
 PLUGINS_MAY_IMPORT |= {"environment.adapter", "environment.space_json"}
-PLUGINS_MAY_IMPORT |= {"rewards", "storage.world_folder", "storage.packs", "atomic", "commands", "registry", "blocks"}
+PLUGINS_MAY_IMPORT |= {
+    "rewards",
+    "storage.world_folder",
+    "storage.packs",
+    "storage.packaged_worlds",
+    "atomic",
+    "commands",
+    "registry",
+    "blocks",
+}
 """The public face ("") and the contracts."""
 
 

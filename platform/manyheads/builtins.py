@@ -41,6 +41,9 @@ COMMANDS = {
 }
 """Each command `name` is `manyheads.cli.<name>:<name>`, with an underscore behind it where Python has the word."""
 
+NEEDS = {"export": (("onnx", "onnxscript", "onnxruntime"), "onnx"), "import": (("minari", "h5py"), "minari")}
+"""Modules that commands need, at least for some of their options, and the extras that install them."""
+
 
 @hookimpl
 def register_heads(register: Callable[[HeadKind | LazyHeadKind], None]) -> None:
@@ -72,7 +75,7 @@ def register_rewards(register: Callable[[RewardKind], None]) -> None:
 def register_commands(commands: Commands) -> None:
     for name, description in COMMANDS.items():
         module = f"{name}_" if iskeyword(name) else name
-        commands.add_lazy(name, f"manyheads.cli.{module}:{module}", description)
+        commands.add_lazy(name, f"manyheads.cli.{module}:{module}", description, *NEEDS.get(name, ()))
 
 
 @hookimpl

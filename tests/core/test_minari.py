@@ -204,7 +204,7 @@ def test_what_is_no_data_set_is_said(
             open_dataset(source)
     damaged = shutil.copytree(exported, tmp_path / "damaged")
     (damaged / "data" / "main_data.hdf5").unlink()
-    with pytest.raises(ManyheadsError, match=r"can't be read: No data found"):
+    with pytest.raises(ManyheadsError, match="can't be read"):
         open_dataset(f"minari:{damaged}")
     with pytest.raises(ManyheadsError, match="is there already. Choose a new folder"):
         command("export", world, "--minari", exported)

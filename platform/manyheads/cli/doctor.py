@@ -21,6 +21,7 @@ import click
 import psutil
 
 from manyheads.cli import console
+from manyheads.commands import LazyCommand
 from manyheads.execution.toolchain import cache_folder, cpp_compiler
 from manyheads.registry import registry
 
@@ -177,6 +178,10 @@ def extras() -> Iterator[Check]:
         for name, thing in table.items():
             for module in thing.missing():
                 needing[module, thing.extra].append(name)
+    for name, command in known.commands.items():
+        if isinstance(command, LazyCommand):
+            for module in command.missing():
+                needing[module, command.extra].append(f"manyheads {name}")
     for (module, extra), names in needing.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         fix = f"pip install 'manyheads[{extra}]'" if extra else f"pip install {module}"

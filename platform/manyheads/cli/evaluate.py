@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from manyheads.cli.console import stdout_for_results
+from manyheads.cli.options import WorldPath
 from manyheads.errors import ManyheadsError
 from manyheads.learning.evaluate import bootstrap, bootstrap_difference, play, success_rate
 from manyheads.report.progress import Progress
@@ -20,7 +21,7 @@ HEADINGS = ("", "return", "simulator", "success", "better than random by")
 
 
 @click.command()
-@click.argument("world", type=click.Path(path_type=Path))
+@click.argument("world", type=WorldPath())
 @click.argument("tasks", nargs=-1)
 @click.option("--episodes", default=10, show_default=True, type=click.IntRange(min=1))
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")

@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from manyheads.cli import console
+from manyheads.cli.options import WorldPath
 from manyheads.errors import ManyheadsError
 
 
 @click.command()
-@click.argument("world", type=click.Path(path_type=Path))
+@click.argument("world", type=WorldPath())
 @click.argument("task", required=False)
 @click.option("--onnx", type=click.Path(path_type=Path, file_okay=False), help="a folder for the head of TASK")
 @click.option("--minari", type=click.Path(path_type=Path), help="a folder for what WORLD has recorded")

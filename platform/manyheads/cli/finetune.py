@@ -19,7 +19,7 @@ from manyheads.task import load_task
 
 
 @click.command()
-@click.argument("world", type=click.Path(path_type=Path))
+@click.argument("world", type=options.WorldPath())
 @click.argument("task")
 @click.option("--updates", default=2000, show_default=True, type=click.IntRange(min=0), help="updates in imagination")
 @click.option(

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from manyheads.cli.options import NewFile
+from manyheads.cli.options import NewFile, WorldPath
 from manyheads.storage.agent import load
 from manyheads.storage.packing import pack as make_pack
 from manyheads.storage.packs import SUFFIX
 
 
 @click.command()
-@click.argument("world", type=click.Path(path_type=Path))
+@click.argument("world", type=WorldPath())
 @click.argument("tasks", nargs=-1)
 @click.option("--out", type=NewFile(SUFFIX), required=True, help=f"the pack, NAME{SUFFIX}")
 @click.option("--world-only", is_flag=True, help="no heads")

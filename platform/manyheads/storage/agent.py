@@ -131,12 +131,15 @@ class Agent:
 
 
 def load(path: str | Path) -> LoadedWorld:
-    """Opens a trained world's folder, or a pack; raises ManyheadsError where it is missing, damaged or newer."""
-    if Path(path).is_file():
-        from manyheads.storage.unpacking import open_pack
+    """Opens a trained world: its folder, a pack, or the name of a world that comes with manyheads.
 
-        return LoadedWorld(open_pack(Path(path)))
-    return LoadedWorld(WorldFolder.open(path))
+    Raises ManyheadsError where it is missing, damaged or newer.
+    """
+    from manyheads.storage.packaged_worlds import world_path
+    from manyheads.storage.unpacking import open_pack
+
+    path = world_path(path)
+    return LoadedWorld(open_pack(path) if path.is_file() else WorldFolder.open(path))
 
 
 def saved_row_format(folder: WorldFolder, task: Task) -> RowFormat | None:
