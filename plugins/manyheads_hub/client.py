@@ -36,7 +36,8 @@ def explained(repository: str, doing: str) -> Iterator[None]:
     """What the client raises inside becomes a ManyheadsError."""
     from huggingface_hub import errors
 
-    unreachable = errors.HfHubHTTPError.__bases__[0]  # of the HTTP library that this version of the client uses
+    # Of the HTTP library that this version of the client uses.
+    unreachable: type[Exception] = next(base for base in errors.HfHubHTTPError.__bases__ if issubclass(base, Exception))
     try:
         yield
     except errors.HFValidationError as error:

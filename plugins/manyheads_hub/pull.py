@@ -33,7 +33,11 @@ def pull(repository: str, file: str | None, revision: str | None, out: Path | No
     target = out or Path(Path(name).name)
     if target.exists() and out is None and target.read_bytes() != found.read_bytes():
         raise ManyheadsError(f"{target} is another file; --out {target} replaces it, another --out keeps both.")
-    atomic.write(target, lambda part: shutil.copyfile(found, part) and None)
+
+    def copy(part: Path) -> None:
+        shutil.copyfile(found, part)
+
+    atomic.write(target, copy)
     heads = ", ".join(head.name for head in pack.manifest.heads) or "no heads"
     click.echo(f"Wrote {target} with {heads}. `manyheads unpack {target}` says what it is.")
 

@@ -67,8 +67,8 @@ class RowFormat:
         """What `record` described, without the environment; raises ManyheadsError where it is damaged."""
         if {*record} != {"owner", "keys", "observation", "action"}:
             raise ManyheadsError(f"A record of spaces has the keys {', '.join(map(str, record))}; it was edited.")
-        spaces = (space_from_json(record[name]) for name in ("observation", "action"))
-        return cls(*spaces, record["owner"], keys=record["keys"])
+        observation, action = (space_from_json(record[name]) for name in ("observation", "action"))
+        return RowFormat(observation, action, record["owner"], keys=record["keys"])
 
 
 class FlatEnv(RowFormat):

@@ -137,4 +137,5 @@ def _buffer(episode: Episode, env: FlatEnv, layout_map: LayoutMap, unflatten: Ob
 
 def _stacked(space: Any, values: Sequence[Any]) -> Any:
     """Values of a space as one of arrays (T, ...), as data sets hold them."""
-    return concatenate(space, values, create_empty_array(space, len(values), fn=np.empty))
+    room: Any = create_empty_array(space, len(values), fn=np.empty)
+    return concatenate(space, values, room)

@@ -55,11 +55,13 @@ def _transitions(world: World, replay: Replay, key: str) -> tuple[Tensor, Tensor
     length = max(2, min(LENGTH, max((len(episode) for episode in replay.episodes(key)), default=2)))
     for _ in range(BATCHES):
         batch, _ = replay.sample(ROWS, length, groups={key: 1.0}, online=False)
-        rows = [x.to(world.device) for x in (batch.vector, batch.previous_action, batch.is_first | batch.reset_state)]
+        vector, action = batch.vector.to(world.device), batch.previous_action.to(world.device)
+        reset = (batch.is_first | batch.reset_state).to(world.device)
         image = None if batch.image is None else batch.image.to(world.device)
         start = Latent(batch.deter.to(world.device), batch.stoch.to(world.device))
-        seen = world.observe(image, *rows, start, world.draw_noise(ROWS, length)).latents.feature
-        goes_on = ~rows[2][:, 1:]
-        found.append((seen[:, :-1][goes_on], rows[1][:, 1:][goes_on], seen[:, 1:][goes_on]))
-    feature, action, after = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return feature, action, after
+        noise = world.draw_noise(ROWS, length)
+        seen = world.observe(image, vector, action, reset, start, noise).latents.feature
+        goes_on = ~reset[:, 1:]
+        found.append((seen[:, :-1][goes_on], action[:, 1:][goes_on], seen[:, 1:][goes_on]))
+    feature, taken, after = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return feature, taken, after

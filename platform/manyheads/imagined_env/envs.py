@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, overload
+from typing import Any, overload
 
 import gymnasium
 import numpy as np
@@ -53,7 +53,7 @@ class ImaginedEnv(gymnasium.Env[Any, Any]):
         truncated = self._steps >= self._episodes.task.episode_steps
         return row.observation, row.reward, row.terminated, truncated, row.info
 
-    def render(self) -> Pixels | None:  # type: ignore[override]
+    def render(self) -> Pixels | None:
         """The decoded picture (H, W, 3); None in a world without pictures."""
         return None if self._row is None else _picture(self._row)
 
@@ -64,7 +64,7 @@ class ImaginedEnv(gymnasium.Env[Any, Any]):
 class ImaginedVectorEnv(VectorEnv[Any, Any, Any]):
     """N imagined episodes in one batch; one that is over begins anew with the next step, as is Gymnasium's default."""
 
-    metadata: ClassVar[Info] = {"autoreset_mode": AutoresetMode.NEXT_STEP, "render_modes": ["rgb_array"]}
+    metadata: Info = {"autoreset_mode": AutoresetMode.NEXT_STEP, "render_modes": ["rgb_array"]}  # noqa: RUF012
 
     def __init__(self, episodes: ImaginedEpisodes) -> None:
         self._episodes, self.num_envs = episodes, episodes.number
@@ -119,7 +119,8 @@ class ImaginedVectorEnv(VectorEnv[Any, Any, Any]):
     def _observations(self) -> Any:
         space = self.single_observation_space
         rows = [row.observation for row in self._rows]
-        return concatenate(space, rows, create_empty_array(space, self.num_envs))
+        room: Any = create_empty_array(space, self.num_envs)
+        return concatenate(space, rows, room)
 
     def _infos(self) -> dict[str, Any]:
         infos: dict[str, Any] = {}

@@ -116,7 +116,7 @@ class ImaginedEpisodes:
         rows = []
         for i in range(len(episodes)):
             pay = float(reward[i])
-            info = {"signals": {"reward": pay, **{name: values[i] for name, values in signals.items()}}}
+            info: dict[str, Any] = {"signals": {"reward": pay, **{name: values[i] for name, values in signals.items()}}}
             info["continues"] = float(predicted.continues[i])
             if disagreement is not None:
                 info["disagreement"] = float(disagreement[i])

@@ -33,7 +33,8 @@ class FromSignals:
         self, latent: Latent, signals: dict[str, Tensor], memory: Tensor, is_first: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         read = {name: signals[name] for name in self.source.signals}
-        return tuple(self.source.step(read, memory, is_first))  # type: ignore[return-value]
+        steps = self.source.step(read, memory, is_first)
+        return steps.reward, steps.terminated, steps.memory
 
 
 class FromHead:
