@@ -4,12 +4,16 @@ import torch
 from click.testing import CliRunner
 
 from manyheads.cli import manyheads
+from manyheads.environment.contract import REWARD
 from manyheads.environment.layout import SpaceLayout
+from manyheads.heads.kind import HeadContext, HeadTask
 from manyheads.registry import registry
 from manyheads.report import metrics
 from manyheads.rewards.contract import LatentRewardSource, LatentRows
+from manyheads.rewards.sources import EnvironmentReward
 from manyheads.storage.world_folder import WorldFolder
 from manyheads.task import load_task
+from manyheads.world.model import World
 from manyheads.world.sizes import WorldSettings
 
 SIZE = WorldSettings(size="demo", deter=16, hidden=8, groups=4, classes=4, units=16)
@@ -97,14 +101,12 @@ def test_a_world_is_trained_with_no_task_and_goes_on(tmp_path):
 
 
 def test_held_random_actions_are_held_and_are_the_task_s_own():
-    from small_agent import BOTH, head_context, small_world
-
-    from manyheads.registry import registry
-
     kind = registry().heads["explore/held_random"].load()
     own = SpaceLayout(vector=("p",), continuous=("v",), discrete=(("m", 3),))
-    world = small_world(BOTH)
-    head = kind.build(head_context(world, kind.settings(hold=5.0), own))
+    interface = own.union(SpaceLayout(continuous=("u",), discrete=(("n", 2),)))
+    world = World(interface, SIZE)
+    task = HeadTask("task", EnvironmentReward(), (REWARD,))
+    head = kind.build(HeadContext(interface, interface.mask(own), SIZE, task, kind.settings(hold=5.0)))
     generator, first = torch.Generator().manual_seed(0), torch.ones(4, dtype=torch.bool)
     state, rows = head.initial_state(4), []
     for step in range(400):
