@@ -56,7 +56,7 @@ def _onnx(world: Path, task: str | None, onnx: Path, as_json: bool) -> None:
     from manyheads.storage.agent import load
 
     loaded = load(world)
-    agent = loaded.agent if task is None else loaded.head(task)
+    agent = loaded.head(task or loaded.only_head)
     with console.stdout_for_results():
         checks = export_onnx(agent, onnx)
     rows = [check._asdict() for check in checks]

@@ -13,7 +13,8 @@ from gymnasium.vector.utils import batch_space, concatenate, create_empty_array,
 from manyheads.environment.pictures import Pixels
 from manyheads.errors import ManyheadsError
 from manyheads.imagined_env.episodes import ImaginedEpisodes, ImaginedRow
-from manyheads.storage.agent import LoadedWorld, load
+from manyheads.imagined_env.opened import OpenedWorld
+from manyheads.storage.agent import load
 from manyheads.task import Task, load_task
 
 Info = dict[str, Any]
@@ -131,14 +132,14 @@ class ImaginedVectorEnv(VectorEnv[Any, Any, Any]):
 
 @overload
 def imagined(
-    world: str | Path | LoadedWorld, task: str | Path | Task, num_envs: None = None, *, members: int = 5, seed: int = 0
+    world: str | Path | OpenedWorld, task: str | Path | Task, num_envs: None = None, *, members: int = 5, seed: int = 0
 ) -> ImaginedEnv: ...
 @overload
 def imagined(
-    world: str | Path | LoadedWorld, task: str | Path | Task, num_envs: int, *, members: int = 5, seed: int = 0
+    world: str | Path | OpenedWorld, task: str | Path | Task, num_envs: int, *, members: int = 5, seed: int = 0
 ) -> ImaginedVectorEnv: ...
 def imagined(
-    world: str | Path | LoadedWorld,
+    world: str | Path | OpenedWorld,
     task: str | Path | Task,
     num_envs: int | None = None,
     *,
@@ -155,7 +156,7 @@ def imagined(
         raise ManyheadsError(f"num_envs={num_envs}: expected at least 1, or None for a single environment.")
     if members == 1 or members < 0:
         raise ManyheadsError(f"members={members}: one predictor can't disagree; expected 0, or 2 and more.")
-    loaded = world if isinstance(world, LoadedWorld) else load(world)
+    loaded: OpenedWorld = load(world) if isinstance(world, str | Path) else world
     if not isinstance(task, Task):
         task = loaded.folder.task(task) if isinstance(task, str) and task in loaded.heads else load_task(task)
     episodes = ImaginedEpisodes(loaded, task, num_envs or 1, members, seed)

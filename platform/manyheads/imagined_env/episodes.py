@@ -15,9 +15,9 @@ from manyheads.environment.pictures import Pixels
 from manyheads.environment.unflatten import ObservationUnflattener
 from manyheads.errors import ManyheadsError
 from manyheads.imagined_env.disagreement import Disagreement
+from manyheads.imagined_env.opened import OpenedWorld
 from manyheads.imagined_env.rewards import imagined_reward
 from manyheads.imagined_env.starts import RecordedStarts, SimulatorStarts, Starts
-from manyheads.storage.agent import LoadedWorld
 from manyheads.task import Task
 from manyheads.world.model import Latent
 
@@ -44,7 +44,7 @@ class ImaginedEpisodes:
     The simulator is built once, for its spaces.
     """
 
-    def __init__(self, loaded: LoadedWorld, task: Task, number: int, members: int, seed: int) -> None:
+    def __init__(self, loaded: OpenedWorld, task: Task, number: int, members: int, seed: int) -> None:
         """`members` predictors are fitted to the replay for `disagreement`; without a replay, or with 0, there is
         none."""
         self.world, self.task, self.number = loaded.model, task, number
@@ -55,7 +55,7 @@ class ImaginedEpisodes:
                 f"{loaded.folder.path} has no readout of {self.key}. `manyheads finetune {loaded.folder.path} "
                 f"{task.name}` fits one."
             )
-        self.env = FlatEnv(task.make_environment(), task.instance.signals)
+        self.env = FlatEnv(task.make_simulator(), task.instance.signals)
         self.layout_map = LayoutMap(self.world.interface, self.env.layout)
         self.unflatten = ObservationUnflattener(self.env.observe)
         self.reward = imagined_reward(loaded, task)

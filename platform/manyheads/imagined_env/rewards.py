@@ -9,7 +9,7 @@ from torch import Tensor
 
 from manyheads.errors import ManyheadsError
 from manyheads.heads.contract import Head, RewardPredictor
-from manyheads.storage.agent import LoadedWorld
+from manyheads.imagined_env.opened import OpenedWorld
 from manyheads.task import Task
 from manyheads.world.model import Latent
 
@@ -52,7 +52,7 @@ class FromHead:
         return reward.masked_fill(is_first, 0), torch.zeros_like(is_first), memory
 
 
-def imagined_reward(loaded: LoadedWorld, task: Task) -> ImaginedReward:
+def imagined_reward(loaded: OpenedWorld, task: Task) -> ImaginedReward:
     """How the task is paid on this world; raises ManyheadsError where neither way is open."""
     source, readout = task.reward, loaded.model.readouts.get(task.instance.dynamics_key)
     if source.reads == "signals" and readout is not None and source.signals <= {*readout.signals}:

@@ -7,8 +7,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from manyheads.storage.packs import SUFFIX, Pack
-from manyheads.storage.unpacking import unpack
-from manyheads.storage.world_folder import WORLD
+from manyheads.storage.unpacking import open_pack, unpack
+from manyheads.storage.world_folder import WORLD, WorldFolder
 
 
 def packaged_worlds() -> dict[str, Path]:
@@ -30,6 +30,12 @@ def world_path(path: str | Path) -> Path:
     if not (folder / WORLD).exists():
         unpack(Pack.open(pack), folder)
     return folder
+
+
+def world_folder(path: str | Path) -> WorldFolder:
+    """The world that a path or a packaged world's name stands for; a pack is unpacked once, into the user's cache."""
+    path = world_path(path)
+    return open_pack(path) if path.is_file() else WorldFolder.open(path)
 
 
 def data_folder() -> Path:

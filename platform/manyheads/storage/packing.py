@@ -101,7 +101,7 @@ def _spaces(folder: WorldFolder, task: Task) -> dict[str, Any]:
     if path.exists():
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return RowFormat.of(record).record()
-    env = FlatEnv(task.make_environment(), task.instance.signals)
+    env = FlatEnv(task.make_simulator(), task.instance.signals)
     env.close()
     return env.record()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,8 @@ def _require_task(pack: Pack, head: PackedHead, text: str) -> None:
 
 
 def _keep_evaluations(pack: Pack, folder: Path) -> None:
-    results = [each for head in pack.manifest.heads for each in head.evaluations]
+    saved = WorldFolder.open(folder).checkpoint.generation
+    results = [replace(each, saved=saved) for head in pack.manifest.heads for each in head.evaluations]
     if results:
         evaluations.save(folder, results)
 
