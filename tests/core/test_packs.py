@@ -200,6 +200,11 @@ def test_packs_never_carry_or_name_code(world: Path, packed: Path, tmp_path: Pat
     changed = rewrite(packed, tmp_path / "module.pack", {part: named.encode()}, sign=True)
     with pytest.raises(ManyheadsError, match="names a module in its environment"):
         manyheads.load(changed)
+    with zipfile.ZipFile(packed) as archive:
+        described = archive.read("world.yaml").replace(b"gymnasium/CartPole-v1", b"gymnasium/antigravity:Fly-v0")
+    changed = rewrite(packed, tmp_path / "elsewhere.pack", {"world.yaml": described}, sign=True)
+    with pytest.raises(ManyheadsError, match="names a module in its environment"):
+        manyheads.load(changed)
     own = shutil.copytree(world, tmp_path / "own")
     (own / "heads" / "gymnasium__Pendulum-v1-swingup" / "task.yaml").write_text(PYTHON)
     with pytest.raises(ManyheadsError, match="packs never carry or name code"):

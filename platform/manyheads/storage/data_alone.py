@@ -13,8 +13,13 @@ def require_data_alone(task: TaskFile, name: str) -> None:
             f"The reward of {name} is a Python function, and packs never carry or name code. Write it as a "
             "specification (`manyheads goal`, or docs/rewards.md)."
         )
-    if ":" in task.environment:
+    require_names_alone(task.environment, name)
+
+
+def require_names_alone(environment: str, owner: str) -> None:
+    """Raises ManyheadsError where an environment is named with a module, which would be imported."""
+    if ":" in environment:
         raise ManyheadsError(
-            f"{name} names a module in its environment {task.environment!r}, and packs never carry or name code. "
+            f"{owner} names a module in its environment {environment!r}, and packs never carry or name code. "
             "Announce the environment in an installed package, by an entry point, and name it without the module."
         )

@@ -17,7 +17,7 @@ from manyheads.environment.adapter import FlatEnv, RowFormat
 from manyheads.errors import ManyheadsError
 from manyheads.storage import evaluations
 from manyheads.storage.agent import LoadedWorld
-from manyheads.storage.data_alone import require_data_alone
+from manyheads.storage.data_alone import require_data_alone, require_names_alone
 from manyheads.storage.model_card import model_card
 from manyheads.storage.packs import CARD, SPACES, PackedHead, PackedWorld, PackManifest, write_pack
 from manyheads.storage.readouts import readout_record, readout_tensors
@@ -48,12 +48,14 @@ def pack(
     chosen = [folder.task(name) for name in tasks]
     for task in chosen:
         require_data_alone(task.content, task.name)
+    for record in folder.instances if world else ():
+        require_names_alone(record.environment, str(folder.path))
     parts: dict[str, bytes | Path] = {}
     for task in chosen:
         parts |= _head_parts(loaded, task)
     if world:
-        record = yamlfile.to_text({**folder.record(), "earlier_interfaces": []})
-        parts |= {WORLD: record.encode(), "world.safetensors": _saved(loaded.model.state_dict())}
+        described = yamlfile.to_text({**folder.record(), "earlier_interfaces": []})
+        parts |= {WORLD: described.encode(), "world.safetensors": _saved(loaded.model.state_dict())}
         if loaded.model.readouts:
             parts["readouts.safetensors"] = _saved(readout_tensors(loaded.model, {}))
     if replay:

@@ -16,7 +16,7 @@ from torch import Tensor
 from manyheads import atomic, yamlfile
 from manyheads.errors import ManyheadsError
 from manyheads.storage import evaluations
-from manyheads.storage.data_alone import require_data_alone
+from manyheads.storage.data_alone import require_data_alone, require_names_alone
 from manyheads.storage.packs import AGAIN, SPACES, Pack, PackedHead
 from manyheads.storage.readouts import READOUTS
 from manyheads.storage.world_folder import WORLD, WorldFolder
@@ -45,7 +45,11 @@ def unpack(pack: Pack, folder: Path) -> WorldFolder:
         _fill(pack, part)
         if folder.exists():
             folder.rmdir()
-        part.rename(folder)
+        try:
+            part.rename(folder)
+        except OSError:
+            if not (folder / WORLD).exists():  # else another process has just unpacked the same
+                raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return WorldFolder.open(folder)
@@ -71,6 +75,8 @@ def _fill(pack: Pack, folder: Path) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(pack.read(name))
     opened = WorldFolder.open(folder)
+    for record in opened.instances:
+        require_names_alone(record.environment, str(pack.path))
     state: dict[str, Any] = {"steps": world.steps, "updates": world.updates, "heads": {}}
     if READOUTS in sets:
         state["readouts"] = {key: record.model_dump(mode="json") for key, record in world.readouts.items()}
