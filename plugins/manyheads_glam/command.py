@@ -18,6 +18,7 @@ from manyheads.environment.contract import Instance
 from manyheads.registry import registry
 from manyheads.rewards.describe import describe
 from manyheads.rewards.spec import RewardSpec
+from manyheads.storage.packaged_worlds import world_path
 from manyheads.storage.world_folder import WorldFolder
 from manyheads.yamlfile import read_setting
 from manyheads_glam import preview
@@ -40,7 +41,7 @@ UNSEEN = 3
 @click.argument("sentence", required=False)
 @click.option("--environment", metavar="NAME", help="where the goal is to be reached; default: the world's only one")
 @click.option("--set", "settings", multiple=True, metavar="OPTION=VALUE", help="an option of the environment")
-@click.option("--world", type=click.Path(path_type=Path), help="take ranges and episodes from this world")
+@click.option("--world", type=click.Path(path_type=Path), help="take ranges and episodes from this world, or `starter`")
 @model_flags
 @click.option("--no-cache", is_flag=True, help="ask again, even what was asked before")
 @click.option("--remember", is_flag=True, help="make this model with its limits the default; a goal may be left out")
@@ -74,7 +75,7 @@ def goal(
             raise ManyheadsError('Say the goal: manyheads goal "…" --environment NAME.')
         _model(flags, cached=False, remember=True)
         return
-    folder = WorldFolder.open(world) if world else None
+    folder = WorldFolder.open(world_path(world)) if world else None
     given = dict(read_setting(text, "action_repeat=2") for text in settings)
     instance = instance_for(folder, environment, given)
     limits, model = _model(flags, cached=not no_cache, remember=remember)

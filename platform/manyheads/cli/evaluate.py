@@ -11,6 +11,7 @@ import click
 from manyheads.api.references import aggregated
 from manyheads.api.scoring import enter_ledger, evaluate_heads, keep
 from manyheads.cli.console import stdout_for_results
+from manyheads.cli.options import WorldPath
 from manyheads.learning.aggregate import Aggregate
 from manyheads.report.progress import Progress
 from manyheads.report.text import number, plain
@@ -23,7 +24,7 @@ HEADINGS = ("", "return", "simulator", "success", "better than random by")
 
 
 @click.command()
-@click.argument("world", type=click.Path(path_type=Path))
+@click.argument("world", type=WorldPath())
 @click.argument("tasks", nargs=-1)
 @click.option("--episodes", default=10, show_default=True, type=click.IntRange(min=1))
 @click.option("--best", is_flag=True, help="the best heads of the evaluations while training; nothing is recorded")

@@ -24,7 +24,7 @@ from manyheads.storage.world_folder import WorldFolder
 
 
 @click.command()
-@click.argument("world", type=click.Path(path_type=Path))
+@click.argument("world", type=options.WorldPath())
 @click.argument("tasks", nargs=-1, required=True)
 @click.option("--updates", default=2000, show_default=True, type=click.IntRange(min=0), help="updates in imagination")
 @click.option(

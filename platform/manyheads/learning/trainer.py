@@ -1,7 +1,7 @@
 """The loop: collect rows in lock-step, learn from replay, keep everything safe.
 
-One loop, three uses: a world and its heads jointly, a head on a frozen world with new experience, and a head in
-imagination alone (no environment at all).
+One loop, four uses: a world and its heads jointly, with new experience or on what was recorded, and a head on a frozen
+world, with new experience or in imagination alone.
 """
 
 from __future__ import annotations
@@ -245,6 +245,14 @@ class Trainer:
     def is_new(self, task: Task) -> bool:
         """Whether nothing has been saved of a task's head yet."""
         return f"heads/{task.slug}/weights" not in self.folder.checkpoint.names
+
+    def learn(self, updates: int, progress: Progress, metrics: Metrics) -> None:
+        """Trains world and heads on what replay holds, until `updates` have been made in this run; no environment."""
+        feed = self._open_prefetcher(metrics)
+        with self._safely(progress) as stopping:
+            while self.updates < updates and not stopping():
+                self._update(feed, progress)
+                progress.advance(1)
 
     def save(self) -> None:
         """Writes one consistent checkpoint."""
