@@ -10,16 +10,16 @@ from dataclasses import asdict, dataclass
 
 import click
 import numpy as np
+from benchmarks.nl2reward.goals import Goal, Split, goals
+from benchmarks.nl2reward.rows import ROWS, Recorded, recorded, together
+from benchmarks.nl2reward.scores import Score, label, score, summary
+from benchmarks.nl2reward.writers import CONTROLS, Writer, writer
 from rich.console import Console
 from rich.table import Table
 
 from manyheads import ManyheadsError
 from manyheads.report.progress import Progress
 from manyheads.rewards.describe import summarize
-from benchmarks.nl2reward.goals import Goal, Split, goals
-from benchmarks.nl2reward.rows import ROWS, Recorded, recorded, together
-from benchmarks.nl2reward.scores import Score, label, score, summary
-from benchmarks.nl2reward.writers import CONTROLS, Writer, writer
 
 COLUMNS = ("goals", "valid", "segments", "mean", "steps", "top", "inverted", "seconds")
 
@@ -62,7 +62,11 @@ def shuffled(answers: Sequence[Answer], experience: dict[str, Recorded]) -> list
     found = []
     for one in answers:
         key = one.goal.instance.dynamics_key
-        others = [o for o in answers if o.goal.instance.dynamics_key == key and o.goal is not one.goal and o.rewards is not None]
+        others = [
+            o
+            for o in answers
+            if o.goal.instance.dynamics_key == key and o.goal is not one.goal and o.rewards is not None
+        ]
         if not others:
             continue
         other = others[len(one.sentence) % len(others)]
@@ -152,7 +156,8 @@ def _show(split: str, results: dict[str, list[Answer]], each: bool) -> None:
         for one in found:
             console.print(
                 f"{one.score.segments:+.2f} {one.goal.instance.environment.name}: {one.sentence} -> {one.says}",
-                markup=False, highlight=False,
+                markup=False,
+                highlight=False,
             )
 
 

@@ -93,7 +93,8 @@ class Goal:
     def _stage(self, conditions: Sequence[Condition], measured: Measured, last: bool) -> Stage:
         [condition] = conditions
         term = self._term(condition, measured)
-        assert isinstance(term.to, Tolerance) and term.x is not None
+        assert isinstance(term.to, Tolerance)
+        assert term.x is not None
         if last:
             return Stage(reward=term)
         bound = term.to.lower if term.to.lower is not None else term.to.upper
@@ -157,5 +158,3 @@ def _instance(family: Family) -> Instance:
     task = load_task(family.task)
     options: dict[str, Any] = {**task.options, "action_repeat": 1}
     return registry().environments[task.environment].instance(options)
-
-

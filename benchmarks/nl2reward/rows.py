@@ -27,6 +27,9 @@ EPISODE = 200
 CLIMB = 100
 """steps of an action sequence that is improved"""
 ROUNDS = 8
+SCATTERED = 0.5
+"""share of the random and exploring episodes that start in a random pose, where the simulator can be put into one"""
+SLIDE, HINGE = 2, 3
 Actions = NDArray[np.float32]
 
 
@@ -68,7 +71,7 @@ def together(instances: Iterable[Instance]) -> dict[str, list[Instance]]:
 def world(instances: Sequence[Instance], rows: int = ROWS, seed: int = 0) -> Path:
     """The world folder with instances' rows: experience alone, nothing trained."""
     name = instances[0].environment.name.replace("/", "_")
-    content = f"{[one.key for one in instances]} {rows} {seed} {[*instances[0].signals]}"
+    content = f"{[one.key for one in instances]} {rows} {seed} {SCATTERED} {[*instances[0].signals]}"
     folder = cache() / f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
     if not (folder / "whole").exists():
         shutil.rmtree(folder, ignore_errors=True)
@@ -100,7 +103,8 @@ def _record_one(instance: Instance, env: FlatEnv, replay: Replay, rows: int, ran
     player = _Player(env, instance, replay)
     for held in (1, None):
         while player.rows < (rows // 3 if held else 2 * rows // 3):
-            player.play(_actions(env, EPISODE, random, held), int(random.integers(1 << 20)))
+            actions = _actions(env, EPISODE, random, held)
+            player.play(actions, int(random.integers(1 << 20)), scattered=random.random() < SCATTERED)
     for objective in _objectives(instance, random):
         if player.rows >= rows:
             break
@@ -114,9 +118,11 @@ class _Player:
         self.env, self.replay, self.rows = env, replay, 0
         self.stream = replay.open_stream(RecordedInstance.of(instance, env.layout))
 
-    def play(self, actions: Actions, seed: int, keep: bool = True) -> list[Observation]:
-        """One episode; what it showed at each step."""
+    def play(self, actions: Actions, seed: int, keep: bool = True, scattered: bool = False) -> list[Observation]:
+        """One episode, from a random pose where `scattered`; what it showed at each step."""
         row = self.env.reset(seed)
+        if scattered:
+            _scatter(self.env, np.random.default_rng(seed))
         seen, ended = [row], (False, False)
         for action in actions:
             row, is_last, is_terminal = self.env.step(action)
@@ -174,6 +180,22 @@ def _actions(env: FlatEnv, steps: int, random: np.random.Generator, held: int | 
 def _action(env: FlatEnv, random: np.random.Generator) -> Actions:
     blocks = [np.eye(size)[random.integers(size)] for size in env.layout.blocks]
     return np.concatenate([random.uniform(-1, 1, len(env.layout.continuous)), *blocks]).astype(np.float32)
+
+
+def _scatter(env: FlatEnv, random: np.random.Generator) -> None:
+    """Joints to random places: within their limits, or for a hinge without any, all round."""
+    physics = getattr(env.env.unwrapped, "physics", None)
+    if physics is None:
+        return
+    model = physics.model
+    with physics.reset_context():
+        for joint in range(model.njnt):
+            low, high = model.jnt_range[joint]
+            at = model.jnt_qposadr[joint]
+            if model.jnt_limited[joint] and model.jnt_type[joint] in (SLIDE, HINGE):
+                physics.data.qpos[at] = random.uniform(low, high)
+            elif model.jnt_type[joint] == HINGE:
+                physics.data.qpos[at] = random.uniform(-np.pi, np.pi)
 
 
 def _changed(env: FlatEnv, actions: Actions, random: np.random.Generator) -> Actions:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from benchmarks.nl2reward.rows import Recorded
 from numpy.typing import NDArray
 
 from manyheads import RewardSpec
@@ -14,7 +15,6 @@ from manyheads.environment.contract import Instance
 from manyheads.rewards.agreement import agreement
 from manyheads.rewards.coverage import STRETCH
 from manyheads.rewards.sources import SpecSource
-from benchmarks.nl2reward.rows import Recorded
 
 TOP = 0.05
 INVERTED = -0.2
@@ -43,9 +43,7 @@ def label(spec: RewardSpec, instance: Instance, rows: Recorded) -> NDArray[np.fl
     return np.asarray(source.label(rows.columns, rows.is_first).reward)
 
 
-def score(
-    ours: NDArray[np.float32] | None, truth: NDArray[np.float32], is_first: NDArray[np.bool_]
-) -> Score:
+def score(ours: NDArray[np.float32] | None, truth: NDArray[np.float32], is_first: NDArray[np.bool_]) -> Score:
     """Scores rewards of the same rows; None: there is no specification. A constant reward agrees with nothing."""
     if ours is None:
         return Score(False)

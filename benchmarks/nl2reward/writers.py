@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from benchmarks.nl2reward.goals import Goal
 
 from manyheads import LanguageModel, ManyheadsError, RewardSpec
 from manyheads.environment.contract import Instance
+from manyheads.rewards.finding import errors
 from manyheads.rewards.nodes import SignalValue
 from manyheads.rewards.spec import Combine, Term, Tolerance
 from manyheads.rewards.validate import check
-from manyheads.rewards.finding import errors
 from manyheads_glam.amounts import MeasuredRange
 from manyheads_glam.catalogue import read
 from manyheads_glam.evidence import SIDES, Wish
@@ -23,7 +24,6 @@ from manyheads_glam.retrieval import Index
 from manyheads_glam.transcript import RecordingModel
 from manyheads_glam.understanding import Understanding, Understood
 from manyheads_glam.writer import compose, write
-from benchmarks.nl2reward.goals import Goal
 
 Measured = Mapping[str, MeasuredRange]
 Writer = Callable[[str, Goal, Measured], RewardSpec]

@@ -151,7 +151,7 @@ def _at(reading: Reading, value: float, measured: MeasuredRange | None, origin: 
 def _margin(
     lower: float | None, upper: float | None, reading: Reading, measured: MeasuredRange | None, share: float
 ) -> float:
-    """A share of the range that was measured, and at least the way from there to the bounds; else of the declared one."""
+    """A share of the measured range and the way from there to the bounds; without one, of the declared range."""
     if measured is None:
         return share * extent(reading, None).width
     low, high = measured.quantiles[0.01], measured.quantiles[0.99]

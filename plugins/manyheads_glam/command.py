@@ -21,15 +21,17 @@ from manyheads.rewards.spec import RewardSpec
 from manyheads.storage.world_folder import WorldFolder
 from manyheads.yamlfile import read_setting
 from manyheads_glam import preview
+from manyheads_glam.asking import asked_back
 from manyheads_glam.experience import Seen, look, ranges
+from manyheads_glam.meaning import evidence
 from manyheads_glam.models.chat import ChatModel
 from manyheads_glam.models.choose import choose
 from manyheads_glam.models.settings import ModelSettings, chosen, config_file
 from manyheads_glam.models.settings import remember as remember_model
 from manyheads_glam.options import model_flags
-from manyheads_glam.surroundings import surroundings
+from manyheads_glam.surroundings import Surroundings, surroundings
 from manyheads_glam.transcript import write_jsonl
-from manyheads_glam.writer import NOTHING_KNOWN, Written, write
+from manyheads_glam.writer import Written, write
 
 UNSEEN = 3
 """exit code where the task was written but the world has not seen what it asks for"""
@@ -80,13 +82,19 @@ def goal(
     limits, model = _model(flags, cached=not no_cache, remember=remember)
     replay = folder.replay(read_only=True) if folder else None
     measured = ranges(replay, instance.dynamics_key) if replay else {}
-    drafts = getattr(model, "drafts", True)
-    around = surroundings(instance, _episode_steps(instance, folder)) if drafts else NOTHING_KNOWN
+    steps = _episode_steps(instance, folder)
+    around = surroundings(instance, steps) if getattr(model, "drafts", True) else Surroundings(steps)
+    recorded = evidence(replay, instance) if replay else None
+
+    def writes(goal: str) -> Written:
+        return write(goal, instance, model, measured, around, limits.tries, limits.max_tokens, recorded)
+
     try:
-        written = write(sentence, instance, model, measured, around, limits.tries, limits.max_tokens)
+        written = writes(sentence) if yes or as_json else asked_back(sentence, writes)
     finally:
         if isinstance(model, ChatModel) and model.spending.used:
             _say(f"{model.name}: {model.spending.summary()}.")
+    sentence = written.spec.goal
     content = _task_file(written.spec, instance, folder)
     seen = look(replay, instance.dynamics_key, written.spec, instance.step_seconds) if replay else None
     path = out or (folder.path / "goals" if folder else Path()) / f"{slug(sentence)}.yaml"
@@ -225,7 +233,7 @@ def _record(written: Written, instance: Instance, seen: Seen | None, path: Path 
         "description": describe(written.spec, instance.signals),
         "spec": written.spec.model_dump(mode="json", exclude_defaults=True),
         "decisions": [asdict(replace(one, options=())) for one in written.decisions],
-        "warnings": [str(finding) for finding in written.findings],
+        "warnings": [{**asdict(one), "advice": one.advice} for one in written.findings],
         "ignored": list(written.ignored),
         "experience": None
         if seen is None

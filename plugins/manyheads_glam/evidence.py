@@ -27,6 +27,8 @@ SIDES: Mapping[Role, tuple[Side, ...]] = {
 """The sides that can be asked for, by a signal's role."""
 
 DIRECTIONS = ("lateral", "forward", "vertical", "turning", "opening")
+PLACES = frozenset({"lateral", "forward", "vertical"})
+"""The axes whose words name places, which can be excluded."""
 WAYS: Mapping[str, tuple[str, str]] = {
     "lateral": ("to the right", "to the left"),
     "forward": ("forward", "backward"),
@@ -86,7 +88,8 @@ def wish(reading: Reading, aspect: Aspect) -> Wish:
     if reading.role in ("position", "height", "angle"):
         found = _wish(reading, aspect)
         return replace(found, excluded=found.side is not None)
-    return _wish(reading, replace(aspect, poles={axis: -pole for axis, pole in aspect.poles.items()}))
+    turned = {axis: -pole if axis in PLACES else pole for axis, pole in aspect.poles.items()}
+    return _wish(reading, replace(aspect, poles=turned))
 
 
 def _wish(reading: Reading, aspect: Aspect) -> Wish:
@@ -102,7 +105,7 @@ def _wish(reading: Reading, aspect: Aspect) -> Wish:
         if pace:
             return Wish("fast" if pace > 0 else "slow", sign, limit=aspect.limit)
         return Wish("moving", sign) if sign or aspect.verb or poles.get("motion") == 1 else Wish()
-    if poles.keys() & {"pace", "motion"} or (aspect.verb and "vertical" not in poles):
+    if poles.keys() & {"pace", "motion"} or (aspect.verb and not poles.keys() & {"vertical", "nearness"}):
         return Wish()
     if role == "distance":
         near = poles.get("nearness", 0) or -amount
@@ -150,7 +153,8 @@ def fits_unit(reading: Reading, aspect: Aspect) -> bool:
     """Whether the clause's number can be one of this signal: by its unit, or as the angle of a posture."""
     if aspect.number is None or aspect.number.unit in (None, "share", reading.signal.unit):
         return True
-    return reading.role == "posture" and aspect.number.unit == "rad" and "posture" in aspect.poles
+    leans = aspect.poles.keys() & {"lateral", "forward"}  # which a cosine can't tell
+    return reading.role == "posture" and aspect.number.unit == "rad" and "posture" in aspect.poles and not leans
 
 
 def mentions(reading: Reading, root: str) -> float:

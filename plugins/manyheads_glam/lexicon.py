@@ -28,8 +28,12 @@ _PLACE_OF = re.compile(r"\b(?:at|on|in|near|by|to|into) the (?:[a-z]+ ){1,3}of t
 _SAYING = POLES.keys() | _WEAK_MOTION | _MAKING_WAY | _GENTLE | {"centr", *"0123456789"}
 """words that make a clause of what follows `with`"""
 
-_GOING = _WEAK_MOTION | _MAKING_WAY | stems("bring get come take carry")
-"""with `to` and a thing, they say where to be"""
+_GOING = _WEAK_MOTION | _MAKING_WAY | stems("bring get come take carry put place set land lie sit end")
+"""with one of _AT and a thing, they say where to be"""
+_AT = frozenset({"to", "onto", "on", "at", "into"})
+_RELATIVE = frozenset({"above", "below", "over", "under"})
+_FROM_THING = re.compile(r"\s*(?:away )?(?:from|of|to) the (?P<thing>[a-z]+)")
+_BOUND = r"(?:more|above|over|faster|higher|further|farther|greater|less|below|under|slower|lower|closer|fewer|up)\b"
 _STEPS = re.compile(r"\bfor (?:at least )?(\d+) (?:time )?steps\b")
 _SECONDS = re.compile(r"\bfor (?:at least )?(\d+(?:\.\d+)?) ?s(?:ec(?:ond)?s?)?\b")
 _TURNING = stems(words.TURNING)
@@ -130,7 +134,7 @@ def _duration(text: str, pattern: re.Pattern[str]) -> float | None:
 def _clauses(text: str) -> list[str]:
     """Parts between commas and joining words; `with the toe` belongs to what it is said of."""
     text = re.sub(r"\bbetween ([^,;]*?\d[^,;]*?) and ", r"between \1 … ", text)
-    first, *rest = re.split(r"([,;.!?](?!\d)|\b(?:and|while|but|then|with|so that)\b)", text)
+    first, *rest = re.split(rf"([,;.!?](?!\d)|\b(?:and(?! {_BOUND})|while|but|then|with|so that)\b)", text)
     clauses = [first]
     for joint, part in zip(rest[::2], rest[1::2], strict=True):
         says_something = any(stem(token) in _SAYING for token in re.findall(r"[a-z]+|\d", part))
@@ -172,6 +176,14 @@ def _aspects(clause: str) -> Iterator[Aspect]:
     )
     if number is not None and number.unit in ("m", "rad"):  # a place, whatever the way there is called
         whole = replace(whole, verb=False, quantities=whole.quantities - {"speed", "turning"})
+        thing = _FROM_THING.match(clause.partition(number.text)[2])
+        if (
+            number.unit == "m"
+            and thing
+            and stem(thing["thing"]) not in POLES.keys() | {"centr"}
+            and "centr" not in stemmed
+        ):
+            whole = replace(whole, quantities=whole.quantities | {"distance"})
     if "pace" in poles and number is None and (whole.end or whole.centre):
         yield from _on_the_way(whole, poles)
     else:
@@ -215,7 +227,7 @@ def _poles(tokens: list[str], stemmed: list[str], goes: bool = True) -> dict[str
         if token == "not":
             flip = -1
             continue
-        if names_a_part(stemmed, i):
+        if names_a_part(stemmed, i) or (i > 1 and tokens[i - 1] == "the" and tokens[i - 2] in _RELATIVE):
             continue
         if flip < 0 and root in _WEAK_MOTION | _MAKING_WAY and not _excludes(tokens, stemmed):
             poles["motion"] = -1
@@ -225,7 +237,8 @@ def _poles(tokens: list[str], stemmed: list[str], goes: bool = True) -> dict[str
             poles[axis] = flip * pole
             if axis == "motion" and flip < 0 and pole < 0:
                 poles[axis] = 1
-    if goes and not poles and "to" in tokens and _GOING & set(stemmed[: tokens.index("to")]):
+    at = next((i for i, token in enumerate(tokens) if token in _AT), 0)
+    if goes and not poles and _GOING & set(stemmed[:at]):
         poles["nearness"] = flip
     if not poles and _WEAK_MOTION & set(stemmed):
         poles["motion"] = 1
@@ -327,7 +340,11 @@ def _number(clause: str) -> tuple[Number | None, str]:
                 relation = "at_most" if relation == "at_least" else "at_least"
                 rest = re.sub(r"\bnot\b", "", rest)
             return Number(relation, value, unit, match[0].strip()), rest + clause[match.end() :]  # type: ignore[arg-type]
-    return Number("near", value, unit, match[0].strip()), before + clause[match.end() :]
+    after = clause[match.end() :]
+    for relation, pattern in (("at_least", words.MORE), ("at_most", words.LESS)):
+        if found := re.match(pattern, after):
+            return Number(relation, value, unit, match[0].strip()), before + after[found.end() :]  # type: ignore[arg-type]
+    return Number("near", value, unit, match[0].strip()), before + after
 
 
 def _read(match: re.Match[str]) -> tuple[float | None, str | None]:

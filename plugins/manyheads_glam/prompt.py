@@ -51,7 +51,7 @@ def write_prompt(
         reply, findings = refused
         rows += [
             f'"refused answer": {quoted(reply)}',
-            f'"what is wrong with it": {quoted([str(one) for one in findings])}',
+            f'"what is wrong with it": {quoted([f"{one} {one.advice}" for one in findings])}',
         ]
         closing = "Write the specification of the goal in the data above again, without what was wrong with it."
     data = "{\n" + ",\n".join(rows) + "\n}"

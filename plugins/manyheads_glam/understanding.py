@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from manyheads import ManyheadsError, Signal
 from manyheads.environment.contract import Instance
+from manyheads_glam.asking import unmeasurable
 from manyheads_glam.catalogue import Reading, read
 from manyheads_glam.decisions import Decision, Option, choose
 from manyheads_glam.evidence import DIRECTIONS, SIDES, WAYS, Side, Wish, fit, fits_unit, mentions, names_yes_or_no, wish
@@ -131,9 +132,11 @@ def _joined(one: Understood, aspect: Aspect, wanted: Wish) -> Understood | None:
     """The same demand said twice, or a number and a direction (`at 1 m, left of the centre`); None: they clash."""
     if one.wanted == wanted and aspect.number in (None, one.aspect.number):
         return one
-    if one.aspect.number is None or aspect.number is not None or one.wanted.sign or not wanted.sign:
+    said, new = one.aspect.number, aspect.number
+    if (said is None) == (new is None) or (one.wanted.sign and wanted.sign and one.wanted.sign != wanted.sign):
         return None
-    return replace(one, wanted=replace(one.wanted, sign=wanted.sign))
+    numbered = one if said is not None else Understood(one.reading, aspect, wanted)
+    return replace(numbered, wanted=replace(numbered.wanted, sign=one.wanted.sign or wanted.sign))
 
 
 class _Mind:
@@ -239,14 +242,11 @@ class _Mind:
         known = [root for root in aspect.subject if root not in strange]
         if strange and not known:
             written = {stem(token): token for token in re.findall(r"[a-z_]+", goal.lower())}
-            names = ", ".join(repr(written.get(root, root)) for root in strange)
-            raise ManyheadsError(
-                f"{self.instance.environment.name} measures nothing called {names}. "
-                f"{_measured(self.instance, self.readings)}"
-            )
-        says_more = len(re.findall(r"[a-z]+", aspect.text)) > 2
+            unknown = " ".join(written.get(root, root) for root in strange)
+            raise unmeasurable(aspect.text, unknown, self.instance, self.readings, near, self.model)
         if any(names_yes_or_no(reading, aspect) for reading in self.readings):
             return
+        says_more = len(re.findall(r"[a-z]+", aspect.text)) > 2
         if not demands(aspect) and not (says_more and near[0].similarity >= SURE):
             raise ManyheadsError(
                 f"What should happen is not clear from {aspect.text!r}: say where, how fast, how high, or a number. "

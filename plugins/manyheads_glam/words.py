@@ -18,6 +18,8 @@ PHRASES = {
     r"\bas (\w+) as (?:it can|you can|possible|it gets)\b": r"\1 utmost",
     r"\b(?:at|to a|in) (?:rest|standstill)\b": "motionless",
     r"\b(?:all the way|as far as it goes)\b": "far",
+    r"\bfrom (?:the )?[a-z]+ (?=to\b(?! the (?:left|right)))": "",
+    r"\bup to (?=the\b)": "to ",
     r"\bin the (?:middle|centre|center)\b|\bcent(?:red|ered)\b": "at the centre",
     r"\bmiddle\b|\bcenter\b|\borigin\b": "centre",
     r"\ba (?:little )?(?:bit|little)\b|\bsomewhat\b|\ba touch\b": "slightly",
@@ -128,7 +130,7 @@ FILLER = (
     "continuously not push pull give run maintain need without too also only even both toward move send steer "
     "flip throw point face place lay sit carry drag slide guide nudge steer perform achieve look fully "
     "target-position state level value simply now first next same time nearly almost quite rather edge "
-    "border extreme half"
+    "border extreme half using"
 )
 
 DIRECTIONS = (
@@ -180,6 +182,10 @@ AT_MOST = (
     "at most,less than,under,below,slower than,lower than,up to,maximum of,closer than,nearer than,within,inside,<=,<,≤"
 )
 """What is said before a number that it bounds; a negation anywhere before turns one into the other."""
+
+MORE = r"\s*(?:or|and) (?:more|above|over|faster|higher|further|farther|greater|up)\b|\s*(?:at least|upwards)\b"
+LESS = r"\s*(?:or|and) (?:less|below|under|slower|lower|closer|fewer)\b|\s*(?:at most|tops)\b"
+"""What is said after a number that it bounds."""
 
 TURNING = "neither nor except unless instead rather opposite contrary hardly scarcely"
 """Words that turn a meaning in ways that no rule here reads: a goal with one is refused, never guessed."""

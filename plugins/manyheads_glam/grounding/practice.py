@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from manyheads import ManyheadsError, RewardSpec, yamlfile
+from manyheads import ManyheadsError, RewardSpec
 from manyheads.environment.contract import Instance
 from manyheads.rewards.agreement import agreement
 from manyheads.rewards.finding import errors
@@ -22,46 +20,19 @@ from manyheads.rewards.sources import SpecSource
 from manyheads.rewards.spec import Combine, Sigmoid, Term, Tolerance
 from manyheads.rewards.validate import check
 from manyheads.storage.world_folder import InstanceRecord, WorldFolder
-from manyheads_glam import words
 from manyheads_glam.amounts import MeasuredRange, measure
 from manyheads_glam.catalogue import Reading, read
 from manyheads_glam.evidence import SIDES, Side
+from manyheads_glam.wordings import Pick, Split, axis_of, clause
 
-Split = Literal["train", "held"]
 ROWS = 20_000
 """the newest rows of an environment that are used"""
 TELLING = 0.02
 """standard deviation from which on a truth tells recorded rows apart"""
 SIGMOIDS: tuple[Sigmoid, ...] = ("gaussian", "long_tail", "linear")
-DIRECTIONS: Mapping[str, tuple[str, str]] = {
-    "lateral": ("right", "left"),
-    "vertical": ("up", "down"),
-    "forward": ("forward", "backward"),
-    "turning": ("counterclockwise", "clockwise"),
-}
 JOINTS = (" and ", ", and ", " while ")
-AGENTS = ("it", "the robot", "the whole thing", "yourself")
 TWO = 0.25
 """share of goals with two demands"""
-_QUANTITY = frozenset(
-    "position velocity angle angular cosine upright height distance speed horizontal vertical turning dist vel pos".split()
-)
-
-
-class Wording(BaseModel):
-    """How one demand is said."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    train: Annotated[tuple[str, ...], Field(min_length=1)]
-    held: Annotated[tuple[str, ...], Field(min_length=1)]
-
-
-@cache
-def wordings() -> Mapping[str, Wording]:
-    """The packaged wordings, by demand."""
-    data = yamlfile.read(Path(__file__).parent / "wordings.yaml").data
-    return TypeAdapter(dict[str, Wording]).validate_python(data)
 
 
 @dataclass(frozen=True)
@@ -131,7 +102,7 @@ class Practice:
             if errors(check(truth, self.instance.signals)) or self.rewards(truth).std() < TELLING:
                 continue
             demands = tuple(
-                Demand(reading.name, side, sign, clause(reading, side, sign, random, split))
+                Demand(reading.name, side, sign, clause(reading, side, sign, _picker(random), split))
                 for reading, (side, sign) in zip(chosen, asked, strict=True)
             )
             sentence = JOINTS[random.integers(len(JOINTS))].join(one.clause for one in demands)
@@ -198,9 +169,6 @@ def _of_world(world: Path) -> list[Practice]:
     return found
 
 
-# --- words ------------------------------------------------------------------------------------------------
-
-
 def ask(reading: Reading, random: np.random.Generator) -> tuple[Side, int]:
     """A side of a signal at random, and the direction of a motion: +1, -1, or 0 for either."""
     sides = [side for side in SIDES[reading.role] if side != "centre" or reading.signed]
@@ -209,53 +177,5 @@ def ask(reading: Reading, random: np.random.Generator) -> tuple[Side, int]:
     return side, (1, -1)[random.integers(2)] if directed and (side == "moving" or random.random() < 0.5) else 0
 
 
-def axis_of(reading: Reading) -> str | None:
-    """The axis along which a signal's values point."""
-    return next((axis for axis in DIRECTIONS if axis in reading.axes), None)
-
-
-def clause(reading: Reading, side: Side, sign: int, random: np.random.Generator, split: Split) -> str:
-    """A demand in words."""
-    said = _wording(_key(reading, side, sign), random, split)
-    axis = axis_of(reading)
-    if axis is not None:
-        towards = sign or (1 if side == "high" else -1)
-        said = said.replace("{dir}", DIRECTIONS[axis][0 if towards * reading.axes[axis] > 0 else 1])
-    if sign and side != "moving":
-        said = f"{said} {_wording(f'pace {side}', random, split)}"
-    first, other = thing(reading, random)
-    text = said.replace("{thing}", first).replace("{other}", other).replace("{name}", reading.noun)
-    return text.strip()
-
-
-def thing(reading: Reading, random: np.random.Generator) -> tuple[str, str]:
-    """What a signal is about, in words, and what a distance is measured to."""
-    tokens = [token for token in reading.noun.split() if not token.isdigit()]
-    at = tokens.index("to") if "to" in tokens[1:-1] else len(tokens)
-    parts = [[token for token in part if token not in _QUANTITY] for part in (tokens[:at], tokens[at + 1 :])]
-    return _named(parts[0], random), _named(parts[1] or ["target"], random)
-
-
-def _named(tokens: Sequence[str], random: np.random.Generator) -> str:
-    if not tokens:
-        return AGENTS[random.integers(len(AGENTS))]
-    other = words.SYNONYMS.get(tokens[-1], "").split()
-    last = other[random.integers(len(other))] if other and random.random() < 0.3 else tokens[-1]
-    return " ".join(("the", *tokens[:-1], last))
-
-
-def _key(reading: Reading, side: Side, sign: int) -> str:
-    """The demand's name in the table of wordings."""
-    role, axis = reading.role, axis_of(reading)
-    if side in ("still", "centre") or (role in ("speed", "turning") and not sign):
-        return f"{role} {'fast' if side == 'moving' else side}"
-    if role in ("speed", "turning", "position", "angle") and axis is not None:
-        return f"{role} {axis}"
-    if role in ("position", "angle"):
-        return f"{role} any {side}"
-    return f"{'other' if role == 'force' else role} {side}"
-
-
-def _wording(key: str, random: np.random.Generator, split: Split) -> str:
-    choices = getattr(wordings()[key], split)
-    return str(choices[random.integers(len(choices))])
+def _picker(random: np.random.Generator) -> Pick:
+    return lambda choices: choices[random.integers(len(choices))]

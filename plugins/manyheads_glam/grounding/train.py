@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from manyheads import ManyheadsError, atomic
 from manyheads_glam.grounding.policy import Deciding, Policy, best, sampler, teacher, written
-from manyheads_glam.grounding.practice import Practice, PracticeGoal, Split
+from manyheads_glam.grounding.practice import Practice, PracticeGoal
+from manyheads_glam.wordings import Split
 
 SUPERVISED, REINFORCED = "supervised", "reinforced"
 SPREAD = 0.02
