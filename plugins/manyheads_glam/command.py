@@ -21,6 +21,7 @@ from manyheads.rewards.spec import RewardSpec
 from manyheads.yamlfile import read_setting
 from manyheads_glam import preview
 from manyheads_glam.asking import asked_back
+from manyheads_glam.competition import MOST_ROUNDS, compete
 from manyheads_glam.experience import Seen
 from manyheads_glam.models.chat import ChatModel
 from manyheads_glam.models.choose import choose
@@ -44,6 +45,11 @@ UNSEEN = 3
 @model_flags
 @click.option("--no-cache", is_flag=True, help="ask again, even what was asked before")
 @click.option("--remember", is_flag=True, help="make this model with its limits the default; a goal may be left out")
+@click.option(
+    "--candidates", default=1, show_default=True, type=click.IntRange(1, 16), help="specifications to compare"
+)
+@click.option("--rounds", default=1, show_default=True, type=click.IntRange(1, MOST_ROUNDS), help="of candidates")
+@click.option("--updates", default=1000, show_default=True, type=click.IntRange(min=1), help="of candidates' heads")
 @click.option("--yes", is_flag=True, help="write the task without asking")
 @click.option("--json", "as_json", is_flag=True, help="print JSON, ask nothing; with --yes the task is written too")
 @click.option(
@@ -59,6 +65,9 @@ def goal(
     world: Path | None,
     no_cache: bool,
     remember: bool,
+    candidates: int,
+    rounds: int,
+    updates: int,
     yes: bool,
     as_json: bool,
     out: Path | None,
@@ -66,8 +75,9 @@ def goal(
 ) -> None:
     """Turn SENTENCE, a goal in plain words, into a task with a checked reward specification.
 
-    The task is shown in plain words and written when you agree. Exit code 3: it was written, but the world has
-    hardly seen what it asks for, so that it should be trained online.
+    The task is shown in plain words and written when you agree. With --candidates, heads of several specifications are
+    trained in WORLD's imagination, and the one whose head does best is taken. Exit code 3: it was written, but the
+    world has hardly seen what it asks for, so that it should be trained online.
     """
     if sentence is None:
         if not remember:
@@ -79,7 +89,10 @@ def goal(
     with Session(world, environment, given, limits, model) as session:
         folder, instance = session.folder, session.instance
         try:
-            written = session.write(sentence) if yes or as_json else asked_back(sentence, session.write)
+            if candidates > 1:
+                written = compete(sentence, slug(sentence), session, candidates, rounds, updates, _say)
+            else:
+                written = session.write(sentence) if yes or as_json else asked_back(sentence, session.write)
         finally:
             if isinstance(model, ChatModel) and model.spending.used:
                 _say(f"{model.name}: {model.spending.summary()}.")
