@@ -16,7 +16,7 @@ from manyheads.atomic import write_text
 from manyheads_glam.models.chat import ChatModel
 
 if TYPE_CHECKING:
-    from manyheads_glam.decisions import Question
+    from manyheads_glam.decisions import Decision, Question
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,12 @@ class Trust:
 
     weight: float = 0.6
     limit: float = 0.75
+    learned: bool = False
+    """it has practised, and so may read words that the lexicon does not know"""
+
+
+CLEAR = 0.5
+"""margin of a decision, in units of log-probability, from which on it is no guess"""
 
 
 class RecordingModel:
@@ -71,6 +77,10 @@ class RecordingModel:
     def order(self, question: Question, totals: Sequence[float]) -> list[int]:
         """The options of a decision, best first."""
         return sorted(range(len(totals)), key=lambda i: -totals[i])
+
+    def is_clear(self, decision: Decision) -> bool:
+        """Whether a decision on words that the lexicon does not know is not just a guess."""
+        return len(decision.options) < 2 or decision.margin >= CLEAR
 
     def embed(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Unit embeddings; each text is only embedded once."""

@@ -92,6 +92,8 @@ def understand(
             ignored += aspect.where
             continue
         wanted, rest = mind.side(reading, aspect, near)
+        if not demands(aspect) and model.trust.learned and not all(map(model.is_clear, rest)):
+            raise mind.unclear(aspect)
         before = next((i for i, one in enumerate(found) if one.reading.name == reading.name), None)
         if before is not None:  # the same signal again: a direction for its number, or too much for one term
             joined = _joined(found[before], aspect, wanted)
@@ -247,11 +249,15 @@ class _Mind:
         if any(names_yes_or_no(reading, aspect) for reading in self.readings):
             return
         says_more = len(re.findall(r"[a-z]+", aspect.text)) > 2
-        if not demands(aspect) and not (says_more and near[0].similarity >= SURE):
-            raise ManyheadsError(
-                f"What should happen is not clear from {aspect.text!r}: say where, how fast, how high, or a number. "
-                f"{_measured(self.instance, self.readings)}"
-            )
+        if not demands(aspect) and not self.model.trust.learned and not (says_more and near[0].similarity >= SURE):
+            raise self.unclear(aspect)
+
+    def unclear(self, aspect: Aspect) -> ManyheadsError:
+        """The refusal of a clause that names something and says nothing of it."""
+        return ManyheadsError(
+            f"What should happen is not clear from {aspect.text!r}: say where, how fast, how high, or a number. "
+            f"{_measured(self.instance, self.readings)}"
+        )
 
     def _fit(self, reading: Reading, aspect: Aspect) -> float:
         own = replace(

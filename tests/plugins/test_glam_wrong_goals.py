@@ -178,8 +178,8 @@ def test_numbers_are_read_as_people_write_them():
     from manyheads_glam.words import plain_numbers
 
     said = {
-        "\u22121": -1, "\u2013 2": -2, "minus 3": -3, "0,25": 0.25, "1/4": 0.25, "1 1/2": 1.5, "2e-1": 0.2, "1,500": 1500,
-        "two and a half": 2.5, "1.5": 1.5,
+        "\u22121": -1, "\u2013 2": -2, "minus 3": -3, "0,25": 0.25, "1/4": 0.25, "1 1/2": 1.5, "2e-1": 0.2,
+        "1,500": 1500, "two and a half": 2.5, "1.5": 1.5,
     }  # fmt: skip
     for text, value in said.items():
         assert math.isclose(float(plain_numbers(text)), value), text

@@ -34,6 +34,7 @@ SAVE_EVERY = 25
 @click.option("--steps", default=USUAL.steps, show_default=True, type=click.IntRange(min=0), help="reinforced steps")
 @click.option("--goals", default=USUAL.goals, show_default=True, type=click.IntRange(1, 64), help="a step")
 @click.option("--group", default=USUAL.group, show_default=True, type=click.IntRange(2, 64), help="tries at a goal")
+@click.option("--held", default=USUAL.held, show_default=True, type=click.IntRange(min=1), help="goals of a test")
 @click.option("--lr", default=USUAL.lr, show_default=True, type=float, help="learning rate")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
 @click.option("--json", "as_json", is_flag=True, help="print the figures as JSON")
@@ -48,7 +49,7 @@ def ground(
     """
     settings = GroundSettings(seed=seed, **sizes)
     trained, tested = _divided(practices(worlds), held_out)
-    trust = Trust(settings.weight, settings.limit)
+    trust = Trust(settings.weight, settings.limit, learned=True)
     policy = Policy(base_model(model), settings.rank, 2.0 * settings.rank, trust, settings.seed)
     run = Run(settings, policy, trained, tested)
     state = out.with_suffix(".state")

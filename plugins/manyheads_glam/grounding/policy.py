@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from manyheads import ManyheadsError
 from manyheads.rewards.finding import errors
 from manyheads.rewards.validate import check
-from manyheads_glam.decisions import Question
+from manyheads_glam.decisions import Decision, Question
 from manyheads_glam.grounding.practice import Demand, Practice, PracticeGoal
 from manyheads_glam.models.causal import CausalModel
 from manyheads_glam.transcript import RecordingModel, Trust
@@ -153,6 +153,9 @@ class Deciding(RecordingModel):
     def share(self, other: RecordingModel) -> None:
         """Answers and vectors that either one gets are both's: the same policy is behind them."""
         self._scores, self._vectors = other._scores, other._vectors
+
+    def is_clear(self, decision: Decision) -> bool:
+        return True  # guesses are practised, too
 
     def order(self, question: Question, totals: Sequence[float]) -> list[int]:
         ordered = self._order(question, totals)

@@ -74,7 +74,7 @@ class AdaptedModel:
 
     def __init__(self, name: str, base: CausalModel, info: AdapterInfo, tensors: Mapping[str, Tensor]) -> None:
         self.name, self._base, self.info = name, base, info
-        self.trust = Trust(info.weight, info.limit)
+        self.trust = Trust(info.weight, info.limit, learned=True)
         self._on = False
         layers = dict(base.model.named_modules())
         for key in sorted(name for name in tensors if name.endswith("lora_A.weight")):

@@ -36,6 +36,7 @@ class CausalModel:
 
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         self.name = name
+        self.folder = folder
         self.drafts = drafts
         self.threads = threads
         self._kept_scores: dict[tuple[str, str], float] = {}
