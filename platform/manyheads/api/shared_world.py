@@ -159,7 +159,7 @@ class SharedWorld:
 
         The heads stay (`delete_head` takes them away); the same call goes on with them.
         """
-        options = self._options((), 0, 0, loggers, None, progress)
+        options = self._options((), 0, 1, loggers, None, progress)
         found = finetuning.imagine(self.path, tasks, updates, options, steps)
         self._loaded = None
         return found
