@@ -44,7 +44,7 @@ class Candidate:
     violations: float
     """share of steps that violate the others' constraints"""
     disagreement: float
-    """of the ensemble about what the others' rewards pay, in the same scale"""
+    """of the ensemble about what the others' rewards pay, as a share of the most that any pays, at most 1"""
     told: str
     """statistics for the writer"""
 
@@ -130,7 +130,8 @@ def judged(name: str, written: Sequence[Written], session: Session, updates: int
     pays = np.array([[plays[mine].expected[theirs].mean for theirs in labels] for mine in labels])
     unsure = np.array([[plays[mine].expected[theirs].disagreement for theirs in labels] for mine in labels])
     span = np.maximum(np.ptp(pays, axis=0), 1e-6)
-    shares, doubts = (pays - pays.min(axis=0)) / span, unsure / np.maximum(np.abs(pays).max(axis=0), 1e-6)
+    shares = (pays - pays.min(axis=0)) / span
+    doubts = np.minimum(1.0, unsure / np.maximum(np.abs(pays).max(axis=0), 1e-6))
     found = []
     for i, (label, one) in enumerate(zip(labels, written, strict=True)):
         rows = plays[label].signals
