@@ -22,6 +22,8 @@ from manyheads_glam.words import POLES, stem
 WriteAgain = Callable[[str], RewardSpec]
 SERIOUS = frozenset({"L3_UNREACHABLE", "L4_NOT_FINITE", "L4_FLAT"})
 """What goes back to a model that drafts as if it were an error: such a reward teaches nothing here"""
+TURNED = ("lateral", "forward", "vertical", "turning", "posture", "nearness", "pace", "motion")
+"""The axes whose words are turned round for an opposite goal, in this order"""
 
 
 @dataclass(frozen=True)
@@ -78,14 +80,15 @@ def paraphrases(goal: str) -> list[str]:
 
 
 def opposite(goal: str) -> str | None:
-    """The goal with its first word that has an opposite turned round; None without one."""
+    """The goal with one word turned round that has an opposite, of place before others; None without one."""
+    found = []
     for match in re.finditer(r"[A-Za-z]+", goal):
         poles = POLES.get(stem(match[0].lower()), [])
-        if len(poles) == 1 and poles[0][0] in words.AXES:
+        if len(poles) == 1 and poles[0][0] in TURNED:
             axis, pole = poles[0]
             other = words.AXES[axis][1 if pole > 0 else 0].split()[0]
-            return f"{goal[: match.start()]}{other}{goal[match.end() :]}"
-    return None
+            found.append((TURNED.index(axis), f"{goal[: match.start()]}{other}{goal[match.end() :]}"))
+    return min(found)[1] if found else None
 
 
 _SYNONYM = {

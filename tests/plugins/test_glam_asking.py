@@ -29,12 +29,26 @@ def refused(model, goal=GOAL, environment="dmc/walker"):
     return error.value
 
 
-def test_the_refusal_offers_goals_that_can_be_written(model):
-    found = refused(model, "Make the torso happy and torso merry")
-    assert "measures nothing called" in str(found) or found.offers
-    found = refused(model)
+class Cheerful(ScriptedModel):
+    """For whom to be happy is to stand upright, a little, and nothing else."""
+
+    def embed(self, texts):
+        return np.array([self.vector(text) for text in texts], np.float32)
+
+    def vector(self, text):
+        if text == "look happy":
+            return [0.4, np.sqrt(1 - 0.4**2), 0.0]
+        if "happy" in text:
+            return [0.0, 1.0, 0.0]
+        return [1.0, 0.0, 0.0] if "upright" in text else [0.0, 0.0, 1.0]
+
+
+def test_the_refusal_offers_goals_that_can_be_written(tmp_path, model):
+    found = refused(Cheerful(tmp_path / "none.jsonl"))
     assert "measures nothing called 'happy'" in found.why
-    for offer in found.offers:
+    assert "keep the torso upright" in found.offers
+    assert "keep the torso upright" in str(found)
+    for offer in found.offers[:1]:
         spec = write(offer, registry().environments["dmc/walker"].instance({}), model).spec
         assert spec.signals
 
