@@ -67,7 +67,8 @@ PLUGINS_MAY_IMPORT = CONTRACTS | {
     "loggers",
 }
 PLUGINS_MAY_IMPORT |= {"rewards", "storage.world_folder", "atomic", "commands", "registry", "blocks"}
-"""The public face ("") and the contracts."""
+PLUGINS_MAY_IMPORT |= {"storage.evaluations", "report.metrics", "report.experience"}
+"""The public face (""), the contracts, and what reads a world's folder."""
 
 
 def imports(path: Path, for_type_checkers: bool = False) -> Iterator[str]:

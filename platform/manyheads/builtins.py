@@ -27,6 +27,7 @@ COMMANDS = {
     "finetune": "train a head on a frozen world",
     "list": "what is registered: environments, tasks, heads, plugins and more",
     "new": "write a new plugin package to start from",
+    "replay": "what a world has recorded: episodes, and ranges of signals",
     "report": "write the report of a world as one HTML page",
     "reproduce": "run a published benchmark task and compare with its scores",
     "reward": "what an environment measures; check reward specifications",
