@@ -1,4 +1,4 @@
-"""The page in a real browser: from a sentence to a head that is watched, by mouse and by keyboard, on a desk and a phone."""
+"""The page in a real browser: from a sentence to a head that is watched, by mouse and keyboard, on a desk and a phone."""
 
 import json
 import os
@@ -96,6 +96,7 @@ def test_from_a_sentence_to_a_head_that_is_watched(open_page: Any, server: Serve
     assert f"cart position at most {moved:.4g}" in words.inner_text()
     page.wait_for_function("old => document.querySelector('#goal .chart path').getAttribute('d') !== old", arg=before)
 
+    goal.locator("input[value=imagined]").check()
     goal.get_by_label("updates", exact=True).fill("6")
     goal.get_by_role("button", name="Train a head for it").click()
     goal.get_by_role("progressbar", name="Training keep_the_cart_on_the_left").wait_for()
