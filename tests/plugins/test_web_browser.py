@@ -1,4 +1,4 @@
-"""The page in a real browser: from a sentence to a head that is watched, by mouse and keyboard, on a desk and a phone."""
+"""The page in a real browser: from a sentence to a head that is watched, by mouse and keyboard, on desk and phone."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from web_server import Server, make_world, serving
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: `make test` installs it")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
-PATIENCE = 240_000  # milliseconds; a goal loads a language model
+PATIENCE = 400_000  # milliseconds; a goal loads a language model, and machines are busy
 
 
 def find_chromium() -> str:
@@ -86,14 +86,14 @@ def test_from_a_sentence_to_a_head_that_is_watched(open_page: Any, server: Serve
     assert not list(server.root.glob("*/goals/*"))  # type: ignore[attr-defined]
 
     curve = goal.get_by_role("group", name="Reward along recorded episodes").locator("path").first
-    before, said = curve.get_attribute("d"), words.inner_text()
+    before = curve.get_attribute("d")
     slider = goal.get_by_role("slider", name="cart position at most").first
     slider.focus()
     for _ in range(12):
         slider.press("ArrowRight")
     moved = float(slider.input_value())
-    page.wait_for_function("([node, old]) => node.innerText !== old", arg=[words.element_handle(), said])
-    assert f"cart position at most {moved:.4g}" in words.inner_text()
+    wanted = f"cart position at most {moved:.4g} m"
+    page.wait_for_function("([node, text]) => node.innerText.includes(text)", arg=[words.element_handle(), wanted])
     page.wait_for_function("old => document.querySelector('#goal .chart path').getAttribute('d') !== old", arg=before)
 
     goal.locator("input[value=imagined]").check()

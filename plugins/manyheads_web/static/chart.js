@@ -51,10 +51,11 @@ export function chart({ label, height = 230, small = false }) {
       parts.push(s("text", { x: to.x(tick), y: to.bottom + 16, "text-anchor": "middle" }, short(tick)));
     if (!small && options.xname) parts.push(s("text", { x: to.width - RIGHT, y: height - 3, "text-anchor": "end" }, options.xname));
     for (const one of series) parts.push(...drawn(one, to));
-    for (const { y, name } of options.bounds ?? []) {
+    (options.bounds ?? []).forEach(({ y, name }, i) => { // names to the left and right in turn, so that near ones stay apart
       parts.push(s("line", { class: "bound", x1: to.left, x2: to.width - RIGHT, y1: to.y(y), y2: to.y(y) }));
-      if (name) parts.push(s("text", { class: "bound-name", x: to.left + 6, y: to.y(y) - 5 }, name));
-    }
+      const place = i % 2 ? { x: to.width - RIGHT - 6, "text-anchor": "end" } : { x: to.left + 6 };
+      if (name) parts.push(s("text", { class: "bound-name", y: to.y(y) - 5, ...place }, name));
+    });
     if (at !== null) parts.push(s("line", { class: "cursor", x1: to.x(at), x2: to.x(at), y1: TOP, y2: to.bottom }));
     picture.replaceChildren(...parts);
   };

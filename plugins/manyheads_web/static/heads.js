@@ -74,7 +74,7 @@ function headCard(world, name, run) {
         h("h3", {}, head.task),
         h("div", { class: "chips" },
           head.head?.success_rate != null && h("span", { class: `chip ${head.head.success_rate >= 0.8 ? "good" : "warn"}` }, `succeeds ${share(head.head.success_rate)}`),
-          head.head?.difference && compared(head.head.difference),
+          head.head?.difference && head.head.difference.low !== null && compared(head.head.difference),
           head.stale && h("span", { class: "chip warn", title: "The world was trained since; fine-tune the head again." }, "of an earlier state of the world"))]);
       fill(film, [head.video, head.problem], () => head.video === null
         ? h("div", { class: "novideo" }, head.problem ? "No film" : [watch, h("span", {}, "An episode is played and filmed, real beside imagined.")])
@@ -103,7 +103,7 @@ function compared({ low, high }) {
 function scores(head) {
   if (!head.head) return h("p", { class: "small muted" }, "Not played yet.");
   const rows = [["random", head.random, "var(--muted)"], ["head", head.head, "var(--series-1)"]].filter(([, played]) => played);
-  const values = rows.flatMap(([, played]) => [...played.episodes.map((one) => one.return), played.returns.low, played.returns.high]);
+  const values = rows.flatMap(([, played]) => [...played.episodes.map((one) => one.return), played.returns.low, played.returns.high].filter((value) => value !== null));
   const low = Math.min(0, ...values), high = Math.max(...values, low + 1e-9), width = 340, left = 60;
   const x = (value) => left + ((value - low) / (high - low)) * (width - left - 12);
   const picture = s("svg", { viewBox: `0 0 ${width} ${rows.length * 30 + 18}`, role: "img", "aria-label": rows.map(([policy, played]) => `${policy}: mean return ${number(played.returns.mean)}`).join(", ") });
@@ -111,13 +111,13 @@ function scores(head) {
     const y = 16 + i * 30;
     picture.append(s("text", { x: 0, y: y + 4 }, policy), s("line", { class: "tick", x1: left, x2: width - 12, y1: y, y2: y }),
       ...played.episodes.map((one) => s("circle", { cx: x(one.return), cy: y, r: 4, fill: colour, opacity: 0.3 })),
-      s("line", { x1: x(played.returns.low), x2: x(played.returns.high), y1: y, y2: y, stroke: colour, "stroke-width": 3 }),
+      ...(played.returns.low === null ? [] : [s("line", { x1: x(played.returns.low), x2: x(played.returns.high), y1: y, y2: y, stroke: colour, "stroke-width": 3 })]),
       s("circle", { cx: x(played.returns.mean), cy: y, r: 6, fill: colour }));
   });
   picture.append(s("text", { x: left, y: rows.length * 30 + 14 }, number(low)), s("text", { x: width - 12, y: rows.length * 30 + 14, "text-anchor": "end" }, number(high)));
   const { mean, low: from, high: to } = head.head.returns;
   return h("figure", { class: "chart" }, picture,
-    h("figcaption", {}, h("b", { class: "number" }, number(mean)), ` mean return of ${head.head.episodes.length} episodes`, head.head.episodes.length > 1 ? `, 95% interval ${number(from)} to ${number(to)}` : "",
+    h("figcaption", {}, h("b", { class: "number" }, number(mean)), ` mean return of ${head.head.episodes.length} episodes`, from !== null && head.head.episodes.length > 1 ? `, 95% interval ${number(from)} to ${number(to)}` : "",
       head.random ? `; random actions ${number(head.random.returns.mean)}` : ""));
 }
 
