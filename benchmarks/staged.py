@@ -7,5 +7,3 @@ same command goes on and leaves alone what is done.
 """
 
 from __future__ import annotations
-
-

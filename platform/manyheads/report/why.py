@@ -118,8 +118,8 @@ def _imagine(
     generator: torch.Generator,
     actions: Tensor | None,
 ) -> tuple[list[Latent], list[State]]:
-    """States and what the head remembers after each of `stop` rows, without looking: from the true first state on; under
-    given `actions` from a true one every `HORIZON` steps."""
+    """States and what the head remembers after each of `stop` rows, without looking: from the true first state on;
+    under given `actions` from a true one every `HORIZON` steps."""
     latents, remembered = list[Latent](), list[State]()
     reached, before = _repeated(played.latents[0], samples), head.initial_state(samples)
     for at in range(stop):

@@ -189,7 +189,7 @@ class Agent(VectorAgent):
     def __init__(
         self, world: World, head: Head, task: Task, seed: int = 0, row_format: RowFormat | None = None
     ) -> None:
-        super().__init__(world, head, task, 1, seed, row_format)
+        super().__init__(world, head, task, 1, seed, row_format=row_format)
 
     def act(self, observation: Any, info: Mapping[str, Any] | None = None, *, deterministic: bool = False) -> Any:  # type: ignore[override]
         """The native action for a native observation of the task's environment; `reset` where an episode starts.
