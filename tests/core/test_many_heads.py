@@ -33,7 +33,7 @@ def run(*arguments: object, code: int = 0) -> str:
     if code == 0 and result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == code, result.output
-    return result.output
+    return result.output if code == 0 else str(result.exception)
 
 
 @pytest.fixture(scope="module")
