@@ -1,4 +1,4 @@
-"""Builds the wheel and installs it into empty environments, without and with each extra: does what was promised work?
+"""Installs the built wheel into empty environments, without and with each extra, and uses what was promised.
 
 python benchmarks/wheels.py [EXTRA…] [--python PYTHON] [--folder DIR] [--json]
 """

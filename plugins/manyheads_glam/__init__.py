@@ -63,10 +63,9 @@ def register_models(register: Callable[[LanguageModelKind], None]) -> None:
 
 @hookimpl
 def register_commands(commands: "Commands") -> None:
-    commands.add_lazy("goal", "manyheads_glam.command:goal", "Turn a goal in plain words into a task.")
-    commands.add_lazy(
-        "ground", "manyheads_glam.grounding.command:ground", "Teach a writer of rewards by what worlds saw."
-    )
+    commands.add_lazy("goal", "manyheads_glam.command:goal", "turn a goal in plain words into a task")
+    needs = ("peft",), "ground"
+    commands.add_lazy("ground", "manyheads_glam.grounding.command:ground", "teach a writer of rewards", *needs)
 
 
 @hookimpl

@@ -99,7 +99,7 @@ def finetune(
         for name in found if check else ():
             if (played := quick_episodes(load(world), name)) is None:
                 continue
-            ledger.record(WorldFolder.open(world), name, played[0])
+            ledger.record(WorldFolder.open(world), {name: played[0]})
             predicted = Interval(**found[name]["predicted"])
             found[name]["real"], found[name]["random"] = (asdict(bootstrap(returns)) for returns in played)
             click.echo(quick_check(world, name, *played, predicted), err=True)
