@@ -8,7 +8,7 @@ TESTED := $(VENV)/.installed-for-tests
 # `make demo GOAL="…"` takes your own goal; DEMO is the folder that everything goes into.
 GOAL  ?= Spin the pole around fast
 DEMO  ?= demo
-STEPS ?= 5000
+STEPS ?= 8000
 export GOAL
 export MUJOCO_GL ?= egl
 

@@ -78,12 +78,15 @@ PLUGINS_MAY_IMPORT |= {
     "storage.world_folder",
     "storage.packs",
     "storage.packaged_worlds",
+    "storage.evaluations",
+    "report.metrics",
+    "report.experience",
     "atomic",
     "commands",
     "registry",
     "blocks",
 }
-"""The public face ("") and the contracts."""
+"""The public face (""), the contracts, and what reads a world's folder."""
 
 
 def imports(path: Path, for_type_checkers: bool = False) -> Iterator[str]:

@@ -33,6 +33,7 @@ COMMANDS = {
     "list": "what is registered: environments, tasks, heads, plugins and more",
     "new": "write a new plugin package, or a task, to start from",
     "pack": "write heads and their world as one file to hand on",
+    "replay": "what a world has recorded: episodes, and ranges of signals",
     "report": "write the report of a world as one HTML page",
     "reproduce": "run a published benchmark task and compare with its scores",
     "reward": "what an environment measures; check reward specifications",

@@ -15,6 +15,7 @@ from manyheads.storage.world_folder import WORLD, WorldFolder
 
 if TYPE_CHECKING:
     from manyheads.api.run import AnyTask, RunOptions
+    from manyheads.learning.imagined_play import ImaginedPlay
     from manyheads.world.model import World
 
 
@@ -70,9 +71,13 @@ class SharedWorld:
         """The agent of a task, which acts in one environment; raises ManyheadsError with the near names."""
         return self._opened().head(name, seed)
 
-    def vector_head(self, name: str, num_envs: int, seed: int = 0) -> VectorAgent:
-        """The agent of a task for so many environments at once, as Gymnasium's vector environments step them."""
-        return self._opened().vector_head(name, num_envs, seed)
+    def vector_head(self, name: str, num_envs: int, seed: int = 0, same_step_reset: bool = False) -> VectorAgent:
+        """The agent of a task for so many environments at once, as Gymnasium's vector environments step them.
+
+        `same_step_reset` is for those that show the first observation of the next episode at once (Gymnasium's
+        `AutoresetMode.SAME_STEP`, and Stable-Baselines3's).
+        """
+        return self._opened().vector_head(name, num_envs, seed, same_step_reset)
 
     def act(self, observation: Any, info: Mapping[str, Any] | None = None, *, deterministic: bool = False) -> Any:
         """What the agent of the only head does; see `Agent.act`. Raises ManyheadsError where there are several."""
@@ -160,6 +165,27 @@ class SharedWorld:
         )
         self._loaded = self._agent = None
         return self.head(name)
+
+    def imagine(
+        self,
+        tasks: Sequence[AnyTask],
+        updates: int = 1000,
+        *,
+        steps: int = 200,
+        loggers: Sequence[str] = (),
+        progress: bool = True,
+    ) -> dict[str, ImaginedPlay]:
+        """Trains a head for each of the tasks, all of one environment, as one batch on the frozen world, and plays each
+        for `steps` in imagination, under the rewards of all of them. No environment is stepped.
+
+        The heads stay (`delete_head` takes them away); the same call goes on with them.
+        """
+        from manyheads.api import finetuning
+
+        options = self._options((), 0, 1, loggers, None, progress)
+        found = finetuning.imagine(self.path, tasks, updates, options, steps)
+        self._loaded = self._agent = None
+        return found
 
     def evaluate(
         self, tasks: str | Sequence[str] = (), episodes: int = 10, *, record: bool = True, progress: bool = True

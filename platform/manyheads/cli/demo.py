@@ -21,9 +21,9 @@ UNSEEN = 3
 @click.command()
 @click.option("--goal", default=GOAL, show_default=True, help="your own sentence")
 @click.option("--world", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="where")
-@click.option("--steps", default=5000, show_default=True, type=click.IntRange(min=1), help="environment steps")
+@click.option("--steps", default=8000, show_default=True, type=click.IntRange(min=1), help="environment steps")
 @click.option(
-    "--updates", default=1500, show_default=True, type=click.IntRange(min=1), help="of each head, in imagination"
+    "--updates", default=1000, show_default=True, type=click.IntRange(min=1), help="of each head, in imagination"
 )
 def demo(goal: str, world: Path, steps: int, updates: int) -> None:
     """Train a world and two heads, add a third head from a sentence, teach all in imagination, play them and report.

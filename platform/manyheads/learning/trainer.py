@@ -24,6 +24,7 @@ from manyheads.experience.collector import Collector, EnvironmentFailed, Finishe
 from manyheads.experience.replay import Replay
 from manyheads.experience.subproc_vector_env import choose_vector_env
 from manyheads.experience.vector_env import EnvSlot, MakeVectorEnv
+from manyheads.heads.contract import Head
 from manyheads.heads.policy import VectorPolicy
 from manyheads.learning.device import accelerate, choose_device
 from manyheads.learning.labels import Labeller
@@ -120,7 +121,7 @@ class Trainer:
         torch.manual_seed(settings.seed)
         self.world = World(folder.interface, settings.world).to(device)
         accelerate(self.world, settings.training)
-        self.heads = {task.name: build_head(task, self.world, folder) for task in tasks}
+        self.heads = self._build_heads()
         self.learner = Learner(
             self.world,
             self.heads,
@@ -152,6 +153,15 @@ class Trainer:
         if frozen and len(by_progress(folder, tasks)) > 1:
             raise ValueError("Heads that are fine-tuned together share an environment and progress: see `by_progress`.")
         self._restore()
+
+    def _build_heads(self) -> dict[str, Head]:
+        """The tasks' heads; on a frozen world each begins with the weights that it would have alone."""
+        state, heads = torch.get_rng_state(), {}
+        for task in self.tasks:
+            if self.frozen:
+                torch.set_rng_state(state)
+            heads[task.name] = build_head(task, self.world, self.folder)
+        return heads
 
     @property
     def run_names(self) -> dict[str, str]:

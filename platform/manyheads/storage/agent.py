@@ -68,10 +68,11 @@ class LoadedWorld:
             )
         return self.heads[0]
 
-    def vector_head(self, name: str, num_envs: int, seed: int = 0) -> VectorAgent:
+    def vector_head(self, name: str, num_envs: int, seed: int = 0, same_step_reset: bool = False) -> VectorAgent:
         """The agent of a task for so many environments at once."""
         model, head, task = self._parts(name)
-        return VectorAgent(model, head, task, num_envs, seed, saved_row_format(self.folder, task))
+        row_format = saved_row_format(self.folder, task)
+        return VectorAgent(model, head, task, num_envs, seed, same_step_reset, row_format)
 
     def _parts(self, name: str) -> tuple[World, Head, Task]:
         if name not in self.heads:
@@ -90,7 +91,9 @@ class LoadedWorld:
 class VectorAgent:
     """A head that acts in N environments at once, on what a Gymnasium vector environment of the task shows.
 
-    Call `act` once for each step of the environments, the first time for what their reset gave.
+    Call `act` once for each step of the environments, the first time for what their reset gave. Environments that end
+    show the last observation of their episode and are reset by the step after it, as Gymnasium's do; with
+    `same_step_reset` they show the first one of the next episode at once.
     """
 
     def __init__(
@@ -100,12 +103,14 @@ class VectorAgent:
         task: Task,
         num_envs: int,
         seed: int = 0,
+        same_step_reset: bool = False,
         row_format: RowFormat | None = None,
     ) -> None:
         """Without `row_format` the spaces are those of the task's simulator, which is built for them."""
         if num_envs < 1:
             raise ManyheadsError(f"num_envs={num_envs}: expected 1 or more.")
         self.world, self.head, self.task, self.num_envs, self.seed = world, head, task, num_envs, seed
+        self._same_step_reset = same_step_reset
         if row_format is not None:
             self._adapted = row_format
         self.reset()
@@ -122,18 +127,18 @@ class VectorAgent:
         observations: Any,
         infos: Mapping[str, Any] | None = None,
         *,
-        episode_starts: npt.ArrayLike | None = None,
+        done: npt.ArrayLike | None = None,
         deterministic: bool = False,
     ) -> Any:
         """Native actions for native observations, both batched as the environment's spaces are (N first).
 
-        `episode_starts` (N,) bool says which environments show the first observation of an episode, as
-        `terminated | truncated` of the step before does; without it, none but the first call's. `infos`, as the
-        environment gives them, are needed where the task's reward remembers earlier rows. `deterministic` takes the
-        most likely action instead of a drawn one.
+        `done` (N,) is `terminated | truncated` of the step that gave the observations; without it, no episode ended.
+        `infos`, as the environments give them, are needed where the task's reward remembers earlier rows.
+        `deterministic` takes the most likely action instead of a drawn one.
         """
-        starts = self._first if episode_starts is None else self._first | np.asarray(episode_starts, bool)
-        self._first = np.zeros(self.num_envs, bool)
+        ended = np.zeros(self.num_envs, bool) if done is None else np.asarray(done, bool).reshape(self.num_envs)
+        starts = self._first | ended if self._same_step_reset else self._first
+        self._first = np.zeros(self.num_envs, bool) if self._same_step_reset else ended
         rows = [self._adapted.observe(each) for each in self._unbatched(observations)]
         image = None
         if self.world.interface.image is not None:
@@ -184,7 +189,7 @@ class Agent(VectorAgent):
     def __init__(
         self, world: World, head: Head, task: Task, seed: int = 0, row_format: RowFormat | None = None
     ) -> None:
-        super().__init__(world, head, task, 1, seed, row_format)
+        super().__init__(world, head, task, 1, seed, row_format=row_format)
 
     def act(self, observation: Any, info: Mapping[str, Any] | None = None, *, deterministic: bool = False) -> Any:  # type: ignore[override]
         """The native action for a native observation of the task's environment; `reset` where an episode starts.
