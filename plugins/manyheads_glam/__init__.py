@@ -65,7 +65,11 @@ def register_models(register: Callable[[LanguageModelKind], None]) -> None:
 def register_commands(commands: "Commands") -> None:
     commands.add_lazy("goal", "manyheads_glam.command:goal", "Turn a goal in plain words into a task.")
     commands.add_lazy(
-        "ground", "manyheads_glam.grounding.command:ground", "Teach a writer of rewards by what worlds saw."
+        "ground",
+        "manyheads_glam.grounding.command:ground",
+        "Teach a writer of rewards by what worlds saw.",
+        requires=("transformers", "peft"),
+        extra="ground",
     )
 
 
