@@ -81,9 +81,9 @@ def test_a_pack_becomes_a_world_that_can_be_trained_on(packed: Path, tmp_path: P
     [head] = shown["heads"]
     assert head["task"] == PENDULUM
     assert head["goal"] == "Swing the pendulum up and hold it upright with little torque."
-    command("finetune", tmp_path / "other", CARTPOLE, "--updates", 2)
+    command("finetune", tmp_path / "other", CARTPOLE, "--updates", 2, "--no-check")
     command("evaluate", tmp_path / "other", "--episodes", 1)
-    command("train", tmp_path / "other", PENDULUM, "--steps", 20)
+    command("train", tmp_path / "other", PENDULUM, "--steps", 20, "--yes")
     assert set(manyheads.load(tmp_path / "other").heads) == {PENDULUM, CARTPOLE}
 
 

@@ -56,7 +56,8 @@ def _evidence(head: PackedHead) -> Iterator[str]:
     for each in head.evaluations:
         success = "" if each.success_rate is None else f"{each.success_rate:.0%}"
         seeds = [episode.seed for episode in each.episodes]
-        interval = f"{each.returns.mean:.1f} [{each.returns.low:.1f}, {each.returns.high:.1f}]"
+        low, high = each.returns.low, each.returns.high
+        interval = f"{each.returns.mean:.1f}" + ("" if low is None or high is None else f" [{low:.1f}, {high:.1f}]")
         yield f"| {each.policy} | {interval} | {success} | {len(seeds)}, {min(seeds)} to {max(seeds)} |"
 
 
