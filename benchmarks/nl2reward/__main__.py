@@ -101,6 +101,11 @@ def main(
         for key, instances in groups.items():
             experience[key] = recorded(instances, rows)
             progress.advance(1)
+    told = [goal for goal in chosen if _tells(goal, experience[goal.instance.dynamics_key])]
+    for goal in chosen if len(told) < len(chosen) else ():
+        if goal not in told:
+            click.echo(f"Left out, for nothing recorded tells it apart: {goal.name}", err=True)
+    chosen = told
     results: dict[str, list[Answer]] = {}
     for name in names:
         who = writer(name, lambda text: click.echo(text, err=True), base_url)
@@ -116,6 +121,11 @@ def main(
         click.echo(json.dumps(_record(split, results), indent=1, ensure_ascii=False))
     else:
         _show(split, results, each)
+
+
+def _tells(goal: Goal, rows: Recorded) -> bool:
+    """Whether the truth is not the same on all recorded rows."""
+    return float(label(goal.truth(rows.measured), goal.instance, rows).std()) > 1e-3
 
 
 def _record(split: str, results: dict[str, list[Answer]]) -> dict[str, object]:

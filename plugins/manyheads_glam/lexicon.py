@@ -110,7 +110,7 @@ def parse(sentence: str) -> Parsed:
     held_for = _duration(text, _STEPS)
     held_seconds = _duration(text, _SECONDS)
     text = re.sub(_SECONDS, "", re.sub(_STEPS, "", text))
-    clauses = [clause for clause in _clauses(text) if stems(clause) - _FILLER - {""}]
+    clauses = [clause for clause in _clauses(text) if stems(clause) - _FILLER - {""} or _is_ban(clause)]
     tokens = [stem(token) for token in re.findall(r"[a-z]+", text)]
     found = [list(_aspects(clause)) for clause in clauses]
     return Parsed(
@@ -120,6 +120,12 @@ def parse(sentence: str) -> Parsed:
         held_for=None if held_for is None else min(200, max(1, round(held_for))),
         held_seconds=held_seconds,
     )
+
+
+def _is_ban(clause: str) -> bool:
+    """Whether words that say nothing alone are forbidden: `don't move`."""
+    found = clause.split()
+    return "not" in found and bool(_WEAK_MOTION & set(map(stem, found)))
 
 
 def _fast(found: list[list[Aspect]]) -> bool:
@@ -207,7 +213,8 @@ def foreign(sentence: str) -> bool:
     tokens = re.findall(r"[^\W\d_]+", spoken(sentence))
     known = _FILLER | POLES.keys() | _WEAK_MOTION | _MAKING_WAY | _AGENTS | _GENTLE | stems("not as slowly")
     read = sum(stem(token) in known for token in tokens)
-    return len(tokens) >= 3 and read <= len(tokens) // 4
+    numbered = _number(spoken(sentence))[0]
+    return len(tokens) >= 3 and read <= len(tokens) // 4 and (numbered is None or numbered.unit is None)
 
 
 def _on_the_way(whole: Aspect, poles: dict[str, int]) -> Iterator[Aspect]:

@@ -20,6 +20,7 @@ PHRASES = {
     r"\b(?:all the way|as far as it goes)\b": "far",
     r"\bfrom (?:the )?[a-z]+ (?=to\b(?! the (?:left|right)))": "",
     r"\bup to (?=the\b)": "to ",
+    r"\bup (?=(?:in|inside|at|on|near|by)\b)": "",
     r"\bin the (?:middle|centre|center)\b|\bcent(?:red|ered)\b": "at the centre",
     r"\bmiddle\b|\bcenter\b|\borigin\b": "centre",
     r"\ba (?:little )?(?:bit|little)\b|\bsomewhat\b|\ba touch\b": "slightly",
@@ -190,7 +191,9 @@ LESS = r"\s*(?:or|and) (?:less|below|under|slower|lower|closer|fewer)\b|\s*(?:at
 TURNING = "neither nor except unless instead rather opposite contrary hardly scarcely"
 """Words that turn a meaning in ways that no rule here reads: a goal with one is refused, never guessed."""
 
-SEQUENCE = r"\b(?:first|afterwards?|after that|thereafter|then|next|finally|once there|before|only after)\b"
+SEQUENCE = (
+    r"^first\b|[,;.] ?first\b|\b(?:afterwards?|after that|thereafter|then|next|finally|once there|before|only after)\b"
+)
 """What says that one thing is to be done after another."""
 
 SCALES = {
