@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from manyheads.errors import ManyheadsError
 from manyheads.learning.device import check_device
-from manyheads.settings import FIXED, differences, flat_settings, load_settings, machine_settings
+from manyheads.report.text import plain
+from manyheads.settings import FIXED, Settings, differences, flat_settings, load_settings, machine_settings
 from manyheads.storage.growth import grow, growth, records, rehearse
-from manyheads.storage.world_folder import WORLD, WorldFolder
+from manyheads.storage.world_folder import WORLD, InstanceRecord, WorldFolder
 from manyheads.task import Task
 
 Say = Callable[[str], None]
 """takes a sentence for a person"""
+
+
+def say_on_stderr(text: str) -> None:
+    """For those who have no better place."""
+    print(plain(text), file=sys.stderr)
 
 
 def open_or_create(
@@ -21,7 +28,7 @@ def open_or_create(
     tasks: Sequence[Task],
     source: str | Path | None,
     overrides: Sequence[str],
-    say: Say,
+    say: Say = say_on_stderr,
     may_change: bool = True,
 ) -> tuple[WorldFolder, list[Task]]:
     """The world folder, made for the tasks if it is new, and its tasks; without tasks those that it had last.
@@ -35,13 +42,27 @@ def open_or_create(
             raise ManyheadsError(f"{world} is new: name at least one task. `manyheads list tasks` shows what there is.")
         settings = load_settings(source, overrides)
         check_device(settings.training.device)
-        return WorldFolder.create(world, settings, records(tasks)), list(tasks)
+        found = records(tasks)
+        return WorldFolder.create(world, weighed(settings, found, say), found), list(tasks)
     folder = open_with(world, source, overrides, say, may_change)
     chosen = list(tasks) or last_tasks(folder)
     grown = grow(folder, chosen)
     if gained := growth(folder, grown):
         say(gained)
     return grown, chosen
+
+
+def weighed(settings: Settings, found: Sequence[InstanceRecord], say: Say) -> Settings:
+    """The settings of a new world with learned weights of its losses where some instances show pictures and others do
+    not: a picture's thousands of errors would drown a vector's few. What a person has set stays."""
+    mixed = len({bool(record.layout.image) for record in found}) > 1
+    if not mixed or "loss_weights" in settings.world.model_fields_set:
+        return settings
+    say(
+        "Some of these environments show pictures and others do not, so the world learns how much each of its losses "
+        "counts (world.loss_weights=harmonised; `--set world.loss_weights=fixed` keeps them as they are)."
+    )
+    return settings.model_copy(update={"world": settings.world.model_copy(update={"loss_weights": "harmonised"})})
 
 
 def open_with(

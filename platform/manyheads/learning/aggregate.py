@@ -1,4 +1,4 @@
-"""One number over many heads: normalised scores, their mean and interquartile mean, with stratified bootstrap intervals.
+"""One number over many heads: normalised scores, their mean and interquartile mean, with bootstrap intervals.
 
 The method of rliable (Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice"),
 with episodes in place of runs: they are resampled task by task, and the interquartile mean leaves out the lowest and

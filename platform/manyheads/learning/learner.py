@@ -101,7 +101,7 @@ class Learner:
         self.generators: dict[str, torch.Generator] = {}
         for name, module in {WORLD: world, **self.heads}.items():
             self._own(name, module, trains=name != WORLD or train_world)
-        least = stack_from or len(self.heads) + 1
+        least = stack_from if stack_from and world.execution.stacks else len(self.heads) + 1
         self.groups: list[HeadGroup] = group_heads(self.heads, self.optimizers, least, stack_room)
 
     def update(self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor) -> Update:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from manyheads.execution.trees import map_tensors
 from manyheads.experience.batch import Batch, WindowIndex
 from manyheads.experience.contract import ReplaySource
 from manyheads.experience.latent_table import PackedLatents
+from manyheads.experience.stream import RecordedInstance
 from manyheads.learning.labels import Labeller
 from manyheads.learning.learner import HeadLabels
 from manyheads.learning.readouts import signal_rows
@@ -35,6 +36,17 @@ class TrainingBatch(NamedTuple):
     """(B, T) stored states, for heads that learn alone"""
     signals: Mapping[str, SignalRows]
     """what readouts learn from, by dynamics key"""
+
+
+def environment_shares(
+    instances: Sequence[RecordedInstance], weights: Mapping[str, float], only: str | None = None
+) -> dict[str, float] | None:
+    """The weight of each dynamics key in a batch: equal but for the `weights` of environments by name; that of one key
+    `only`, where it is given. None where all rows are of one."""
+    keys = dict.fromkeys(instance.dynamics_key for instance in instances)
+    if len(keys) < 2:
+        return None
+    return {key: weights.get(key.partition(" ")[0], 1.0) if only in (None, key) else 0.0 for key in keys}
 
 
 class BatchSampler:
