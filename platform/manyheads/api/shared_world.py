@@ -72,9 +72,13 @@ class SharedWorld:
         """The agent of a task, which acts in one environment; raises ManyheadsError with the near names."""
         return self._opened().head(name, seed)
 
-    def vector_head(self, name: str, num_envs: int, seed: int = 0) -> VectorAgent:
-        """The agent of a task for so many environments at once, as Gymnasium's vector environments step them."""
-        return self._opened().vector_head(name, num_envs, seed)
+    def vector_head(self, name: str, num_envs: int, seed: int = 0, same_step_reset: bool = False) -> VectorAgent:
+        """The agent of a task for so many environments at once, as Gymnasium's vector environments step them.
+
+        `same_step_reset` is for those that show the first observation of the next episode at once (Gymnasium's
+        `AutoresetMode.SAME_STEP`, and Stable-Baselines3's).
+        """
+        return self._opened().vector_head(name, num_envs, seed, same_step_reset)
 
     def train(
         self,

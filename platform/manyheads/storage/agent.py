@@ -55,9 +55,9 @@ class LoadedWorld:
         """The agent of a task; raises ManyheadsError with the near names for an unknown one."""
         return Agent(*self._parts(name), seed)
 
-    def vector_head(self, name: str, num_envs: int, seed: int = 0) -> VectorAgent:
+    def vector_head(self, name: str, num_envs: int, seed: int = 0, same_step_reset: bool = False) -> VectorAgent:
         """The agent of a task for so many environments at once."""
-        return VectorAgent(*self._parts(name), num_envs, seed)
+        return VectorAgent(*self._parts(name), num_envs, seed, same_step_reset)
 
     def _parts(self, name: str) -> tuple[World, Head, Task]:
         if name not in self.heads:
@@ -76,13 +76,18 @@ class LoadedWorld:
 class VectorAgent:
     """A head that acts in N environments at once, on what a Gymnasium vector environment of the task shows.
 
-    Call `act` once for each step of the environments, the first time for what their reset gave.
+    Call `act` once for each step of the environments, the first time for what their reset gave. Environments that end
+    show the last observation of their episode and are reset by the step after it, as Gymnasium's do; with
+    `same_step_reset` they show the first one of the next episode at once.
     """
 
-    def __init__(self, world: World, head: Head, task: Task, num_envs: int, seed: int = 0) -> None:
+    def __init__(
+        self, world: World, head: Head, task: Task, num_envs: int, seed: int = 0, same_step_reset: bool = False
+    ) -> None:
         if num_envs < 1:
             raise ManyheadsError(f"num_envs={num_envs}: expected 1 or more.")
         self.world, self.head, self.task, self.num_envs, self.seed = world, head, task, num_envs, seed
+        self._same_step_reset = same_step_reset
         self.reset()
 
     def reset(self) -> None:
@@ -97,18 +102,18 @@ class VectorAgent:
         observations: Any,
         infos: Mapping[str, Any] | None = None,
         *,
-        episode_starts: npt.ArrayLike | None = None,
+        done: npt.ArrayLike | None = None,
         deterministic: bool = False,
     ) -> Any:
         """Native actions for native observations, both batched as the environment's spaces are (N first).
 
-        `episode_starts` (N,) bool says which environments show the first observation of an episode, as
-        `terminated | truncated` of the step before does; without it, none but the first call's. `infos`, as the
-        environment gives them, are needed where the task's reward remembers earlier rows. `deterministic` takes the
-        most likely action instead of a drawn one.
+        `done` (N,) is `terminated | truncated` of the step that gave the observations; without it, no episode ended.
+        `infos`, as the environments give them, are needed where the task's reward remembers earlier rows.
+        `deterministic` takes the most likely action instead of a drawn one.
         """
-        starts = self._first if episode_starts is None else self._first | np.asarray(episode_starts, bool)
-        self._first = np.zeros(self.num_envs, bool)
+        ended = np.zeros(self.num_envs, bool) if done is None else np.asarray(done, bool).reshape(self.num_envs)
+        starts = self._first | ended if self._same_step_reset else self._first
+        self._first = np.zeros(self.num_envs, bool) if self._same_step_reset else ended
         rows = [self._adapted.observe(each) for each in self._unbatched(observations)]
         image = None
         if self.world.interface.image is not None:
