@@ -12,7 +12,6 @@ from manyheads.execution.eager import Execution
 from manyheads.execution.select import make_execution
 from manyheads.fused import REPLACEMENTS
 from manyheads.heads.contract import evaluate_loss
-from manyheads.learning.learner import _all_losses
 from manyheads.world.model import Latent
 
 pytestmark = pytest.mark.usefixtures("bins_of_golden")
@@ -108,7 +107,7 @@ def trained(agent):
 def evaluated(agent, arguments):
     """All losses by the learner's names, and the heads' own."""
     terms, heads, _ = agent.learner._losses(*arguments)
-    return {name: evaluate_loss(loss)[0] for name, loss in _all_losses(terms, heads).items()}, heads
+    return {name: evaluate_loss(loss)[0] for name, loss in agent.learner._all_losses(terms, heads).items()}, heads
 
 
 def unscaled(losses, g):
@@ -147,7 +146,7 @@ def test_losses_gradients_and_norms(recorded):
         close(parameters[name].grad.norm(), norm, rtol=1e-4)
     norms = torch.stack([o.gradient_norms().norm() for o in agent.learner.optimizers.values()])
     close(norms.norm(), g["gradnorm_global"], rtol=1e-4)
-    agent.head.after_update(heads["task"].new_state)
+    agent.head.after_update(heads[0].new_state)
     close(agent.head.return_scale.low, g["after.return_norm_low"])
     close(agent.head.return_scale.high, g["after.return_norm_high"])
 
