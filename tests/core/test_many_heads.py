@@ -92,7 +92,7 @@ def test_the_advisor_ranks_every_head_that_acts_in_the_same_way(world: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((ONE, "--start", "nonsense"), "There is no trained head in"),
+        ((ONE, "--start", "nonsense"), "to begin as named 'nonsense'"),
         ((ONE, ONE), "a task is named twice"),
         ((THIRD, "--start", OLD), "they differ in kind, environment or size"),
     ],

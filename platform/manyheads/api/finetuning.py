@@ -9,7 +9,7 @@ from typing import Any
 
 from manyheads.api.opening import open_with
 from manyheads.api.run import AnyTask, RunOptions, resolve_task
-from manyheads.errors import ManyheadsError
+from manyheads.errors import ManyheadsError, unknown
 from manyheads.learning.imagined_play import STEPS, ImaginedPlay, imagined_plays
 from manyheads.learning.trainer import Trainer, by_progress
 from manyheads.learning.transfer import (
@@ -71,6 +71,8 @@ def finetune(
     if len({task.name for task in chosen}) < len(chosen):
         names = sorted(task.name for task in chosen)
         raise ManyheadsError(f"{', '.join(names)}: a task is named twice; one head learns each.")
+    if start not in (FRESH, AUTO, *folder.heads):
+        raise unknown(f"head in {path} to begin as", start, (FRESH, AUTO, *folder.heads))
     folder = _grown(folder, chosen, options)
     for explorer in _explorers(chosen) if explore else ():
         _collect_first(folder, explorer, explore, options, openers)
