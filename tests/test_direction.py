@@ -11,7 +11,7 @@ CORE = HERE / "platform"
 
 BASE = {"errors", "imports", "atomic", "yamltext", "filenames"}
 NAMES = BASE | {"hookspecs", "models", "commands", "yamlfile", "registry", "task", "settings"}
-NAMES |= {"kinds", "runners", "loggers", "suites"}
+NAMES |= {"kinds", "runners", "loggers", "suites", "callbacks", "goals"}
 CONTRACTS = {"environment.contract", "environment.layout", "environment.pictures"}
 CONTRACTS |= {"rewards.contract", "heads.kind", "heads.contract"}
 LEARNED = {"environment", "experience", "execution", "world", "heads", "rewards"}
@@ -29,12 +29,14 @@ MAY_IMPORT = {
     "yamlfile": BASE,
     "models": BASE,
     "kinds": BASE | {"yamlfile"},
-    "runners": BASE | {"kinds"},
+    "runners": BASE | {"kinds", "callbacks"},
+    "callbacks": set(),
+    "goals": BASE | {"registry", "task"},
     "loggers": BASE | {"kinds"},
     "suites": BASE,
     "hookspecs": NAMES | CONTRACTS,
     "registry": NAMES | CONTRACTS,
-    "task": NAMES | CONTRACTS | {"environment", "rewards.spec", "rewards.nodes", "rewards.validate", "rewards.finding"},
+    "task": NAMES | CONTRACTS | {"environment", "rewards"},
     "builtins": NAMES | CONTRACTS | {"rewards", "learning", "report"},
     "testing": NAMES | LEARNED,
     "blocks": {"heads", "world"},
@@ -48,9 +50,10 @@ MAY_IMPORT = {
     "storage": NAMES | LEARNED | {"storage"},
     "learning": NAMES | WORK | {"fused", "learning"},
     "report": NAMES | WORK | {"report"},
-    "cli": NAMES | WORK | {"learning", "report", "cli"},
+    "api": NAMES | WORK | {"learning", "report", "api"},
+    "cli": NAMES | WORK | {"learning", "report", "api", "cli"},
     "__main__": NAMES | {"cli", "report.text"},
-    "__init__": NAMES | WORK | {"blocks"},
+    "__init__": NAMES | WORK | {"blocks", "api"},
 }
 """Which modules (and those below them) each room imports; imports for type checkers alone are free."""
 
@@ -67,7 +70,7 @@ PLUGINS_MAY_IMPORT = CONTRACTS | {
     "loggers",
 }
 PLUGINS_MAY_IMPORT |= {"rewards", "storage.world_folder", "atomic", "commands", "registry", "blocks"}
-PLUGINS_MAY_IMPORT |= {"storage.evaluations", "report.metrics", "report.experience"}
+PLUGINS_MAY_IMPORT |= {"storage.evaluations", "storage.ledger", "report.metrics", "report.experience"}
 """The public face (""), the contracts, and what reads a world's folder."""
 
 

@@ -235,7 +235,7 @@ def test_training_is_stopped_and_saved_and_a_second_one_waits(folder: Path, serv
     world = shutil.copytree(folder / "carts", folder / "trained")
     try:
         job = server.json("/api/run", {"world": "trained", "command": "train", "steps": 1_000_000})
-        assert job["commands"][0]["line"] == "manyheads train --steps=1000200 -- trained"
+        assert job["commands"][0]["line"] == "manyheads train --yes --steps=1000200 -- trained"
         status, message = server.refusal("/api/run", {"world": "trained", "command": "train", "steps": 5})
         assert status == 409
         assert "is at work on this world" in message
