@@ -26,6 +26,7 @@ export function world(page, name) {
   return {
     world(found) {
       title.textContent = found.title;
+      document.title = `${found.title} · manyheads`;
       fill(chips, [found.fresh, found.environments], () => [
         found.fresh && h("span", { class: "chip live" }, "learning now"),
         ...found.environments.map((each) => h("span", { class: "chip" }, each))]);
