@@ -10,4 +10,5 @@ if TYPE_CHECKING:
 
 @hookimpl
 def register_commands(commands: "Commands") -> None:
-    commands.add_lazy("web", "manyheads_web.command:web", "Show a folder's worlds as a page in the browser.")
+    needs = ("starlette", "uvicorn"), "web"
+    commands.add_lazy("web", "manyheads_web.command:web", "show a folder's worlds as a page in the browser", *needs)

@@ -118,9 +118,10 @@ def _imagine(
     generator: torch.Generator,
     actions: Tensor | None,
 ) -> tuple[list[Latent], list[State]]:
-    """States and what the head remembers after each of `stop` rows, without looking: from the true first state on; under
+    """States and what the head remembers after each of `stop` rows, without looking: from the true first one on; under
     given `actions` from a true one every `HORIZON` steps."""
-    latents, remembered = list[Latent](), list[State]()
+    latents: list[Latent] = []
+    remembered: list[State] = []
     reached, before = _repeated(played.latents[0], samples), head.initial_state(samples)
     for at in range(stop):
         is_first = torch.full((samples,), at == 0, device=world.device)
