@@ -79,6 +79,7 @@ PLUGINS_MAY_IMPORT |= {
     "storage.packs",
     "storage.packaged_worlds",
     "storage.evaluations",
+    "storage.ledger",
     "report.metrics",
     "report.experience",
     "atomic",

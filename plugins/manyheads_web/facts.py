@@ -10,6 +10,7 @@ from manyheads import ManyheadsError
 from manyheads.report.metrics import FILE as METRICS
 from manyheads.rewards.describe import describe, summarize
 from manyheads.rewards.sources import SpecSettings
+from manyheads.storage import ledger
 from manyheads.storage.evaluations import FILE as EVALUATIONS
 from manyheads.storage.evaluations import Evaluation
 from manyheads.storage.evaluations import read as read_evaluations
@@ -22,7 +23,7 @@ FRESH = 20.0
 
 def signature(path: Path) -> tuple[Any, ...]:
     """Changes with what a world's folder says, but for its metrics."""
-    names = (WORLD, "checkpoint.json", EVALUATIONS, "heads", "goals", "videos", "replay")
+    names = (WORLD, "checkpoint.json", EVALUATIONS, ledger.FILE, "heads", "goals", "videos", "replay")
     return (
         *(_changed(path / name) for name in names),
         *(_changed(video) for video in sorted(path.glob("videos/*.mp4"))),
@@ -85,7 +86,11 @@ def _head(folder: WorldFolder, name: str, evaluations: list[Evaluation]) -> dict
     played = {policy: _played(evaluations, name, policy) for policy in ("head", "random")}
     found |= {policy: None if one is None else _score(one) for policy, one in played.items()}
     state = folder.checkpoint.state
-    found["stale"] = state["heads"][name]["world_updates"] != state.get("updates", 0)
+    found["stale"] = folder.is_stale(name)
+    scores = ledger.scores_of(folder.path, name)
+    found["ledger"] = [
+        {"world_updates": one.world_updates, "mean": one.mean, "episodes": len(one.returns)} for one in scores
+    ]
     found["alone"] = state["heads"][name]["run"] != "train"
     found["updates"] = state.get("runs", {}).get(state["heads"][name]["run"], {}).get("updates", 0)
     try:

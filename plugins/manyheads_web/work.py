@@ -13,6 +13,8 @@ from manyheads_web.problems import Refused
 from manyheads_web.requests import Goal, Run, Train
 
 EPISODES = 10
+UNCHECKED = "--no-check"
+"""a head is played right after its training anyway"""
 
 
 class Work:
@@ -46,12 +48,11 @@ class Work:
         file = draft.write(folder, asked.values)
         path = file.relative_to(self.shown.root).as_posix()
         if asked.way == "jointly":
-            tasks = [name for name in _run(folder, "train").get("tasks", []) if name in folder.heads]
             steps = _steps(folder) + asked.steps
-            learn = Command("train with the world", ["train", f"--steps={steps}", "--", draft.world, *tasks, path])
+            learn = Command("learn", ["train", "--add", "--yes", f"--steps={steps}", "--", draft.world, path])
         else:
             steps = asked.steps if asked.way == "online" else 0
-            amounts = [f"--updates={asked.updates}", f"--steps={steps}"]
+            amounts = [f"--updates={asked.updates}", f"--steps={steps}", UNCHECKED]
             learn = Command("learn", ["finetune", *amounts, "--", draft.world, path])
         about = {"head": file.stem, "draft": draft.id}
         commands = [learn, *_shown(draft.world, file.stem)]
@@ -77,7 +78,7 @@ class Work:
         if asked.command == "report":
             return "Writing the report", [Command("write", ["report", "--", world])], False
         if head is None:
-            command = Command("train", ["train", f"--steps={_steps(folder) + asked.steps}", "--", world])
+            command = Command("train", ["train", "--yes", f"--steps={_steps(folder) + asked.steps}", "--", world])
             return f"Training {self.shown.title(world)} on", [command], True
         if asked.command == "evaluate":
             return f"Playing {head}", [_evaluate(world, head)], False
@@ -85,7 +86,7 @@ class Work:
             return f"Filming {head}", [_watch(world, head)], False
         alone = folder.checkpoint.state["heads"][head]["run"]
         done = int(_run(folder, alone).get("updates", 0)) if alone != "train" else 0
-        amounts = [f"--updates={done + asked.updates}", f"--steps={asked.steps}"]
+        amounts = [f"--updates={done + asked.updates}", f"--steps={asked.steps}", UNCHECKED]
         command = Command("learn", ["finetune", *amounts, "--", world, head])
         return f"Training {head} on", [command, *_shown(world, head)], True
 

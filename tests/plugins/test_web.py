@@ -221,7 +221,7 @@ def test_trouble_that_passes_is_not_said_and_that_which_stays_is(folder: Path, s
 # --- what is started ------------------------------------------------------------------------------------
 
 
-def wait_for(server: Server, number: int, *states: str, seconds: float = 120) -> dict:  # type: ignore[type-arg]
+def wait_for(server: Server, number: int, *states: str, seconds: float = 300) -> dict:  # type: ignore[type-arg]
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         job = next(one for one in server.json("/api/jobs") if one["id"] == number)
@@ -235,11 +235,11 @@ def test_training_is_stopped_and_saved_and_a_second_one_waits(folder: Path, serv
     world = shutil.copytree(folder / "carts", folder / "trained")
     try:
         job = server.json("/api/run", {"world": "trained", "command": "train", "steps": 1_000_000})
-        assert job["commands"][0]["line"] == "manyheads train --steps=1000200 -- trained"
+        assert job["commands"][0]["line"] == "manyheads train --yes --steps=1000200 -- trained"
         status, message = server.refusal("/api/run", {"world": "trained", "command": "train", "steps": 5})
         assert status == 409
         assert "is at work on this world" in message
-        until = time.monotonic() + 90
+        until = time.monotonic() + 300
         while time.monotonic() < until:
             job = next(one for one in server.json("/api/jobs") if one["id"] == job["id"])
             if job["progress"] and job["progress"]["done"] > 200:
@@ -275,7 +275,7 @@ def test_ending_the_page_saves_what_it_trains(folder: Path) -> None:
     try:
         with serving(folder) as server:
             job = server.json("/api/run", {"world": "kept", "command": "train", "steps": 1_000_000})
-            until = time.monotonic() + 90
+            until = time.monotonic() + 300
             while time.monotonic() < until and not (job["progress"] and job["progress"]["done"] > 200):
                 job = next(one for one in server.json("/api/jobs") if one["id"] == job["id"])
                 time.sleep(0.2)

@@ -55,7 +55,7 @@ def open_page(browser: Any, server: Server) -> Iterator[Any]:
 
     def open_at(path: str = "", viewport: dict[str, int] = DESK) -> Any:
         page = browser.new_page(viewport=viewport, reduced_motion="reduce")
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(180_000)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda said: problems.append(said.text) if "Content Security Policy" in said.text else None)
         page.goto(server.address + path)

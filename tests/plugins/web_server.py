@@ -57,7 +57,7 @@ class Server:
             sent = body if isinstance(body, bytes) else json.dumps(body).encode()
             given |= {"Content-Type": "application/json", "Content-Length": str(len(sent))}
         given |= {name.replace("_", "-"): value for name, value in headers.items()}
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=300)
         connection.putrequest("GET" if sent is None else "POST", path, skip_host="Host" in given)
         for name, value in given.items():
             if value is not None:
@@ -80,7 +80,7 @@ class Server:
 
     def events(self, path: str, count: int) -> Iterator[tuple[str, Any]]:
         """The first events of a stream."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=300)
         connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}"})
         answer = connection.getresponse()
         assert answer.status == 200
@@ -116,4 +116,4 @@ def serving(folder: Path) -> Iterator[Server]:
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-        process.communicate(timeout=150)
+        process.communicate(timeout=400)

@@ -4,6 +4,7 @@ import { address, get, post } from "./api.js";
 import { chart } from "./chart.js";
 import { fill, h, share, words } from "./dom.js";
 import { jobCard } from "./jobs.js";
+import { leftBehind } from "./learning.js";
 
 const EPISODES = { best: "var(--series-3)", middle: "var(--series-1)", worst: "var(--series-2)" };
 const WAYS = [
@@ -125,7 +126,9 @@ function draftView(facts, train) {
   const radios = WAYS.map(([value, label, note], i) => h("label", {},
     h("input", { type: "radio", name: "way", value, checked: unfamiliar ? value === "jointly" : i === 0, onchange: amounts }), h("span", {}, label, h("small", {}, note))));
   const way = () => radios.map((label) => label.querySelector("input")).find((radio) => radio.checked).value;
+  const behind = h("p", { class: "small muted" });
   function amounts() {
+    behind.hidden = way() !== "jointly";
     const [, , , imagines, collects] = WAYS.find(([value]) => value === way());
     updatesLabel.hidden = !imagines;
     stepsLabel.hidden = !collects;
@@ -141,7 +144,7 @@ function draftView(facts, train) {
     try {
       await train({ draft: facts.draft, values: Object.fromEntries(values), way: chosen, ...(chosen === "jointly" ? {} : { updates: Number(updates.value) }), ...(chosen === "imagined" ? {} : { steps: Number(steps.value) }) });
     } catch (error) { trouble.textContent = error.message; start.disabled = false; }
-  } }, h("h3", {}, "Is this what you mean? Then train it"), h("fieldset", { class: "ways" }, h("legend", { class: "small muted" }, "How it learns"), radios), h("div", { class: "amounts" }, updatesLabel, stepsLabel, start));
+  } }, h("h3", {}, "Is this what you mean? Then train it"), h("fieldset", { class: "ways" }, h("legend", { class: "small muted" }, "How it learns"), radios), behind, h("div", { class: "amounts" }, updatesLabel, stepsLabel, start));
 
   const node = h("div", {},
     h("p", { class: "quote" }, `“${facts.goal}”`),
@@ -181,7 +184,7 @@ function draftView(facts, train) {
       finished = job.state === "done";
       watch();
     },
-    world(found) { latest = found; watch(); },
+    world(found) { latest = found; behind.textContent = leftBehind(found); watch(); },
   };
 }
 

@@ -85,6 +85,7 @@ function headCard(world, name, run) {
         head.goal && h("p", { class: "goal-line" }, `“${head.goal}”`),
         head.summary && h("p", { class: "small muted" }, `Wanted: ${head.summary}.`),
         head.problem && h("div", { class: "notice" }, head.problem),
+        head.ledger.length > 1 && h("details", {}, h("summary", {}, "Its score at each state of the world"), ledger(head.ledger)),
         head.description && h("details", {}, h("summary", {}, "What it is paid for"), words(head.description)),
         !head.problem && h("div", { class: "buttons work" }, play, head.video !== null && again),
         !head.problem && h("details", {}, h("summary", {}, "Train this head on"),
@@ -98,6 +99,11 @@ function compared({ low, high }) {
   if (low > 0) return h("span", { class: "chip good" }, "beats random");
   return h("span", { class: `chip ${high < 0 ? "bad" : "warn"}` }, high < 0 ? "worse than random" : "not clearly better than random");
 }
+
+/** Mean returns against the world's updates; a fall is what the head forgot. */
+const ledger = (scores) => h("div", { class: "scroll" }, h("table", {},
+  h("thead", {}, h("tr", {}, h("th", { class: "n" }, "world's updates"), h("th", { class: "n" }, "mean return"), h("th", { class: "n" }, "episodes"))),
+  h("tbody", {}, scores.map((one) => h("tr", {}, h("td", { class: "n" }, number(one.world_updates)), h("td", { class: "n" }, number(one.mean)), h("td", { class: "n" }, one.episodes))))));
 
 /** Episodes as dots, the mean with its interval above: random and head on one axis. */
 function scores(head) {

@@ -11,6 +11,12 @@ const PANELS = [
   ["simulator", "Simulator's own reward", "of the same episodes; a task with a reward of its own is not trained for it"],
 ];
 
+/** Which heads have to be fine-tuned again once the world model has been trained on. */
+export function leftBehind(facts) {
+  const names = facts.heads.filter((head) => !facts.tasks.includes(head.task)).map((head) => head.task);
+  return names.length ? `Afterwards to be fine-tuned again, since they are not trained along: ${names.join(", ")}.` : "";
+}
+
 export function learningSection(world) {
   let axis = "step", found = { curves: {} }, heads = [], owner = "";
   const panels = PANELS.map(([measure, title, note]) => {
@@ -26,6 +32,7 @@ export function learningSection(world) {
     problem.textContent = "";
     post("run", { world, command: "train", steps: Number(steps.value) }).catch((error) => { problem.textContent = error.message; });
   } }, "Train on");
+  const behind = h("p", { class: "small muted" });
   const choose = h("select", { ariaLabel: "Whose numbers", onchange: () => { owner = choose.value; showAll(); } });
   const many = h("div", { class: "many" }), drawings = new Map();
   const all = h("details", { ontoggle: () => showAll() }, h("summary", {}, "All numbers of …"), choose, many);
@@ -34,6 +41,7 @@ export function learningSection(world) {
     problem, h("div", { class: "charts" }, none, ...panels.map((panel) => panel.node)),
     h("div", { class: "card" },
       h("div", { class: "buttons" }, h("span", {}, "Train the world and its tasks for"), steps, h("span", {}, "more steps"), train),
+      behind,
       all));
 
   function show() {
@@ -81,6 +89,7 @@ export function learningSection(world) {
       const owners = ["world", ...heads];
       fill(choose, owners, () => owners.map((name) => h("option", { value: name }, name === "world" ? "the world model" : name)));
       if (owners.includes(owner)) choose.value = owner;
+      behind.textContent = leftBehind(facts);
       show();
     },
     curves(next) { found = next; show(); showAll(); },
