@@ -192,7 +192,8 @@ TURNING = "neither nor except unless instead rather opposite contrary hardly sca
 """Words that turn a meaning in ways that no rule here reads: a goal with one is refused, never guessed."""
 
 SEQUENCE = (
-    r"^first\b|[,;.] ?first\b|\b(?:afterwards?|after that|thereafter|then|next|finally|once there|before|only after)\b"
+    r"^first\b|[,;.] ?first\b"
+    r"|\b(?:afterwards?|after that|thereafter|then|next|finally|once there|before|only after)\b"
 )
 """What says that one thing is to be done after another."""
 
