@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "builtins": NAMES | CONTRACTS | {"rewards", "learning", "report"},
     "testing": NAMES | LEARNED,
     "blocks": {"heads", "world"},
+    "training": LEARNED | {"storage", "learning"},
     "environment": BASE | {"environment"},
     "rewards": BASE | {"rewards", "environment.contract"},
     "execution": {"execution", "errors"},
@@ -66,7 +67,7 @@ PLUGINS_MAY_IMPORT = CONTRACTS | {
     "runners",
     "loggers",
 }
-PLUGINS_MAY_IMPORT |= {"rewards", "storage.world_folder", "atomic", "commands", "registry", "blocks"}
+PLUGINS_MAY_IMPORT |= {"rewards", "storage.world_folder", "atomic", "commands", "registry", "blocks", "training"}
 """The public face ("") and the contracts."""
 
 

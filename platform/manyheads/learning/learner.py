@@ -14,8 +14,9 @@ from torch import Tensor
 from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
 from manyheads.execution.eager import Execution
+from manyheads.execution.ranks import ALONE, Ranks
 from manyheads.experience.batch import Batch
-from manyheads.heads.contract import Head, HeadBatch, HeadLosses, Loss, evaluate_loss
+from manyheads.heads.contract import Head, HeadBatch, HeadLosses, Loss, Metrics, evaluate_loss
 from manyheads.learning.latent_rewards import latent_rows
 from manyheads.learning.optimizer import LaProp, grown_state
 from manyheads.learning.update_metrics import UpdateMetrics
@@ -24,9 +25,6 @@ from manyheads.world.grow import Growth
 from manyheads.world.model import Latent, World
 
 WORLD = "world"
-
-ReduceGradients = Callable[[Sequence[Tensor]], None]
-"""Averages gradients over several learners, in place; called between the backward pass and clipping."""
 
 
 class HeadLabels(NamedTuple):
@@ -65,8 +63,10 @@ class Learner:
     On a GPU updates are `asynchronous`: the host never waits for the device, so whoever reads an update's metrics
     refuses what is not finite. On a CPU that is done before weights change.
 
-    Where several learners train together, each has its `rank`, which its random numbers depend on, and
-    `reduce_gradients` averages their gradients.
+    Where several learners train together, as `ranks`, each is given its part of a batch, and their update is the one
+    that a single learner makes of the whole: all draw the whole batch's noise and use their part of it, percentiles
+    are those of all returns, means weigh ranks by their rows, and gradients are averaged before they are clipped. Only
+    where several heads share a batch does each rank choose where imagination starts among its own sequences.
     """
 
     def __init__(
@@ -76,8 +76,7 @@ class Learner:
         settings: OptimizerSettings,
         seed: int = 0,
         train_world: bool = True,
-        rank: int = 0,
-        reduce_gradients: ReduceGradients | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         if WORLD in heads:
             raise ManyheadsError(f"A head can't be named {WORLD!r}: that is the world model's own name.")
@@ -85,14 +84,16 @@ class Learner:
         self.latent_rewards: dict[str, torch.nn.Module] = {}
         """by task: what computes its reward from latents; trained elsewhere"""
         self.asynchronous = world.device.type != "cpu"
-        self.reduce_gradients = reduce_gradients
+        self.ranks = ranks
+        for head in self.heads.values():
+            head.ranks = ranks
         trained = {**({WORLD: world} if train_world else {}), **self.heads}
         self.optimizers = {
             name: LaProp(dict(module.named_parameters()), settings)
             for name, module in trained.items()
             if any(parameter.requires_grad for parameter in module.parameters())
         }
-        self.generators = {name: _generator(seed, name, rank, world.device) for name in (WORLD, *self.heads)}
+        self.generators = {name: _generator(seed, name, world.device) for name in (WORLD, *self.heads)}
 
     def update(self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor) -> Update:
         """One update from a batch; with a frozen world, of the heads alone.
@@ -144,6 +145,8 @@ class Learner:
         rehearse = partial(self._rehearse, update, batch, *args)
         with execution.warmup((self, update, batch.shape), rehearse):
             bound: Callable[..., Update] = update.__get__(self)  # equal at every call, so it is captured once
+            if self.ranks.count > 1:
+                return bound(batch, *args)
             return execution.capture(bound, self.generators.values())(batch, *args)
 
     def _rehearse(self, update: Callable[..., Update], *args: Any) -> None:
@@ -168,7 +171,9 @@ class Learner:
     def _losses(
         self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, HeadLosses], Latent]:
-        noise = self.world.draw_noise(*batch.shape, generator=self.generators[WORLD])
+        sequences, rows = batch.shape
+        noise = self.world.draw_noise(sequences * self.ranks.count, rows, generator=self.generators[WORLD])
+        noise = self.ranks.take(noise)
         start, reset = Latent(batch.deter, batch.stoch), batch.is_first | batch.reset_state
         with torch.set_grad_enabled(self.train_world):
             observed = self.world.observe(batch.image, batch.vector, batch.previous_action, reset, start, noise)
@@ -201,7 +206,7 @@ class Learner:
             if name not in labels:
                 raise ManyheadsError(f"The batch has no labels for {name!r}; every head needs its own.")
         functions = [partial(losses, name) for name in self.heads]
-        safe = all(head.parallel_safe for head in self.heads.values())
+        safe = self.ranks.count == 1 and all(head.parallel_safe for head in self.heads.values())
         found = self._run_parallel(functions) if safe else [function() for function in functions]
         return dict(zip(self.heads, found, strict=True))
 
@@ -214,7 +219,7 @@ class Learner:
         return order[positions % own.sum().clamp(min=1)]
 
     def _minimize(self, terms: Mapping[str, Tensor], heads: Mapping[str, HeadLosses]) -> UpdateMetrics:
-        losses = _all_losses(terms, heads)
+        losses = self._weighed(_all_losses(terms, heads), heads)
         now = {name: loss for name, loss in losses.items() if isinstance(loss, Tensor)}
         deferred = {name: loss for name, loss in losses.items() if not isinstance(loss, Tensor)}
         _, *results = self._run_parallel([partial(_backward, now.values()), *deferred.values()])
@@ -231,7 +236,10 @@ class Learner:
             numbers |= {f"{name}/{key}": value for key, value in own.items()}
         if self.train_world and self.world.harmony is not None:
             numbers |= {f"{WORLD}/{name}_weight": weight for name, weight in self.world.harmony.weights().items()}
-        metrics = UpdateMetrics(tuple(numbers), must_be_finite, torch.stack([x.float() for x in numbers.values()]))
+        values = torch.stack([x.float() for x in numbers.values()])
+        if self.ranks.count > 1:
+            self.ranks.average_([values])
+        metrics = UpdateMetrics(tuple(numbers), must_be_finite, values)
         if not self.asynchronous:
             self._require_finite(metrics)
         for name, optimizer in self.optimizers.items():
@@ -240,10 +248,18 @@ class Learner:
             self.heads[name].after_update(head.new_state)
         return metrics
 
+    def _weighed(self, losses: Mapping[str, Loss], heads: Mapping[str, HeadLosses]) -> Mapping[str, Loss]:
+        """Each loss so that its mean over ranks is the mean over all their rows."""
+        rows = {f"{name}/{term}": own for name, head in heads.items() for term, own in head.rows.items()}
+        if self.ranks.count == 1 or not rows:
+            return losses
+        own = torch.stack([x.float() for x in rows.values()])
+        weights = dict(zip(rows, own * self.ranks.count / self.ranks.total(own).clamp(min=1), strict=True))
+        return {name: _times(loss, weights[name]) if name in weights else loss for name, loss in losses.items()}
+
     def _gradient_norms(self) -> dict[str, Tensor]:
-        if self.reduce_gradients is not None:
-            for optimizer in self.optimizers.values():
-                self.reduce_gradients(optimizer.gradients())
+        if self.ranks.count > 1:
+            self.ranks.average_([x for optimizer in self.optimizers.values() for x in optimizer.gradients()])
         return {name: optimizer.gradient_norms() for name, optimizer in self.optimizers.items()}
 
     def _run_parallel(self, functions: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -268,13 +284,24 @@ def _all_losses(terms: Mapping[str, Tensor], heads: Mapping[str, HeadLosses]) ->
     return losses | {f"{name}/{term}": loss for name, head in heads.items() for term, loss in head.losses.items()}
 
 
+def _times(loss: Loss, weight: Tensor) -> Loss:
+    """The loss times a number."""
+    if isinstance(loss, Tensor):
+        return loss * weight
+
+    def deferred() -> tuple[Tensor, Metrics]:
+        value, metrics = evaluate_loss(loss)
+        return value * weight, metrics
+
+    return deferred
+
+
 def _backward(losses: Iterable[Tensor]) -> None:
     if losses := [*losses]:
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
 
 
-def _generator(seed: int, name: str, rank: int, device: torch.device) -> torch.Generator:
-    """A generator that depends on the seed, its owner's name and the learner's rank, not on its neighbours."""
-    text = f"{seed} {name} {rank}" if rank else f"{seed} {name}"
-    digest = hashlib.sha256(text.encode()).digest()
+def _generator(seed: int, name: str, device: torch.device) -> torch.Generator:
+    """A generator that depends on the seed and its owner's name, not on its neighbours."""
+    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "little", signed=True))

@@ -18,15 +18,13 @@ from manyheads.errors import ManyheadsError
 from manyheads.execution.toolchain import is_compiler_error
 from manyheads.execution.trees import map_tensors
 from manyheads.experience.batch import WindowIndex
-from manyheads.experience.collector import Collector, EnvironmentFailed, FinishedEpisode
+from manyheads.experience.collector import EnvironmentFailed, FinishedEpisode
 from manyheads.experience.replay import Replay
-from manyheads.experience.subproc_vector_env import choose_vector_env
-from manyheads.experience.vector_env import EnvSlot, MakeVectorEnv
-from manyheads.heads.policy import VectorPolicy
 from manyheads.learning.device import accelerate, check_device
 from manyheads.learning.labels import Labeller
 from manyheads.learning.latent_rewards import LatentRewards
 from manyheads.learning.learner import Learner
+from manyheads.learning.lock_step import CollectorContext, LockStep, MakeRowCollector, RowCollector
 from manyheads.learning.prefetch import BatchSampler, Prefetcher, TrainingBatch, UpdateCount, UpdateOutput
 from manyheads.learning.readouts import ReadoutLearner
 from manyheads.learning.refresh_latents import refresh_latents
@@ -70,9 +68,9 @@ class Trainer:
         folder: WorldFolder,
         tasks: Sequence[Task],
         frozen: bool = False,
-        make_vector_env: MakeVectorEnv | None = None,
+        make_collector: MakeRowCollector = LockStep,
     ) -> None:
-        """`make_vector_env` makes the environments that are collected from; as the settings have it by default."""
+        """`make_collector` makes what steps the environments; in lock-step with learning by default."""
         self.folder, self.tasks, self.frozen = folder, list(tasks), frozen
         settings = folder.settings
         check_device(settings.training.device)
@@ -85,12 +83,11 @@ class Trainer:
         self.latent_rewards = LatentRewards(self.world, tasks, settings.optimizer, settings.seed)
         self.learner.latent_rewards = self.latent_rewards.networks
         self.replay: Replay = folder.replay()
-        training = settings.training
-        self.make_vector_env = make_vector_env or choose_vector_env(training.workers, training.step_timeout)
+        self.make_collector = make_collector
         self.steps = self.updates = 0
         self.update_credit = 0.0
-        self._collector: Collector | None = None
-        self._policy: VectorPolicy | None = None
+        self._collector: RowCollector | None = None
+        self._collecting: Mapping[str, float] = {}
         self._prefetcher: Prefetcher | None = None
         self._run: dict[str, Any] = {}
         self._ready: set[str] = set()
@@ -109,21 +106,22 @@ class Trainer:
     def collect_and_learn(self, steps: int, progress: Progress, metrics: Metrics) -> None:
         """Goes on until `steps` rows have been collected in this run, learning at the replay ratio."""
         training = self.folder.settings.training
-        tasks = [self.tasks[i % len(self.tasks)] for i in range(training.num_envs)]
         self._refresh_latents(progress)
-        collector, policies = self._open_collector(tasks)
+        collector = self._open_collector(progress)
         feed = self._open_prefetcher(metrics)
         rows_an_update = training.batch_size * training.batch_length
         before_learning = max(rows_an_update, training.num_envs * training.batch_length)
         with self._safely(progress) as stopping:
             while not stopping():
-                if self.update_credit >= 1:
+                if self.update_credit >= 1 and not collector.due(self.updates):
                     self.update_credit -= 1
                     self._update(feed, progress)
                 elif self.steps < steps:
-                    result = collector.collect(policies.act)
+                    wanted = 0 if self.update_credit >= 1 else steps - self.steps
+                    result = collector.collect(self.updates, wanted)
                     self.steps += result.rows
-                    progress.advance(result.rows)
+                    self._collecting = result.numbers or self._collecting
+                    progress.advance(result.rows, result.numbers)
                     for failure in result.failures:
                         progress.say(failure)
                     for episode in result.finished:
@@ -164,9 +162,11 @@ class Trainer:
         run: dict[str, Any] = {"steps": self.steps, "updates": self.updates, "update_credit": self.update_credit}
         run["tasks"] = [task.name for task in self.tasks]
         run["replay"] = self.replay.state()
-        if self._collector is not None and self._policy is not None:
+        if self._collector is not None:
             run["collector"] = self._collector.state()
-            sets[f"{self.run_name}/policies"] = self._policy.state_dict()
+            checkpoint.forget(f"{self.run_name}/policies")
+            if policies := self._collector.tensors():
+                sets[f"{self.run_name}/policies"] = policies
         state = dict(checkpoint.state)
         state["runs"] = {**state.get("runs", {}), self.run_name: run}
         state["heads"] = {**state.get("heads", {})}
@@ -235,18 +235,17 @@ class Trainer:
             for note in self.replay.restore(self._run["replay"]):
                 print(note)
 
-    def _open_collector(self, tasks: Sequence[Task]) -> tuple[Collector, VectorPolicy]:
-        if self._collector is not None and self._policy is not None:
-            return self._collector, self._policy
-        settings = self.folder.settings
-        slots = [EnvSlot(task.instance, task.name, task.episode_steps) for task in tasks]
-        self._collector = Collector(slots, self.folder.interface, self.replay, settings.seed, self.make_vector_env)
-        self._policy = VectorPolicy(self.world, self.heads, [task.name for task in tasks], settings.seed)
-        if self._run.get("collector") and self._same_interface(f"{self.run_name}/policies"):
-            self._policy.load_state_dict(self.folder.checkpoint.read(f"{self.run_name}/policies"))
-            for note in self._collector.restore(self._run["collector"], self.replay):
-                print(note)
-        return self._collector, self._policy
+    def _open_collector(self, progress: Progress) -> RowCollector:
+        if self._collector is None:
+            tasks = [self.tasks[i % len(self.tasks)] for i in range(self.folder.settings.training.num_envs)]
+            saved, policies = self._run.get("collector"), f"{self.run_name}/policies"
+            if saved and not self._same_interface(f"{self.run_name}/learner"):
+                saved = None
+            tensors = self.folder.checkpoint.read(policies) if policies in self.folder.checkpoint.names else {}
+            self._collector = self.make_collector(
+                CollectorContext(self.folder, tasks, self.world, self.heads, self.replay, saved, tensors, progress.say)
+            )
+        return self._collector
 
     def _same_interface(self, name: str) -> bool:
         """Whether the world has not grown since a set of tensors was saved: else episodes are begun anew, for rows
@@ -271,7 +270,7 @@ class Trainer:
             if learned.latents is not None:
                 self.replay.write_latents(where, learned.latents)
             if at.updates % METRICS_EVERY == 0:
-                metrics.write(at.steps, at.updates, learned.numbers.read())
+                metrics.write(at.steps, at.updates, {**learned.numbers.read(), **self._collecting})
 
         self._prefetcher = Prefetcher(draw, self._learn, keep, device, ahead=self.learner.asynchronous)
         return self._prefetcher
@@ -337,8 +336,7 @@ class Trainer:
 
     def _report(self, episode: FinishedEpisode, metrics: Metrics, progress: Progress) -> None:
         task = next(task for task in self.tasks if task.name == episode.policy)
-        assert self._collector is not None
-        stored = self.replay.newest_episode(self._collector.streams[episode.env])
+        stored = self.replay.find_episode(episode.stream, episode.episode)
         numbers = {f"{task.name}/simulator": episode.score}
         if stored is not None:
             reward = task.reward.label({name: stored.signals[name] for name in task.reward.signals}).reward

@@ -1,0 +1,38 @@
+"""Building blocks for runners in plugins: the training loop, collecting elsewhere, policies that travel."""
+
+from manyheads.experience.chunk import Rows
+from manyheads.experience.collector import Collector, CollectResult, EnvironmentFailed, FinishedEpisode
+from manyheads.experience.contract import ReplaySink
+from manyheads.experience.states import CollectorState, EnvState
+from manyheads.experience.stream import RecordedInstance
+from manyheads.experience.subproc_vector_env import choose_vector_env
+from manyheads.experience.vector_env import EnvSlot
+from manyheads.heads.policy import PolicySnapshot, VectorPolicy
+from manyheads.learning.lock_step import CollectorContext, LockStep, RowCollector
+from manyheads.learning.trainer import Trainer
+from manyheads.storage.agent import build_head
+from manyheads.storage.readouts import add_readouts
+from manyheads.world.model import World
+
+__all__ = [
+    "CollectResult",
+    "Collector",
+    "CollectorContext",
+    "CollectorState",
+    "EnvSlot",
+    "EnvState",
+    "EnvironmentFailed",
+    "FinishedEpisode",
+    "LockStep",
+    "PolicySnapshot",
+    "RecordedInstance",
+    "ReplaySink",
+    "RowCollector",
+    "Rows",
+    "Trainer",
+    "VectorPolicy",
+    "World",
+    "add_readouts",
+    "build_head",
+    "choose_vector_env",
+]
