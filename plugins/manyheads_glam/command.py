@@ -28,13 +28,12 @@ from manyheads_glam.models.settings import ModelSettings, chosen, config_file
 from manyheads_glam.models.settings import remember as remember_model
 from manyheads_glam.options import model_flags
 from manyheads_glam.surroundings import surroundings
+from manyheads_glam.task_files import episode_steps, instance_for, task_file
 from manyheads_glam.transcript import write_jsonl
 from manyheads_glam.writer import NOTHING_KNOWN, Written, write
 
 UNSEEN = 3
 """exit code where the task was written but the world has not seen what it asks for"""
-EPISODE = 1000
-"""simulator steps in an episode of an environment that has no packaged task"""
 
 
 @click.command()
@@ -76,18 +75,19 @@ def goal(
         _model(flags, cached=False, remember=True)
         return
     folder = WorldFolder.open(world) if world else None
-    instance = _instance(folder, environment, settings)
+    given = dict(read_setting(text, "action_repeat=2") for text in settings)
+    instance = instance_for(folder, environment, given)
     limits, model = _model(flags, cached=not no_cache, remember=remember)
     replay = folder.replay(read_only=True) if folder else None
     measured = ranges(replay, instance.dynamics_key) if replay else {}
     drafts = getattr(model, "drafts", True)
-    around = surroundings(instance, _episode_steps(instance, folder)) if drafts else NOTHING_KNOWN
+    around = surroundings(instance, episode_steps(instance, folder)) if drafts else NOTHING_KNOWN
     try:
         written = write(sentence, instance, model, measured, around, limits.tries, limits.max_tokens)
     finally:
         if isinstance(model, ChatModel) and model.spending.used:
             _say(f"{model.name}: {model.spending.summary()}.")
-    content = _task_file(written.spec, instance, folder)
+    content = task_file(written.spec, instance, folder)
     seen = look(replay, instance.dynamics_key, written.spec, instance.step_seconds) if replay else None
     path = out or (folder.path / "goals" if folder else Path()) / f"{slug(sentence)}.yaml"
 
@@ -117,23 +117,6 @@ def slug(sentence: str) -> str:
     return "_".join(word.strip(".") for word in words[:8])[:60] or "goal"
 
 
-def _instance(folder: WorldFolder | None, environment: str | None, settings: Sequence[str]) -> Instance:
-    """The instance: of a world's own options where there is one, with the options given here on top."""
-    options = dict(read_setting(text, "action_repeat=2") for text in settings)
-    if folder is None:
-        if environment is None:
-            raise ManyheadsError("Say where: --environment NAME, or --world WORLD (`manyheads list environments`).")
-        return registry().environments[environment].instance(options)
-    names = list(dict.fromkeys(record.environment for record in folder.instances))
-    if environment is None and len(names) > 1:
-        raise ManyheadsError(f"{folder.path} knows {', '.join(names)}; say which with --environment NAME.")
-    name = environment or names[0]
-    own = next((record.options for record in folder.instances if record.environment == name), {})
-    instance = registry().environments[name].instance({**own, **options})
-    folder.record_of(instance)
-    return instance
-
-
 def _model(flags: Mapping[str, Any], cached: bool, remember: bool) -> tuple[ModelSettings, LanguageModel]:
     """The model and its limits, from the flags or as remembered; says so, and remembers where that is wanted."""
     limits, recalled = chosen(flags)
@@ -147,36 +130,6 @@ def _model(flags: Mapping[str, Any], cached: bool, remember: bool) -> tuple[Mode
 
 def _say(text: str) -> None:
     click.echo(text, err=True)
-
-
-def _task_file(spec: RewardSpec, instance: Instance, folder: WorldFolder | None) -> TaskFile:
-    data = {"version": 1, **spec.model_dump(mode="json", exclude_defaults=True, exclude={"success"})}
-    return TaskFile.model_validate(
-        {
-            "version": 1,
-            "environment": instance.environment.name,
-            "options": instance.options.model_dump(mode="json", exclude_defaults=True),
-            "reward": {"source": "spec", "spec": data},
-            "success": spec.success,
-            "episode_steps": _episode_steps(instance, folder),
-            "goal": spec.goal,
-        }
-    )
-
-
-def _episode_steps(instance: Instance, folder: WorldFolder | None) -> int:
-    """As long as the world's own tasks there, else as the first packaged task, else the usual length."""
-    for name in folder.heads if folder else ():
-        task = folder.task(name) if folder else None
-        if task is not None and task.instance.dynamics_key == instance.dynamics_key:
-            return task.episode_steps
-    repeat = getattr(instance.options, "action_repeat", 1)
-    prefix = f"{instance.environment.name}-"
-    for name in sorted(registry().tasks):
-        if name.startswith(prefix):
-            task = load_task(name)
-            return max(1, task.episode_steps * int(task.options.get("action_repeat", 1)) // repeat)
-    return max(1, EPISODE // repeat)
 
 
 def _confirmed(content: TaskFile) -> TaskFile:

@@ -19,6 +19,8 @@ SAME = ("manyheads", "torch", "numpy", "gymnasium")
 """packages whose versions must be equal on all nodes: weights and rows travel between them"""
 PASSED_ON = ("MUJOCO_GL", "PYOPENGL_PLATFORM", "MANYHEADS_DISABLE_PLUGINS")
 """environment variables that processes on other nodes need as they are here"""
+DEFAULTS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "300"}
+"""Ray tells nobody that it is used, and a busy machine may take minutes to start it"""
 SECONDS = 10.0
 """in which a cluster must answer"""
 START = "`ray start --head` on one machine starts a cluster; without ray.address Ray starts on this machine alone."
@@ -42,7 +44,8 @@ def connected(address: str | None) -> Iterator[None]:
     address = address or os.environ.get("RAY_ADDRESS")
     if address not in (None, "auto", "local"):
         _require_answer(address)
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
     try:
         ray.init(
             address=address or "local",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
 
+from manyheads.api.opening import open_or_create
 from manyheads.cli import console
-from manyheads.cli.train import open_or_create
 from manyheads.filenames import file_name
 from manyheads.learning.trainer import Trainer
 from manyheads.report.metrics import Metrics, Series, read
@@ -61,7 +62,8 @@ def reproduce(
     world = world or Path("reproduce") / suite.name / _folder(task, seed or 0, overrides)
     asked = (*([] if seed is None else [f"seed={seed}"]), *overrides)
     preset = None if (world / WORLD).exists() else suite.settings
-    folder, (chosen,) = open_or_create(world, [_as_published(task, suite)], preset, asked)
+    tasks, say = [_as_published(task, suite)], partial(click.echo, err=True)
+    folder, (chosen,) = open_or_create(world, tasks, preset, asked, say, may_change=False)
     folder.save_task(chosen)
     repeat = int(chosen.options.get("action_repeat", 1))
     trainer = Trainer(folder, [chosen])

@@ -52,9 +52,12 @@ class Execution:
         """
         return function
 
-    def compute_copy(self, module: M) -> M:
+    def release(self, function: Callable[..., object]) -> None:
+        """Forgets what was captured of a function, because it does other things from now on."""
+
+    def compute_copy(self, module: M, stacked: int = 0) -> M:
         """The module to compute with where no gradients are needed: itself, or an up-to-date copy whose matrices have
-        the compute dtype."""
+        the compute dtype. `stacked`: how many axes its tensors have before their own."""
         return module
 
     def scan_copy(self, module: M) -> M:

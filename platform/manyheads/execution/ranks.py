@@ -89,5 +89,5 @@ class ProcessRanks(Ranks):
 
     def _spread(self, flat: Tensor, tensors: Sequence[Tensor]) -> None:
         with torch.no_grad():
-            for x, own in zip(tensors, flat.split([x.numel() for x in tensors]), strict=True):
+            for x, own in zip(tensors, torch.split(flat, [x.numel() for x in tensors]), strict=True):
                 x.copy_(own.view_as(x))

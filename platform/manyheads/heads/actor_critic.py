@@ -145,7 +145,7 @@ class ActorCritic(Head):
             )
             feature = with_memory(feature, state)
         policy: ActionDistribution = self.actor(feature)
-        return policy.sample(noise), state
+        return policy.mode() if self.greedy else policy.sample(noise), state
 
     def _remember(self, signals: Tensor, memory: Tensor, is_first: Tensor) -> Tensor:
         """The memory (N, M) after a row with signals (N, S), in the order of the task's."""
@@ -160,6 +160,21 @@ class ActorCritic(Head):
         never = torch.zeros(len(memory), dtype=torch.bool, device=memory.device)
         after: Tensor = self.task.source.step(signals, memory, never).memory
         return after
+
+    def can_start_from(self, other: Head) -> bool:
+        """Whether the other one acts in the same way: equal actors, and the same actions to take."""
+        if not isinstance(other, ActorCritic):
+            return False
+        shapes = [{name: x.shape for name, x in head.actor.state_dict().items()} for head in (self, other)]
+        same = shapes[0] == shapes[1] and self.actor.block_sizes == other.actor.block_sizes
+        return same and self.actor.own.equal(other.actor.own) and not self.needs_signals
+
+    @torch.no_grad()
+    def start_from(self, other: Head) -> None:
+        """Takes over the actor and what it expects of episodes' ends; reward and critic start anew."""
+        assert isinstance(other, ActorCritic)
+        self.actor.load_state_dict(other.actor.state_dict())
+        self.continues.load_state_dict(other.continues.state_dict())
 
     @property
     def parallel_safe(self) -> bool:

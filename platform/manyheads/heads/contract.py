@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
@@ -96,6 +97,18 @@ class Head(nn.Module, ABC):
     ranks: Ranks = ALONE
     """the learners that train it together, each with its part of a batch; `losses` may use them"""
 
+    greedy: bool = False
+    """whether `act` gives the most likely action instead of a drawn one; heads that draw none need not look"""
+
+    @contextmanager
+    def deterministic(self, on: bool = True) -> Iterator[None]:
+        """Within it, `act` gives the most likely actions."""
+        before, self.greedy = self.greedy, on
+        try:
+            yield
+        finally:
+            self.greedy = before
+
     def initial_state(self, n: int) -> State:
         """What n environments remember before their first step."""
         return ()
@@ -134,6 +147,13 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def losses(self, batch: HeadBatch, world: World, generator: torch.Generator | None = None) -> HeadLosses:
         """The losses of one update; no attribute is written."""
+
+    def can_start_from(self, other: Head) -> bool:
+        """Whether this head may begin with what another one has learned."""
+        return False
+
+    def start_from(self, other: Head) -> None:
+        """Begins with what another one has learned that is not of its reward."""
 
     @torch.no_grad()
     def after_update(self, new_state: Mapping[str, Tensor]) -> None:

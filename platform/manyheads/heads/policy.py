@@ -49,7 +49,10 @@ class PolicySnapshot(NamedTuple):
 class VectorPolicy:
     """Acts in N environments; environment i follows the head `policies[i]`, or acts uniformly at random for None."""
 
-    def __init__(self, world: World, heads: Mapping[str, Head], policies: Sequence[str | None], seed: int) -> None:
+    def __init__(
+        self, world: World, heads: Mapping[str, Head], policies: Sequence[str | None], seed: int, capture: bool = True
+    ) -> None:
+        """`capture`: a step is captured where the device can, which pays for policies that live long."""
         self.world, self.heads, self.policies = world, heads, tuple(policies)
         self.device = world.device
         self._generator = torch.Generator(self.device).manual_seed(seed)
@@ -63,7 +66,7 @@ class VectorPolicy:
         self._states: dict[str, State] = {
             name: heads[name].initial_state(len(members)) for name, members in self._members.items() if name is not None
         }
-        self._captured_step = world.execution.capture(self._step, [self._generator])
+        self._captured_step = world.execution.capture(self._step, [self._generator]) if capture else self._step
 
     @torch.no_grad()
     def act(

@@ -14,21 +14,32 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from manyheads.callbacks import EventKind, Monitoring
 from manyheads.errors import ManyheadsError
+from manyheads.execution.ranks import ALONE, Ranks
 from manyheads.execution.toolchain import is_compiler_error
 from manyheads.execution.trees import map_tensors
 from manyheads.experience.batch import WindowIndex
 from manyheads.experience.collector import EnvironmentFailed, FinishedEpisode
 from manyheads.experience.replay import Replay
-from manyheads.learning.device import accelerate, check_device
+from manyheads.learning.device import accelerate, choose_device
 from manyheads.learning.labels import Labeller
 from manyheads.learning.latent_rewards import LatentRewards
 from manyheads.learning.learner import Learner
 from manyheads.learning.lock_step import CollectorContext, LockStep, MakeRowCollector, RowCollector
-from manyheads.learning.prefetch import BatchSampler, Prefetcher, TrainingBatch, UpdateCount, UpdateOutput
+from manyheads.learning.prefetch import (
+    BatchSampler,
+    Prefetcher,
+    TrainingBatch,
+    UpdateCount,
+    UpdateOutput,
+    environment_shares,
+)
 from manyheads.learning.readouts import ReadoutLearner
 from manyheads.learning.refresh_latents import refresh_latents
+from manyheads.learning.run_monitor import RunMonitor
 from manyheads.learning.stop import StopRequest
+from manyheads.learning.update_step import UpdateStep, dealt
 from manyheads.storage.agent import build_head, load_module
 from manyheads.storage.readouts import (
     READOUTS,
@@ -46,6 +57,8 @@ if TYPE_CHECKING:
     from manyheads.report.metrics import Metrics
     from manyheads.report.progress import Progress
 
+JOINT = "train"
+"""the run of joint training"""
 FIT_UPDATES = 1000
 """by which a readout that a frozen world lacks is trained"""
 METRICS_EVERY = 50
@@ -55,6 +68,22 @@ FULL = (
     "command again, or begin a world with a smaller world.size or training.batch_size."
 )
 COMPILING = "Still getting ready: what is computed is compiled first, a minute or more where its shapes are new here."
+
+
+def run_of(task: Task) -> str:
+    """The run in which a head is fine-tuned."""
+    return f"finetune/{task.slug}"
+
+
+def by_progress(folder: WorldFolder, tasks: Sequence[Task]) -> list[list[Task]]:
+    """Tasks of one environment whose heads were fine-tuned equally far: they learn from the same batches, so each of
+    these groups may go on as one, with the numbers that each head has alone."""
+    found: dict[tuple[str, int, int], list[Task]] = {}
+    for task in tasks:
+        run = folder.checkpoint.state.get("runs", {}).get(run_of(task), {})
+        key = task.instance.dynamics_key, run.get("steps", 0), run.get("updates", 0)
+        found.setdefault(key, []).append(task)
+    return [*found.values()]
 
 
 class Trainer:
@@ -69,49 +98,89 @@ class Trainer:
         tasks: Sequence[Task],
         frozen: bool = False,
         make_collector: MakeRowCollector = LockStep,
+        ranks: Ranks = ALONE,
     ) -> None:
-        """`make_collector` makes what steps the environments; in lock-step with learning by default."""
+        """`make_collector` makes what steps the environments; in lock-step with learning by default. With several
+        `ranks` this is their root, and the others `follow`: a run goes on bit for bit with one rank alone."""
         self.folder, self.tasks, self.frozen = folder, list(tasks), frozen
         settings = folder.settings
-        check_device(settings.training.device)
+        if settings.training.batch_size % ranks.count:
+            raise ManyheadsError(
+                f"{ranks.count} learners share batches of {settings.training.batch_size} sequences: set their number "
+                "to one that divides training.batch_size."
+            )
+        device = choose_device(folder)
         torch.manual_seed(settings.seed)
-        self.world = World(folder.interface, settings.world).to(settings.training.device)
+        self.world = World(folder.interface, settings.world).to(device)
         accelerate(self.world, settings.training)
         self.heads = {task.name: build_head(task, self.world, folder) for task in tasks}
-        self.learner = Learner(self.world, self.heads, settings.optimizer, settings.seed, train_world=not frozen)
+        self.learner = Learner(
+            self.world,
+            self.heads,
+            settings.optimizer,
+            settings.seed,
+            train_world=not frozen,
+            ranks=ranks,
+            starts_per_head=settings.training.starts_per_head,
+            stack_room=settings.training.stack_room,
+        )
         self._open_readouts()
         self.latent_rewards = LatentRewards(self.world, tasks, settings.optimizer, settings.seed)
         self.learner.latent_rewards = self.latent_rewards.networks
         self.replay: Replay = folder.replay()
-        self.make_collector = make_collector
+        self.step = UpdateStep(self.learner, self.readouts, self.latent_rewards, self.replay.latent)
+        self.make_collector, self.ranks, self.stop = make_collector, ranks, StopRequest()
         self.steps = self.updates = 0
         self.update_credit = 0.0
         self._collector: RowCollector | None = None
         self._collecting: Mapping[str, float] = {}
         self._prefetcher: Prefetcher | None = None
         self._run: dict[str, Any] = {}
+        self._best: dict[str, dict[str, Any]] = {}
+        """records of the best heads of this run's tasks"""
+        self._new_best: list[Task] = []
+        self._monitor = self._begin(Monitoring())
         self._ready: set[str] = set()
+        self._prepared = False
+        if frozen and len(by_progress(folder, tasks)) > 1:
+            raise ValueError("Heads that are fine-tuned together share an environment and progress: see `by_progress`.")
         self._restore()
+        self.step.send_state()
+
+    @property
+    def run_names(self) -> dict[str, str]:
+        """Where the progress of each task is kept: joint training has one record, each fine-tuned head its own."""
+        return {task.name: run_of(task) if self.frozen else JOINT for task in self.tasks}
 
     @property
     def run_name(self) -> str:
-        """Where this run's progress is kept: joint training has one record, each fine-tuned head its own."""
-        return "train" if not self.frozen else f"finetune/{self.tasks[0].slug}"
+        """Where the collector is kept; heads that are fine-tuned together keep it with the first of them."""
+        return self.run_names[self.tasks[0].name]
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a callback has ended the run."""
+        return self._monitor.stopped
 
     @property
     def learns(self) -> bool:
         """Whether there is anything to train."""
         return not self.frozen or any(head.learns for head in self.heads.values())
 
-    def collect_and_learn(self, steps: int, progress: Progress, metrics: Metrics) -> None:
-        """Goes on until `steps` rows have been collected in this run, learning at the replay ratio."""
+    def collect_and_learn(
+        self, steps: int, progress: Progress, metrics: Metrics, monitoring: Monitoring | None = None
+    ) -> None:
+        """Goes on until `steps` rows have been collected in this run, or a callback ends it, learning at the replay
+        ratio."""
         training = self.folder.settings.training
+        monitor = self._begin(monitoring)
         self._refresh_latents(progress)
         collector = self._open_collector(progress)
         feed = self._open_prefetcher(metrics)
         rows_an_update = training.batch_size * training.batch_length
         before_learning = max(rows_an_update, training.num_envs * training.batch_length)
         with self._safely(progress) as stopping:
+            self._tell("start")
             while not stopping():
                 if self.update_credit >= 1 and not collector.due(self.updates):
                     self.update_credit -= 1
@@ -128,21 +197,39 @@ class Trainer:
                         self._report(episode, metrics, progress)
                     if self.steps >= before_learning and self.learns:
                         self.update_credit += result.rows * training.train_ratio / rows_an_update
+                    self._tell("step")
+                    if monitor.due(self.steps):
+                        self._evaluate(metrics, progress)
                 else:
                     break
 
-    def imagine(self, updates: int, progress: Progress, metrics: Metrics) -> None:
-        """Trains the heads on what replay holds, until `updates` have been made in this run; no environment.
+    def imagine(self, updates: int, progress: Progress, metrics: Metrics, monitoring: Monitoring | None = None) -> None:
+        """Trains the heads on what replay holds, until `updates` have been made in this run, or a callback ends it; no
+        environment.
 
         Heads with nothing to learn only get what they need of the world.
         """
-        self._refresh_latents(progress)
-        self._fit_readouts()
+        monitor = self._begin(monitoring)
+        self.prepare(progress)
         feed = self._open_prefetcher(metrics)
         with self._safely(progress) as stopping:
+            self._tell("start")
             while self.learns and self.updates < updates and not stopping():
                 self._update(feed, progress)
                 progress.advance(1)
+                if monitor.due(self.updates):
+                    self._evaluate(metrics, progress)
+
+    def prepare(self, progress: Progress) -> None:
+        """Makes the stored latents those of this frozen world, and fits readouts that it lacks; once."""
+        self._refresh_latents(progress)
+        if not self._prepared:
+            self._fit_readouts()
+            self._prepared = True
+
+    def is_new(self, task: Task) -> bool:
+        """Whether nothing has been saved of a task's head yet."""
+        return f"heads/{task.slug}/weights" not in self.folder.checkpoint.names
 
     def save(self) -> None:
         """Writes one consistent checkpoint."""
@@ -150,7 +237,10 @@ class Trainer:
             self._prefetcher.drain()
         self.replay.flush()
         checkpoint = self.folder.checkpoint
-        sets: dict[str, Mapping[str, Tensor]] = {f"{self.run_name}/learner": self.learner.state_dict()}
+        sets: dict[str, Mapping[str, Tensor]] = {
+            f"{run}/learner": self.learner.state_dict(name if self.frozen else None)
+            for name, run in self.run_names.items()
+        }
         if not self.frozen:
             sets["world"] = self.world.state_dict()
         if not self.frozen or self._fresh_readouts:
@@ -159,30 +249,62 @@ class Trainer:
             sets[f"heads/{task.slug}/weights"] = self.heads[task.name].state_dict()
             if reward := self.latent_rewards.state_dict(task.name):
                 sets[f"heads/{task.slug}/reward"] = reward
+        for task in self._new_best:
+            sets[f"best/{task.slug}/world"] = self.world.state_dict()
+            sets[f"best/{task.slug}/weights"] = self.heads[task.name].state_dict()
         run: dict[str, Any] = {"steps": self.steps, "updates": self.updates, "update_credit": self.update_credit}
         run["tasks"] = [task.name for task in self.tasks]
         run["replay"] = self.replay.state()
+        runs = {name: dict(run) for name in self.run_names.values()}
         if self._collector is not None:
-            run["collector"] = self._collector.state()
+            runs[self.run_name]["collector"] = self._collector.state()
             checkpoint.forget(f"{self.run_name}/policies")
             if policies := self._collector.tensors():
                 sets[f"{self.run_name}/policies"] = policies
         state = dict(checkpoint.state)
-        state["runs"] = {**state.get("runs", {}), self.run_name: run}
+        state["runs"] = {**state.get("runs", {}), **runs}
         state["heads"] = {**state.get("heads", {})}
         if not self.frozen:
             state["steps"], state["updates"] = self.steps, self.updates
         if READOUTS in sets:
             state[READOUTS] = readout_record(self.world)
         for task in self.tasks:
-            state["heads"][task.name] = self._head_record(state)
+            state["heads"][task.name] = self._head_record(task, state)
+        if self._best:
+            state["best"] = {**state.get("best", {}), **self._best}
         checkpoint.write(sets, state)
+        self._new_best = []
+        self._tell("checkpoint")
 
     def close(self) -> None:
         """Ends the environments and lets go of the replay."""
         if self._collector is not None:
             self._collector.close()
         self.replay.close()
+
+    def _begin(self, monitoring: Monitoring | None) -> RunMonitor:
+        """What watches this run from here on."""
+        heads = {task.name: (task, self.heads[task.name]) for task in self.tasks}
+        best = {name: record["mean_return"] for name, record in self._best.items()}
+        self._monitor = RunMonitor(monitoring or Monitoring(), self.world, heads, best, self._keep_best)
+        return self._monitor
+
+    def _tell(self, kind: EventKind, task: str = "", numbers: Mapping[str, float] | None = None) -> None:
+        self._monitor.tell(kind, UpdateCount(self.steps, self.updates), task, numbers)
+
+    def _evaluate(self, metrics: Metrics, progress: Progress) -> None:
+        """Plays the heads; those that are better than before are saved at once."""
+        if self._prefetcher is not None:
+            self._prefetcher.drain()
+        self._monitor.evaluate(UpdateCount(self.steps, self.updates), metrics, progress)
+        if self._new_best:
+            self.save()
+
+    def _keep_best(self, task: Task, mean_return: float) -> None:
+        episodes = self._monitor.monitoring.evaluate_episodes
+        record = {"steps": self.steps, "updates": self.updates, "mean_return": mean_return, "episodes": episodes}
+        self._best[task.name] = record
+        self._new_best.append(task)
 
     def _refresh_latents(self, progress: Progress) -> None:
         """Makes stored latents the frozen world's own, once: heads then learn from them."""
@@ -212,8 +334,8 @@ class Trainer:
             assert work.latents is not None
             self.readouts.update(work.latents, work.signals, work.batch.is_terminal)
 
-    def _head_record(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        return {"world_updates": state.get("updates", 0), "run": self.run_name}
+    def _head_record(self, task: Task, state: Mapping[str, Any]) -> dict[str, Any]:
+        return {"world_updates": state.get("updates", 0), "run": self.run_names[task.name]}
 
     def _restore(self) -> None:
         checkpoint = self.folder.checkpoint
@@ -226,10 +348,13 @@ class Trainer:
                 load_module(self.heads[task.name], self.folder, f"heads/{task.slug}/weights")
             if f"heads/{task.slug}/reward" in checkpoint.names:
                 self.latent_rewards.load_state_dict(task.name, checkpoint.read(f"heads/{task.slug}/reward"))
+            if record := checkpoint.state.get("best", {}).get(task.name):
+                self._best[task.name] = record
         self._run = checkpoint.state.get("runs", {}).get(self.run_name, {})
         if self._run:
-            name = f"{self.run_name}/learner"
-            self.learner.load_state_dict(checkpoint.read(name), self.folder.interface_of(name))
+            for run in dict.fromkeys(self.run_names.values()):
+                name = f"{run}/learner"
+                self.learner.load_state_dict(checkpoint.read(name), self.folder.interface_of(name))
             self.steps, self.updates = self._run["steps"], self._run["updates"]
             self.update_credit = self._run["update_credit"]
             for note in self.replay.restore(self._run["replay"]):
@@ -252,8 +377,13 @@ class Trainer:
         have another shape."""
         return self.folder.interface_of(name) == self.folder.interface
 
+    def _shares(self) -> dict[str, float] | None:
+        """The share of each dynamics key in a batch: heads of a frozen world need rows of their own alone."""
+        only = self.tasks[0].instance.dynamics_key if self.frozen else None
+        return environment_shares(self.replay.instances, self.folder.settings.training.environment_shares, only)
+
     def _open_prefetcher(self, metrics: Metrics) -> Prefetcher:
-        training, device = self.folder.settings.training, self.world.device
+        training = self.folder.settings.training
         labellers = {task.name: Labeller(task, self.replay) for task in self.tasks}
         draw = BatchSampler(
             self.replay,
@@ -262,6 +392,7 @@ class Trainer:
             (training.batch_size, training.batch_length),
             self.frozen,
             {} if self.frozen else self.world.readouts,
+            self._shares,
         )
 
         def keep(at: UpdateCount, where: WindowIndex, learned: UpdateOutput) -> None:
@@ -270,22 +401,15 @@ class Trainer:
             if learned.latents is not None:
                 self.replay.write_latents(where, learned.latents)
             if at.updates % METRICS_EVERY == 0:
-                metrics.write(at.steps, at.updates, {**learned.numbers.read(), **self._collecting})
+                numbers = {**learned.numbers.read(), **self._collecting}
+                metrics.write(at.steps, at.updates, numbers)
+                self._monitor.tell("update", at, numbers=numbers)
 
-        self._prefetcher = Prefetcher(draw, self._learn, keep, device, ahead=self.learner.asynchronous)
+        alone = self.ranks.count == 1
+        device = self.world.device if alone else torch.device("cpu")  # ranks move their parts themselves
+        ahead = alone and self.learner.asynchronous
+        self._prefetcher = Prefetcher(lambda: dealt(*draw(), self.ranks.count), self.step, keep, device, ahead)
         return self._prefetcher
-
-    def _learn(self, work: TrainingBatch) -> UpdateOutput:
-        if work.latents is not None:
-            update = self.learner.update_heads(work.batch, work.latents, work.labels)
-        else:
-            update = self.learner.update(work.batch, work.labels, work.vector_mask, work.image_mask)
-        latents = work.latents or update.latents
-        assert latents is not None
-        numbers = update.numbers.and_more(self.readouts.update(latents, work.signals, work.batch.is_terminal))
-        masks = {name: labels.mask for name, labels in work.labels.items()}
-        numbers = numbers.and_more(self.latent_rewards.update(work.batch, latents, masks))
-        return UpdateOutput(numbers, None if update.latents is None else self.replay.latent.pack(*update.latents))
 
     def _update(self, feed: Prefetcher, progress: Progress) -> None:
         with self._patience(progress, "update"):
@@ -303,7 +427,7 @@ class Trainer:
     def _safely(self, progress: Progress) -> Iterator[Callable[[], bool]]:
         """Saves now and then, at the end, where environments fail for good, and at Ctrl-C, SIGTERM or SIGHUP, which
         end the work with KeyboardInterrupt."""
-        stop = StopRequest()
+        stop = self.stop
         every = 60 * self.folder.settings.training.checkpoint_minutes
         saved = time.monotonic()
 
@@ -312,7 +436,7 @@ class Trainer:
             if time.monotonic() - saved > every:
                 self.save()
                 saved = time.monotonic()
-            return stop.requested
+            return stop.requested or self._monitor.stopped
 
         with stop:
             try:
@@ -330,9 +454,12 @@ class Trainer:
                 )
                 raise KeyboardInterrupt from None
             self.save()
+            self._tell("end")
         if stop.requested:
             progress.say(f"Stopped and saved at {self.steps} steps, {self.updates} updates; the same command goes on.")
             raise KeyboardInterrupt
+        if self._monitor.stopped:
+            progress.say(f"A callback ended the run at {self.steps:,} steps, {self.updates:,} updates; it is saved.")
 
     def _report(self, episode: FinishedEpisode, metrics: Metrics, progress: Progress) -> None:
         task = next(task for task in self.tasks if task.name == episode.policy)
@@ -343,3 +470,4 @@ class Trainer:
             numbers[f"{task.name}/return"] = float(reward.sum())
             progress.advance(0, {task.name: numbers[f"{task.name}/return"]})
         metrics.write(self.steps, self.updates, numbers)
+        self._tell("episode", task.name, {name.removeprefix(f"{task.name}/"): x for name, x in numbers.items()})

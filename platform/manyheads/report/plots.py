@@ -167,7 +167,8 @@ def _interval(panel: Axes, height: int, result: Evaluation, colour: str) -> None
     single = [episode.return_task for episode in result.episodes]
     panel.plot(single, [height] * len(single), "o", color=colour, alpha=0.25, markersize=4, markeredgewidth=0)
     returns = result.returns
-    panel.plot([returns.low, returns.high], [height, height], color=colour, linewidth=2.4)
+    if returns.low is not None and returns.high is not None:
+        panel.plot([returns.low, returns.high], [height, height], color=colour, linewidth=2.4)
     panel.plot([returns.mean], [height], "o", color=colour, markersize=7)
 
 

@@ -43,6 +43,16 @@ class HeadRecord(_Part):
     run: str
 
 
+class BestRecord(_Part):
+    """The best evaluation of a head while it trained; the world and the head as they were then are saved beside it."""
+
+    steps: int
+    updates: int
+    """of the run that trained it"""
+    mean_return: float
+    episodes: int
+
+
 class ReadoutRecord(_Part):
     """Which signals a readout predicts, and how well."""
 
@@ -60,6 +70,8 @@ class WorldState(_Part):
     heads: dict[str, HeadRecord] = Field(default_factory=dict)
     readouts: dict[str, ReadoutRecord] = Field(default_factory=dict)
     """by dynamics key"""
+    best: dict[str, BestRecord] = Field(default_factory=dict)
+    """by head, for those that were evaluated while they trained"""
 
 
 class Manifest(_Part):

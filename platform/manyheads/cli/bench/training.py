@@ -104,7 +104,7 @@ def measure(task: Task, settings: Settings, updates: int, folder: Path) -> dict[
     begin = training.batch_length * max(training.batch_size, training.num_envs) + rows_an_update * WARM_UPDATES
     end = _lock_steps(begin, training.num_envs) + _lock_steps(updates * rows_an_update, training.num_envs)
     clock, device = Clock(), DeviceClock()
-    on_device = [(Learner, "update", UPDATE)] if training.device == "cuda" else []
+    on_device = [(Learner, "update", UPDATE)] if trainer.world.device.type == "cuda" else []
     try:
         with Metrics(folder) as metrics, Progress(end, "measuring") as progress:
             metrics.write(0, 0, {})  # opens TensorBoard's file, once in a training
@@ -126,7 +126,7 @@ def measure(task: Task, settings: Settings, updates: int, folder: Path) -> dict[
         "size": settings.world.size,
         "environments": training.num_envs,
         "replayed_rows_per_row": training.train_ratio,
-        "device": device_name(training.device),
+        "device": device_name(trainer.world.device.type),
         "threads": torch.get_num_threads(),
         "compiled": trainer.world.execution.compiled,
         "seconds": seconds,

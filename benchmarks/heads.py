@@ -1,0 +1,84 @@
+"""Time of an update with 1, 2, 4, 8, 16 heads: trained as one batch, and one by one.
+
+python benchmarks/heads.py [--workload demo|proprio-1m] [--heads 1,2,4,8,16] [--threads N] [--json]
+
+Twice: with a constant number of imagined trajectories in all, dealt out among the heads; and with a constant number per
+head (`--sequences` of the batch). Ways take turns, so that a machine that slows down slows all; shown is the median.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import replace
+
+import click
+import torch
+
+from manyheads.cli.bench.machine import timed
+from manyheads.learning.workload import WORKLOADS, SyntheticLearner
+
+WAYS = {"one batch": 2, "one by one": 0}
+"""from how many heads on they are stacked"""
+
+
+@click.command()
+@click.option("--workload", default="demo", show_default=True, type=click.Choice([*WORKLOADS]))
+@click.option("--heads", default="1,2,4,8,16", show_default=True, help="numbers of heads")
+@click.option("--sequences", default=4, show_default=True, help="that each head imagines from, where constant")
+@click.option("--device", default="cpu", show_default=True, type=click.Choice(["cpu", "cuda"]))
+@click.option("--threads", type=click.IntRange(min=1), help="threads of the CPU  [default: all cores]")
+@click.option("--rounds", default=20, show_default=True, type=click.IntRange(min=3))
+@click.option("--plain", is_flag=True, help="uncompiled")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object instead of a table")
+def main(
+    workload: str,
+    heads: str,
+    sequences: int,
+    device: str,
+    threads: int | None,
+    rounds: int,
+    plain: bool,
+    as_json: bool,
+) -> None:
+    """Time updates with several heads."""
+    if threads:
+        torch.set_num_threads(threads)
+    numbers = [int(number) for number in heads.split(",")]
+    result: dict[str, object] = {"workload": workload, "threads": torch.get_num_threads()}
+    for title, per_head in (("trajectories constant in all", None), (f"{sequences} sequences per head", sequences)):
+        table: dict[str, dict[int, float]] = {way: {} for way in WAYS}
+        for number in numbers:
+            load = replace(WORKLOADS[workload], heads=number, starts_per_head=per_head)
+            for way, seconds in times(load, device, rounds, plain).items():
+                table[way][number] = 1000 * seconds
+        result[title] = table
+        if not as_json:
+            show(title, table)
+    if as_json:
+        click.echo(json.dumps(result))
+
+
+def times(load, device: str, rounds: int, plain: bool) -> dict[str, float]:
+    """Median seconds of an update, by way."""
+    works = {way: SyntheticLearner(load, device, fast=not plain, stack_from=least) for way, least in WAYS.items()}
+    for work in works.values():
+        for _ in range(5 if device == "cuda" else 2):
+            work.update()
+    found: dict[str, list[float]] = {way: [] for way in works}
+    for _ in range(rounds):
+        for way, work in works.items():
+            found[way].append(timed(work.update))
+    return {way: statistics.median(seconds) for way, seconds in found.items()}
+
+
+def show(title: str, table: dict[str, dict[int, float]]) -> None:
+    """Milliseconds, and how many times one head's."""
+    click.echo(f"\n{title}: ms an update (times one head's)")
+    for way, row in table.items():
+        one = row[min(row)]
+        click.echo(f"  {way:12}" + "".join(f"{number:>4}: {ms:7.1f} ({ms / one:4.2f})" for number, ms in row.items()))
+
+
+if __name__ == "__main__":
+    main()

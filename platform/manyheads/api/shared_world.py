@@ -1,0 +1,211 @@
+"""`manyheads.load` and `manyheads.open_world`: a world in a few lines of Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from manyheads.api import finetuning, training
+from manyheads.api.run import AnyTask, RunOptions, monitoring, resolve_tasks
+from manyheads.api.scoring import evaluate_heads, keep
+from manyheads.callbacks import Callback
+from manyheads.settings import Settings
+from manyheads.storage import head_folders
+from manyheads.storage.agent import Agent, LoadedWorld, VectorAgent
+from manyheads.storage.evaluations import Evaluation
+from manyheads.storage.world_folder import WORLD, WorldFolder
+
+if TYPE_CHECKING:
+    from manyheads.world.model import World
+
+
+class SharedWorld:
+    """One world model and its heads, in a folder; made by `manyheads.open_world` or `manyheads.load`.
+
+    All that is trained lies in the folder: a script that was stopped goes on where it was, and the commands of the
+    command line work on the same folder. Mistakes are ManyheadsError.
+    """
+
+    def __init__(
+        self, path: str | Path, settings: str | Path | None = None, overrides: Sequence[str] = (), best: bool = False
+    ) -> None:
+        self.path = Path(path)
+        self._source, self._overrides, self._best = settings, tuple(overrides), best
+        self._loaded: LoadedWorld | None = None
+
+    def __repr__(self) -> str:
+        return f"SharedWorld({str(self.path)!r})"
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a folder already; the first training makes it."""
+        return (self.path / WORLD).exists()
+
+    @property
+    def folder(self) -> WorldFolder:
+        """The folder as it is now; raises ManyheadsError before the first training."""
+        return WorldFolder.open(self.path)
+
+    @property
+    def settings(self) -> Settings:
+        """All settings of the world."""
+        return self.folder.settings
+
+    @property
+    def steps(self) -> int:
+        """Rows that joint training has collected; 0 before the first."""
+        return int(self.folder.checkpoint.state.get("steps", 0)) if self.exists else 0
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Names of the tasks that have a head."""
+        return self.folder.heads if self.exists else ()
+
+    @property
+    def model(self) -> World:
+        """The world model, as it was saved last."""
+        return self._opened().model
+
+    def head(self, name: str, seed: int = 0) -> Agent:
+        """The agent of a task, which acts in one environment; raises ManyheadsError with the near names."""
+        return self._opened().head(name, seed)
+
+    def vector_head(self, name: str, num_envs: int, seed: int = 0) -> VectorAgent:
+        """The agent of a task for so many environments at once, as Gymnasium's vector environments step them."""
+        return self._opened().vector_head(name, num_envs, seed)
+
+    def train(
+        self,
+        tasks: AnyTask | Sequence[AnyTask] = (),
+        steps: int = 100_000,
+        *,
+        add: bool = False,
+        callback: Callback | Sequence[Callback] = (),
+        evaluate_every: int = 0,
+        evaluate_episodes: int = 5,
+        runner: str = "local",
+        runner_options: Mapping[str, Any] | None = None,
+        loggers: Sequence[str] = ("tensorboard",),
+        logger_options: Mapping[str, Mapping[str, Any]] | None = None,
+        progress: bool = True,
+    ) -> SharedWorld:
+        """Trains the world and a head for each of the tasks jointly, until it has collected `steps` rows in all.
+
+        Without tasks it goes on with those that it had last; with `add`, with those and these. A task is an object, a
+        name, an environment's name (its own reward) or a file. Heads of other tasks become stale, which is said.
+        `callback` gets every `TrainingEvent`. With `evaluate_every` rows, heads are played on seeds reserved for that,
+        and the best of each is kept (`manyheads.load(path, best=True)`).
+        """
+        options = self._options(callback, evaluate_every, evaluate_episodes, loggers, logger_options, progress)
+        chosen = training.tasks_of_run(self.path, resolve_tasks(self.folder if self.exists else None, tasks), add)
+        if stale := training.stale_after(self.path, chosen, steps):
+            options.say(training.stale_words(stale))
+        training.train(
+            self.path,
+            chosen,
+            steps,
+            options,
+            source=self._source,
+            overrides=self._overrides,
+            runner=runner,
+            runner_options=runner_options,
+        )
+        self._loaded = None
+        return self
+
+    def finetune(
+        self,
+        task: AnyTask,
+        updates: int = 2000,
+        steps: int = 0,
+        *,
+        head: str | None = None,
+        start: str = "fresh",
+        explore: int = 0,
+        callback: Callback | Sequence[Callback] = (),
+        evaluate_every: int = 0,
+        evaluate_episodes: int = 5,
+        loggers: Sequence[str] = ("tensorboard",),
+        logger_options: Mapping[str, Mapping[str, Any]] | None = None,
+        progress: bool = True,
+    ) -> Agent:
+        """Trains a head for one task on the frozen world: `updates` in imagination, then until it has collected
+        `steps` rows. Both are totals of that head. Returns its agent.
+
+        `head` is another kind of head than the task names. A new head begins as `start`: fresh, as the head of that
+        name, or (auto) as the one that earns most in imagination; `explore` rows are collected first.
+        `evaluate_every` counts updates in imagination, rows after.
+        """
+        options = self._options(callback, evaluate_every, evaluate_episodes, loggers, logger_options, progress)
+        (name,) = finetuning.finetune(
+            self.path, [task], updates, steps, options, head=head, start=start, explore=explore
+        )
+        self._loaded = None
+        return self.head(name)
+
+    def evaluate(
+        self, tasks: str | Sequence[str] = (), episodes: int = 10, *, record: bool = True, progress: bool = True
+    ) -> list[Evaluation]:
+        """Plays heads (all, or those named) and random actions on reserved seeds: two evaluations for each head.
+
+        With `record` they are written into the world's folder, unless what is there has more episodes.
+        """
+        names = [tasks] if isinstance(tasks, str) else [*tasks]
+        loaded, total = self._opened(), 2 * episodes * len(names or self.heads)
+        with RunOptions(show=progress).progress(total, "evaluating", "episodes") as shown:
+            found = evaluate_heads(loaded, names, episodes, shown)
+        if record and not self._best:
+            keep(self.path, found)
+        return found
+
+    def delete_head(self, name: str) -> None:
+        """Deletes a head with all that belongs to it; the world model and its experience stay."""
+        head_folders.delete_head(self.folder, name)
+        self._loaded = None
+
+    def copy_head(self, name: str, new: str) -> None:
+        """Makes a second head with the task and the weights of the first, to be fine-tuned by itself."""
+        head_folders.copy_head(self.folder, name, new)
+        self._loaded = None
+
+    def rename_head(self, name: str, new: str) -> None:
+        """Gives a head another name; runs go on with it under that name."""
+        head_folders.rename_head(self.folder, name, new)
+        self._loaded = None
+
+    def _opened(self) -> LoadedWorld:
+        if self._loaded is None:
+            self._loaded = LoadedWorld(self.folder, self._best)
+        return self._loaded
+
+    def _options(
+        self,
+        callback: Callback | Sequence[Callback],
+        every: int,
+        episodes: int,
+        loggers: Sequence[str],
+        logger_options: Mapping[str, Mapping[str, Any]] | None,
+        progress: bool,
+    ) -> RunOptions:
+        return RunOptions(monitoring(callback, every, episodes), loggers, dict(logger_options or {}), progress)
+
+
+def load(path: str | Path, best: bool = False) -> SharedWorld:
+    """A trained world; raises ManyheadsError where there is none, or a damaged or newer one.
+
+    With `best`, its agents are the best of the evaluations while they trained, each on the world as it was then.
+    """
+    world = SharedWorld(path, best=best)
+    world._opened()
+    return world
+
+
+def open_world(path: str | Path, settings: str | Path | None = None, overrides: Sequence[str] = ()) -> SharedWorld:
+    """The world at a path, which its first training makes where there is none.
+
+    `settings` is a preset's name or a YAML file and `overrides` are `"training.num_envs=8"`, as `manyheads train` takes
+    them: a new world is made with them; an existing one takes other settings of the machine for this time, others of
+    learning from now on, and refuses others of its size.
+    """
+    return SharedWorld(path, settings, overrides)
