@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,8 +20,13 @@ SAME = ("manyheads", "torch", "numpy", "gymnasium")
 """packages whose versions must be equal on all nodes: weights and rows travel between them"""
 PASSED_ON = ("MUJOCO_GL", "PYOPENGL_PLATFORM", "MANYHEADS_DISABLE_PLUGINS")
 """environment variables that processes on other nodes need as they are here"""
-DEFAULTS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "300"}
-"""Ray tells nobody that it is used, and a busy machine may take minutes to start it"""
+DEFAULTS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_raylet_start_wait_time_s": "300",
+    "RAY_agent_register_timeout_ms": "300000",
+    "RAY_worker_register_timeout_seconds": "300",
+}
+"""Ray tells nobody that it is used; and a busy machine may take minutes to start its processes"""
 SECONDS = 10.0
 """in which a cluster must answer"""
 START = "`ray start --head` on one machine starts a cluster; without ray.address Ray starts on this machine alone."
@@ -76,17 +82,13 @@ def versions() -> dict[str, str]:
     return {"Python": platform.python_version(), **{name: version(name) for name in SAME}}
 
 
-def require_same_versions(node: str, theirs: Mapping[str, str]) -> None:
-    """Raises ManyheadsError that names the node and what differs there."""
-    ours = versions()
-    odd = [
-        f"{name} {theirs.get(name)} where this process has {own}"
-        for name, own in ours.items()
-        if theirs.get(name) != own
-    ]
-    if odd:
+def require_same_versions(node: str, theirs: Mapping[str, str], ours: Mapping[str, str]) -> None:
+    """Raises ManyheadsError that names the node and what differs there from the versions of the command."""
+    differ = [(name, own) for name, own in ours.items() if theirs.get(name) != own]
+    if differ:
+        odd = ", ".join(f"{name} {theirs.get(name)} where this command has {own}" for name, own in differ)
         raise ManyheadsError(
-            f"Node {node} has {', '.join(odd)}. Install the same versions on every node: `pip freeze` here, "
+            f"Node {node} has {odd}. Install the same versions on every node: `pip freeze` here, "
             "`pip install -r` there."
         )
 
@@ -97,6 +99,11 @@ def in_words(error: RayError, what: str) -> BaseException:
         return error.cause
     if isinstance(error, (ObjectStoreFullError, OutOfDiskError)) or "ObjectStoreFull" in str(error):
         return ManyheadsError(FULL.format(node=f"node {this_node()}", what=what, error=_first(error)))
+    if missing := re.search(r"No module named '([^']+)'", str(error)):
+        return ManyheadsError(
+            f"A node of the cluster has no module {missing[1]}, which {what} need there. Install manyheads and its "
+            "plugins with the same versions on every node, in the Python that `ray start` runs with."
+        )
     return error
 
 

@@ -56,7 +56,7 @@ class CollectorActor:
     def __init__(self, blueprint: Blueprint, policies: Sequence[str]) -> None:
         """`policies`: the task of each of its environments."""
         torch.set_num_threads(1)
-        self._settings = blueprint.settings
+        self._settings = blueprint.folder().settings
         self._world, self._heads, tasks = blueprint.build()
         self._slots = [EnvSlot(tasks[name].instance, name, tasks[name].episode_steps) for name in policies]
         self._interface = blueprint.interface

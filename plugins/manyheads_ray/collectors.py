@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from manyheads import ManyheadsError
 from manyheads.training import CollectorContext, CollectorState, CollectResult, EnvState, RecordedInstance
 from manyheads_ray import RaySettings
 from manyheads_ray.blueprint import Blueprint
-from manyheads_ray.cluster import cores, in_words, require_same_versions
+from manyheads_ray.cluster import cores, in_words, require_same_versions, versions
 from manyheads_ray.collector_actor import CollectorActor, Greeting, Request
 from manyheads_ray.lag import Lag, chunk_steps
 from manyheads_ray.row_block import RowBlock
@@ -66,7 +66,7 @@ class RayCollectors:
     are given up.
     """
 
-    def __init__(self, context: CollectorContext, settings: RaySettings) -> None:
+    def __init__(self, context: CollectorContext, settings: RaySettings, say: Callable[[str], None] = print) -> None:
         training, tasks = context.folder.settings.training, list(context.tasks)
         if settings.collectors > len(tasks):
             raise ManyheadsError(
@@ -74,7 +74,7 @@ class RayCollectors:
                 "set fewer collectors, or begin a world with more environments."
             )
         self.context, self.settings, self.replay = context, settings, context.replay
-        self.lag, self.restarts = Lag(), 0
+        self.lag, self.restarts, self._say = Lag(), 0, say
         self._weights = Weights(context.world, context.heads)
         self._steps = chunk_steps(settings, training, AHEAD)
         actor = ray.remote(max_restarts=-1, max_task_retries=-1, num_cpus=settings.collector_cpus)(CollectorActor)
@@ -127,6 +127,7 @@ class RayCollectors:
             ray.kill(member.actor)
             for stream in member.streams:
                 self.replay.end_episode(stream)
+        self._say(f"{self.lag} The bound is {self.settings.max_lag}.")
 
     def _request(self, updates: int, limit: int) -> None:
         """Asks for as many rows as are still wanted, collectors in turn."""
@@ -215,7 +216,7 @@ class RayCollectors:
             cause = getattr(error, "cause", None)
             raise (cause if isinstance(cause, ManyheadsError) else in_words(error, "collectors")) from error
         for greeting in greetings:
-            require_same_versions(greeting.node, greeting.versions)
+            require_same_versions(greeting.node, greeting.versions, versions())
         return greetings
 
     def _open_streams(self, greetings: list[Greeting]) -> None:

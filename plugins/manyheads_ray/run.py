@@ -1,8 +1,8 @@
-"""The runner: the platform's own training loop, its rows collected by actors."""
+"""The runner: the platform's own training loop, its rows collected by actors, its updates made by several ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from manyheads import Task
@@ -13,34 +13,37 @@ from manyheads_ray.cluster import connected
 from manyheads_ray.collectors import RayCollectors
 
 if TYPE_CHECKING:
+    from manyheads.callbacks import Monitoring
     from manyheads.report.metrics import Metrics
     from manyheads.report.progress import Progress
 
 
 def run(
-    folder: WorldFolder, tasks: Sequence[Task], steps: int, progress: Progress, metrics: Metrics, settings: RaySettings
+    folder: WorldFolder,
+    tasks: Sequence[Task],
+    steps: int,
+    progress: Progress,
+    metrics: Metrics,
+    settings: RaySettings,
+    monitoring: Monitoring | None = None,
 ) -> None:
     """See `manyheads.runners.Run`."""
     with connected(settings.address):
-        train(folder, tasks, steps, progress, metrics, settings)
+        if settings.learners > 1:
+            from manyheads_ray.learners import train_by_ranks
+
+            return train_by_ranks(folder, tasks, steps, progress, metrics, settings, monitoring)
+        trainer = Trainer(folder, tasks, make_collector=collecting(settings, progress.say))
+        try:
+            trainer.collect_and_learn(steps, progress, metrics, monitoring)
+        finally:
+            trainer.close()
 
 
-def train(
-    folder: WorldFolder, tasks: Sequence[Task], steps: int, progress: Progress, metrics: Metrics, settings: RaySettings
-) -> None:
-    """The training loop in this process."""
-    collectors: list[RayCollectors] = []
+def collecting(settings: RaySettings, say: Callable[[str], None]) -> Callable[[CollectorContext], RowCollector]:
+    """Makes the collectors that the settings want."""
 
     def collect(context: CollectorContext) -> RowCollector:
-        if not settings.collectors:
-            return LockStep(context)
-        collectors.append(RayCollectors(context, settings))
-        return collectors[0]
+        return RayCollectors(context, settings, say) if settings.collectors else LockStep(context)
 
-    trainer = Trainer(folder, tasks, make_collector=collect)
-    try:
-        trainer.collect_and_learn(steps, progress, metrics)
-    finally:
-        trainer.close()
-        for each in collectors:
-            progress.say(f"{each.lag} The bound is {settings.max_lag}.")
+    return collect

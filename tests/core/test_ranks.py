@@ -21,6 +21,10 @@ def made(kind, ranks=ALONE):
     if kind == "fused":
         world.execution = Uncompiled()
     head = small_head(world, policy_gradient="dynamics" if kind == "dynamics" else "reinforce")
+    random = torch.Generator().manual_seed(5)
+    with torch.no_grad():  # outputs that begin at 0 give gradients of rounding alone
+        for parameter in (*world.parameters(), *head.parameters()):
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=random))
     batch, labels, *masks = random_batch(world, sequences=4)
     mask = labels.mask.clone()
     mask[0], mask[3, 2:] = False, False
@@ -80,8 +84,9 @@ def test_two_ranks_of_half_the_batch_make_the_update_of_one(kind, tmp_path):
     for name, expected in alone.items():
         assert (first[name] == second[name]).all(), name
         got = torch.from_numpy(first[name])
-        torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5, msg=partial("{}: {}".format, name))
+        near = 1e-3 if "momentum" in name else 1e-5  # of the order of 1, and counts times the rate of learning
+        torch.testing.assert_close(got, expected, rtol=near, atol=near, msg=partial("{}: {}".format, name))
     moved = made(kind)[0].world.state_dict()
     assert any((alone[f"world/{name}"] - x).abs().max() > 5e-4 for name, x in moved.items())
     for name in ("task/policy", "task/value", "task/reward", "task/replay_value", "task/return_scale", "world/dyn"):
-        assert its_metrics[name] == pytest.approx(metrics[name], abs=1e-5), name
+        assert its_metrics[name] == pytest.approx(metrics[name], rel=1e-5, abs=1e-5), name
