@@ -56,7 +56,7 @@ def run_all(jobs: Sequence[Job], progress: Progress, settings: RaySettings) -> d
         results = tuner.fit()
     failed = {}
     for result in (results[i] for i in range(len(results))):
-        job: Job = result.config["job"]
+        job: Job = (result.config or {})["job"]
         if result.error is not None:
             failed[job.name] = str(result.error).strip().splitlines()[-1]
         elif words := (result.metrics or {}).get("failed"):
