@@ -2,6 +2,8 @@
 
 python benchmarks/heads.py [--workload demo|proprio-1m] [--heads 1,2,4,8,16] [--threads N] [--json]
 
+On a machine that others use, `--cpu-time` counts the seconds that this process computed, with one thread.
+
 Twice: with a constant number of imagined trajectories in all, dealt out among the heads; and with a constant number per
 head (`--sequences` of the batch). Ways take turns, so that a machine that slows down slows all; shown is the median.
 """
@@ -10,13 +12,15 @@ from __future__ import annotations
 
 import json
 import statistics
+import time
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 import click
 import torch
 
-from manyheads.cli.bench.machine import timed
-from manyheads.learning.workload import WORKLOADS, SyntheticLearner
+from manyheads.learning.workload import WORKLOADS, SyntheticLearner, Workload
 
 WAYS = {"one batch": 2, "one by one": 0}
 """from how many heads on they are stacked"""
@@ -30,27 +34,30 @@ WAYS = {"one batch": 2, "one by one": 0}
 @click.option("--threads", type=click.IntRange(min=1), help="threads of the CPU  [default: all cores]")
 @click.option("--rounds", default=20, show_default=True, type=click.IntRange(min=3))
 @click.option("--plain", is_flag=True, help="uncompiled")
+@click.option("--cpu-time", is_flag=True, help="seconds of one thread's work, not of the clock on the wall")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object instead of a table")
 def main(
     workload: str,
     heads: str,
     sequences: int,
-    device: str,
+    device: Literal["cpu", "cuda"],
     threads: int | None,
     rounds: int,
     plain: bool,
+    cpu_time: bool,
     as_json: bool,
 ) -> None:
     """Time updates with several heads."""
-    if threads:
-        torch.set_num_threads(threads)
+    if cpu_time or threads:
+        torch.set_num_threads(1 if cpu_time else threads or 1)
+    clock = time.process_time if cpu_time else time.perf_counter
     numbers = [int(number) for number in heads.split(",")]
     result: dict[str, object] = {"workload": workload, "threads": torch.get_num_threads()}
     for title, per_head in (("trajectories constant in all", None), (f"{sequences} sequences per head", sequences)):
         table: dict[str, dict[int, float]] = {way: {} for way in WAYS}
         for number in numbers:
             load = replace(WORKLOADS[workload], heads=number, starts_per_head=per_head)
-            for way, seconds in times(load, device, rounds, plain).items():
+            for way, seconds in times(load, device, rounds, plain, clock).items():
                 table[way][number] = 1000 * seconds
         result[title] = table
         if not as_json:
@@ -59,7 +66,9 @@ def main(
         click.echo(json.dumps(result))
 
 
-def times(load, device: str, rounds: int, plain: bool) -> dict[str, float]:
+def times(
+    load: Workload, device: Literal["cpu", "cuda"], rounds: int, plain: bool, clock: Callable[[], float]
+) -> dict[str, float]:
     """Median seconds of an update, by way."""
     works = {way: SyntheticLearner(load, device, fast=not plain, stack_from=least) for way, least in WAYS.items()}
     for work in works.values():
@@ -68,7 +77,9 @@ def times(load, device: str, rounds: int, plain: bool) -> dict[str, float]:
     found: dict[str, list[float]] = {way: [] for way in works}
     for _ in range(rounds):
         for way, work in works.items():
-            found[way].append(timed(work.update))
+            begun = clock()
+            work.update()
+            found[way].append(clock() - begun)
     return {way: statistics.median(seconds) for way, seconds in found.items()}
 
 

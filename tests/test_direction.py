@@ -11,7 +11,7 @@ CORE = HERE / "platform"
 
 BASE = {"errors", "imports", "atomic", "yamltext", "filenames"}
 NAMES = BASE | {"hookspecs", "models", "commands", "yamlfile", "registry", "task", "settings"}
-NAMES |= {"kinds", "runners", "loggers", "suites"}
+NAMES |= {"kinds", "runners", "loggers", "suites", "callbacks", "goals"}
 CONTRACTS = {"environment.contract", "environment.layout", "environment.pictures"}
 CONTRACTS |= {"rewards.contract", "heads.kind", "heads.contract"}
 LEARNED = {"environment", "experience", "execution", "world", "heads", "rewards"}
@@ -29,12 +29,14 @@ MAY_IMPORT = {
     "yamlfile": BASE,
     "models": BASE,
     "kinds": BASE | {"yamlfile"},
-    "runners": BASE | {"kinds"},
+    "runners": BASE | {"kinds", "callbacks"},
+    "callbacks": set(),
+    "goals": BASE | {"registry", "task"},
     "loggers": BASE | {"kinds"},
     "suites": BASE,
     "hookspecs": NAMES | CONTRACTS,
     "registry": NAMES | CONTRACTS,
-    "task": NAMES | CONTRACTS | {"environment", "rewards.spec", "rewards.nodes", "rewards.validate", "rewards.finding"},
+    "task": NAMES | CONTRACTS | {"environment", "rewards"},
     "builtins": NAMES | CONTRACTS | {"rewards", "learning", "report", "jobs"},
     "testing": NAMES | LEARNED,
     "blocks": {"heads", "world"},
@@ -50,9 +52,10 @@ MAY_IMPORT = {
     "storage": NAMES | LEARNED | {"storage"},
     "learning": NAMES | WORK | {"fused", "learning"},
     "report": NAMES | WORK | {"report"},
-    "cli": NAMES | WORK | {"jobs", "learning", "report", "cli"},
+    "api": NAMES | WORK | {"learning", "report", "api"},
+    "cli": NAMES | WORK | {"jobs", "learning", "report", "api", "cli"},
     "__main__": NAMES | {"cli", "report.text"},
-    "__init__": NAMES | WORK | {"blocks"},
+    "__init__": NAMES | WORK | {"blocks", "api"},
 }
 """Which modules (and those below them) each room imports; imports for type checkers alone are free."""
 

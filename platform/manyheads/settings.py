@@ -61,7 +61,7 @@ class TrainingSettings(BaseModel):
     )
     num_envs: int = Field(16, ge=1, description="environments stepped together")
     workers: int = Field(0, ge=0, description="worker processes that step them; 0: this process")
-    threads: int = Field(0, ge=0, description="CPU threads of computations; 0: as many as are fastest here, measured")
+    threads: int = Field(0, ge=0, description="CPU threads of an update; 0: as many as are fastest, measured")
     step_timeout: float = Field(
         600.0, gt=0, description="seconds that one reset or step may take in a worker process before it is replaced"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -179,7 +180,13 @@ def load_task(source: str | Path, name: str | None = None) -> Task:
         return _read(path, name or registered.get(path.resolve(), path.stem))
     if source not in names.contested and (found := _environment_named(str(source))):
         return environment_task(found).resolve(name or str(source))
-    return _read(names[str(source)], str(source))
+    try:
+        file = names[str(source)]
+    except ManyheadsError as error:
+        near = get_close_matches(str(source), registry().environments, n=2)
+        also = f" An environment's name is a task, too: {' or '.join(near)}." if near else ""
+        raise ManyheadsError(f"{error}{also}") from None
+    return _read(file, str(source))
 
 
 def environment_task(name: str, options: Mapping[str, Any] | None = None) -> TaskFile:
@@ -254,6 +261,12 @@ def _resolve(content: TaskFile, name: str, document: Document, path: Path | None
             raise document.error_about(("success",), str(error)) from None
         if wrong := errors([*check_success(content.success, instance.signals), *check_time(content.success, instance)]):
             raise document.error(("success",), "; ".join(map(str, wrong)))
+        steps = content.episode_steps or instance.episode_steps
+        if steps is not None and content.success.held_for > steps:
+            raise document.error(
+                ("success", "held_for"),
+                f"{content.success.held_for} steps in a row can't happen in an episode of {steps}",
+            )
     return Task(name, content, instance, settings, path, document)
 
 

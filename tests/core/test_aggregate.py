@@ -1,5 +1,7 @@
 """Scores over heads, the ledger, and drops beyond noise."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -68,6 +70,16 @@ def test_a_drop_is_told_only_beyond_noise_and_of_another_state_of_the_world():
     assert found.before.world_updates == 100
     assert found.difference.mean == pytest.approx(-200, abs=1)
     assert "walk earned 900.8 when the world model had 100 updates, and 700.8 now, at 200" in str(found)
+
+
+def test_scores_follow_a_head_that_is_renamed_and_go_with_one_that_is_deleted(tmp_path):
+    kept = Score("run", 1, 1, [2.0])
+    (tmp_path / ledger.FILE).write_text(json.dumps([vars(score(100, 1.0)), vars(kept)]))
+    ledger.rename(tmp_path, "walk", "stroll")
+    assert [each.task for each in ledger.read(tmp_path)] == ["stroll", "run"]
+    ledger.rename(tmp_path, "stroll", None)
+    ledger.rename(tmp_path, "nothing", None)
+    assert ledger.read(tmp_path) == [kept]
 
 
 def test_a_damaged_ledger_says_what_to_do(tmp_path):

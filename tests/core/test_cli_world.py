@@ -66,7 +66,7 @@ def test_a_world_that_may_only_be_read(world: Path, monkeypatch: pytest.MonkeyPa
 
     opened = Path.open
     monkeypatch.setattr(Path, "open", refuse)
-    result = CliRunner().invoke(manyheads, ["evaluate", str(world), "--episodes", "1"])
+    result = CliRunner().invoke(manyheads, ["evaluate", str(world), "--episodes", "3"])
     assert "better than random by" in result.output
     assert str(result.exception).startswith(f"These results were not kept. Could not write {world}/evaluations.json: ")
     assert LONG in run("show", world)

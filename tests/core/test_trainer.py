@@ -129,7 +129,7 @@ def refreshed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_latents_are_refreshed_once_for_each_state_of_the_world(world: Path, refreshed: list[int]) -> None:
     run("finetune", world, TASKS[1], "--updates", 0, "--steps", 10)
     run("finetune", world, TASKS[1], "--updates", 2, "--steps", 20)
-    run("train", world, "--steps", 120)
+    run("train", world, "--steps", 120, "--yes")
     run("finetune", world, TASKS[1], "--updates", 2, "--steps", 30)
     assert refreshed == [100, 0, 140]
 

@@ -145,7 +145,7 @@ def _train(
 ) -> Found:
     """Trains heads that learn from the same batches."""
     trainer = Trainer(folder, tasks, frozen=True)
-    title = tasks[0].name if len(tasks) == 1 else f"{len(tasks)} heads"
+    title = ", ".join(task.name for task in tasks) if len(tasks) < 4 else f"{len(tasks)} heads"
     found: Found = {}
     try:
         if trainer.learns and not updates and not steps:
@@ -158,8 +158,12 @@ def _train(
                 found[task.name] = _before(trainer, task, start, options)
                 folder.save_task(task)
         with options.metrics(folder, tasks, openers) as metrics:
-            if trainer.learns:
-                with options.progress(updates, f"imagining {title}", "updates", trainer.updates) as progress:
+            if trainer.learns and trainer.updates >= updates and trainer.steps >= steps:
+                made, own = f"{trainer.updates:,} updates", f"{trainer.steps:,} steps"
+                options.say(f"The head of {title} has made {made} and {own}; --updates and --steps count in all.")
+            elif trainer.learns:
+                total = max(updates, trainer.updates)
+                with options.progress(total, f"imagining {title}", "updates", trainer.updates) as progress:
                     trainer.imagine(updates, progress, metrics, options.monitoring)
             else:
                 with options.progress(1, f"preparing {title}", "head") as progress:

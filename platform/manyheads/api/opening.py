@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from manyheads.errors import ManyheadsError
 from manyheads.learning.device import check_device
+from manyheads.report.text import plain
 from manyheads.settings import FIXED, Settings, differences, flat_settings, load_settings, machine_settings
 from manyheads.storage.growth import grow, growth, records, rehearse
 from manyheads.storage.world_folder import WORLD, InstanceRecord, WorldFolder
@@ -16,12 +18,17 @@ Say = Callable[[str], None]
 """takes a sentence for a person"""
 
 
+def say_on_stderr(text: str) -> None:
+    """For those who have no better place."""
+    print(plain(text), file=sys.stderr)
+
+
 def open_or_create(
     world: Path,
     tasks: Sequence[Task],
     source: str | Path | None,
     overrides: Sequence[str],
-    say: Say,
+    say: Say = say_on_stderr,
     may_change: bool = True,
 ) -> tuple[WorldFolder, list[Task]]:
     """The world folder, made for the tasks if it is new, and its tasks; without tasks those that it had last.

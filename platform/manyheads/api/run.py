@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,13 +10,13 @@ from typing import Any
 
 from rich.console import Console
 
+from manyheads.api.opening import say_on_stderr
 from manyheads.callbacks import Callback, Monitoring
 from manyheads.errors import ManyheadsError
 from manyheads.registry import registry
 from manyheads.report.metrics import Metrics
 from manyheads.report.open_loggers import Loggers, Opener, choose_loggers
 from manyheads.report.progress import Progress
-from manyheads.report.text import plain
 from manyheads.storage.world_folder import WorldFolder
 from manyheads.task import Task, load_task
 
@@ -37,7 +36,7 @@ class RunOptions:
     def say(self, text: str) -> None:
         """A sentence for a person, on stderr."""
         if self.show:
-            print(plain(text), file=sys.stderr)
+            say_on_stderr(text)
 
     def progress(self, total: int, title: str, unit: str = "steps", start: int = 0) -> Progress:
         """The progress of work, shown or silent."""

@@ -10,7 +10,7 @@ from manyheads.api import finetuning, training
 from manyheads.api.run import AnyTask, RunOptions, monitoring, resolve_tasks
 from manyheads.api.scoring import evaluate_heads, keep
 from manyheads.callbacks import Callback
-from manyheads.settings import Settings
+from manyheads.settings import MACHINE, Settings
 from manyheads.storage import head_folders
 from manyheads.storage.agent import Agent, LoadedWorld, VectorAgent
 from manyheads.storage.evaluations import Evaluation
@@ -138,8 +138,17 @@ class SharedWorld:
         `evaluate_every` counts updates in imagination, rows after.
         """
         options = self._options(callback, evaluate_every, evaluate_episodes, loggers, logger_options, progress)
+        machine = [each for each in self._overrides if each.partition("=")[0] in MACHINE]
         (name,) = finetuning.finetune(
-            self.path, [task], updates, steps, options, head=head, start=start, explore=explore
+            self.path,
+            [task],
+            updates,
+            steps,
+            options,
+            head=head,
+            overrides=machine,
+            start=start,
+            explore=explore,
         )
         self._loaded = None
         return self.head(name)

@@ -36,7 +36,8 @@ def train(
     begun = int(folder.checkpoint.state.get("steps", 0))
     if begun >= steps:
         options.say(f"{path} has collected {begun:,} steps already; --steps says how many in all.")
-    with options.metrics(folder, chosen, openers) as metrics, options.progress(steps, "training", start=begun) as shown:
+    total = max(steps, begun)
+    with options.metrics(folder, chosen, openers) as metrics, options.progress(total, "training", start=begun) as shown:
         kind.start(folder, chosen, steps, shown, metrics, runner_settings, options.monitoring)
     return folder
 
@@ -46,7 +47,10 @@ def tasks_of_run(path: Path, tasks: Sequence[Task], add: bool) -> list[Task]:
     that it had last. None for a new world without tasks."""
     if not (path / WORLD).exists() or (tasks and not add):
         return list(tasks)
-    before = last_tasks(WorldFolder.open(path))
+    folder = WorldFolder.open(path)
+    if tasks and "train" not in folder.checkpoint.state.get("runs", {}):
+        return list(tasks)
+    before = last_tasks(folder)
     known = {task.name for task in before}
     return [*before, *(task for task in tasks if task.name not in known)]
 

@@ -32,7 +32,7 @@ def demo(goal: str, world: Path, steps: int, updates: int) -> None:
     if not goal.strip():
         raise ManyheadsError('The goal is empty: say what to do, for example --goal "Spin the pole around fast".')
     _say("1 of 5", f"a world model of {ENVIRONMENT} and a head for each of two tasks learn from {steps:,} steps")
-    _run("train", str(world), *TASKS, "--settings", "demo", "--steps", str(steps))
+    _run("train", str(world), *TASKS, "--settings", "demo", "--steps", str(steps), "--yes")
 
     _say("2 of 5", "a sentence becomes a checked reward specification, with the ranges that this world has seen")
     file, unseen = task_file(world, goal), False

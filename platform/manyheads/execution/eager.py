@@ -26,6 +26,8 @@ class Execution:
 
     name = "eager"
     compiled = False
+    stacks = True
+    """whether functions over stacked weights (`torch.func.vmap`) run here"""
 
     def __init__(self, compute_dtype: torch.dtype = torch.float32) -> None:
         self.compute_dtype = compute_dtype

@@ -102,8 +102,8 @@ class Head(nn.Module, ABC):
 
     @contextmanager
     def deterministic(self, on: bool = True) -> Iterator[None]:
-        """Within it, `act` gives the most likely actions."""
-        before, self.greedy = self.greedy, on
+        """Within it, `act` gives the most likely actions, if it is `on`."""
+        before, self.greedy = self.greedy, on or self.greedy
         try:
             yield
         finally:

@@ -103,7 +103,7 @@ class Learner:
             self._own(name, module, trains=name != WORLD or train_world)
         for head in self.heads.values():
             head.ranks = ranks
-        least = self.stack_from or len(self.heads) + 1
+        least = self.stack_from if self.stack_from and world.execution.stacks else len(self.heads) + 1
         self.groups: list[HeadGroup] = group_heads(self.heads, self.optimizers, least, stack_room)
 
     def update(self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor) -> Update:

@@ -89,4 +89,5 @@ class RunMonitor:
 def _sentence(task: Task, at: UpdateCount, numbers: Mapping[str, float], count: int, better: bool) -> str:
     success = f", success {numbers['success']:.0%}" if "success" in numbers else ""
     kept = "; the best so far, kept" if better else ""
-    return f"{task.name} at {at.steps:,} steps: {numbers['return']:.4g} in {count} episodes{success}{kept}"
+    episodes = f"{count} episode{'' if count == 1 else 's'}"
+    return f"{task.name} at {at.steps:,} steps: {numbers['return']:.4g} in {episodes}{success}{kept}"

@@ -16,12 +16,14 @@ from torch import Tensor
 
 from manyheads.callbacks import EventKind, Monitoring
 from manyheads.errors import ManyheadsError
+from manyheads.execution.choose_threads import ThreadWatch, fastest_threads
 from manyheads.execution.ranks import ALONE, Ranks
 from manyheads.execution.toolchain import is_compiler_error
 from manyheads.execution.trees import map_tensors
 from manyheads.experience.batch import WindowIndex
 from manyheads.experience.collector import EnvironmentFailed, FinishedEpisode
 from manyheads.experience.replay import Replay
+from manyheads.heads.contract import Head
 from manyheads.learning.device import accelerate, choose_device
 from manyheads.learning.labels import Labeller
 from manyheads.learning.latent_rewards import LatentRewards
@@ -38,6 +40,7 @@ from manyheads.learning.prefetch import (
 from manyheads.learning.readouts import ReadoutLearner
 from manyheads.learning.refresh_latents import refresh_latents
 from manyheads.learning.run_monitor import RunMonitor
+from manyheads.learning.signal_ranges import RangeWatch
 from manyheads.learning.stop import StopRequest
 from manyheads.learning.update_step import UpdateStep, dealt
 from manyheads.storage.agent import build_head, load_module
@@ -75,12 +78,21 @@ def run_of(task: Task) -> str:
     return f"finetune/{task.slug}"
 
 
+def fine_tuned(folder: WorldFolder, task: Task) -> Mapping[str, Any]:
+    """The record of a head's fine-tuning; empty before the first, and where the world model was trained on since: the
+    head's weights are then where a new run begins."""
+    if task.name in folder.heads and folder.is_stale(task.name):
+        return {}
+    record: Mapping[str, Any] = folder.checkpoint.state.get("runs", {}).get(run_of(task), {})
+    return record
+
+
 def by_progress(folder: WorldFolder, tasks: Sequence[Task]) -> list[list[Task]]:
     """Tasks of one environment whose heads were fine-tuned equally far: they learn from the same batches, so each of
     these groups may go on as one, with the numbers that each head has alone."""
     found: dict[tuple[str, int, int], list[Task]] = {}
     for task in tasks:
-        run = folder.checkpoint.state.get("runs", {}).get(run_of(task), {})
+        run = fine_tuned(folder, task)
         key = task.instance.dynamics_key, run.get("steps", 0), run.get("updates", 0)
         found.setdefault(key, []).append(task)
     return [*found.values()]
@@ -110,10 +122,13 @@ class Trainer:
                 "to one that divides training.batch_size."
             )
         device = choose_device(folder)
+        self._threads_before = torch.get_num_threads()
+        self._thread_watch: ThreadWatch | None = None
+        self._choose_threads(device)
         torch.manual_seed(settings.seed)
         self.world = World(folder.interface, settings.world).to(device)
         accelerate(self.world, settings.training)
-        self.heads = {task.name: build_head(task, self.world, folder) for task in tasks}
+        self.heads = self._build_heads()
         self.learner = Learner(
             self.world,
             self.heads,
@@ -135,17 +150,27 @@ class Trainer:
         self._collector: RowCollector | None = None
         self._collecting: Mapping[str, float] = {}
         self._prefetcher: Prefetcher | None = None
-        self._run: dict[str, Any] = {}
+        self._run: Mapping[str, Any] = {}
         self._best: dict[str, dict[str, Any]] = {}
         """records of the best heads of this run's tasks"""
         self._new_best: list[Task] = []
         self._monitor = self._begin(Monitoring())
+        self._ranges = RangeWatch()
         self._ready: set[str] = set()
         self._prepared = False
         if frozen and len(by_progress(folder, tasks)) > 1:
             raise ValueError("Heads that are fine-tuned together share an environment and progress: see `by_progress`.")
         self._restore()
         self.step.send_state()
+
+    def _build_heads(self) -> dict[str, Head]:
+        """The tasks' heads; on a frozen world each begins with the weights that it would have alone."""
+        state, heads = torch.get_rng_state(), {}
+        for task in self.tasks:
+            if self.frozen:
+                torch.set_rng_state(state)
+            heads[task.name] = build_head(task, self.world, self.folder)
+        return heads
 
     @property
     def run_names(self) -> dict[str, str]:
@@ -253,7 +278,7 @@ class Trainer:
             sets[f"best/{task.slug}/world"] = self.world.state_dict()
             sets[f"best/{task.slug}/weights"] = self.heads[task.name].state_dict()
         run: dict[str, Any] = {"steps": self.steps, "updates": self.updates, "update_credit": self.update_credit}
-        run["tasks"] = [task.name for task in self.tasks]
+        run["tasks"], run["threads"] = [task.name for task in self.tasks], torch.get_num_threads()
         run["replay"] = self.replay.state()
         runs = {name: dict(run) for name in self.run_names.values()}
         if self._collector is not None:
@@ -278,6 +303,7 @@ class Trainer:
 
     def close(self) -> None:
         """Ends the environments and lets go of the replay."""
+        torch.set_num_threads(self._threads_before)
         if self._collector is not None:
             self._collector.close()
         self.replay.close()
@@ -350,9 +376,10 @@ class Trainer:
                 self.latent_rewards.load_state_dict(task.name, checkpoint.read(f"heads/{task.slug}/reward"))
             if record := checkpoint.state.get("best", {}).get(task.name):
                 self._best[task.name] = record
-        self._run = checkpoint.state.get("runs", {}).get(self.run_name, {})
+        runs = {run_of(task): fine_tuned(self.folder, task) for task in self.tasks}
+        self._run = runs[self.run_name] if self.frozen else checkpoint.state.get("runs", {}).get(JOINT, {})
         if self._run:
-            for run in dict.fromkeys(self.run_names.values()):
+            for run in [run for run, begun in runs.items() if begun] if self.frozen else [JOINT]:
                 name = f"{run}/learner"
                 self.learner.load_state_dict(checkpoint.read(name), self.folder.interface_of(name))
             self.steps, self.updates = self._run["steps"], self._run["updates"]
@@ -363,19 +390,21 @@ class Trainer:
     def _open_collector(self, progress: Progress) -> RowCollector:
         if self._collector is None:
             tasks = [self.tasks[i % len(self.tasks)] for i in range(self.folder.settings.training.num_envs)]
-            saved, policies = self._run.get("collector"), f"{self.run_name}/policies"
-            if saved and not self._same_interface(f"{self.run_name}/learner"):
-                saved = None
+            policies = f"{self.run_name}/policies"
+            saved = self._run["collector"] if self._run.get("collector") and self._same_environments(tasks) else None
             tensors = self.folder.checkpoint.read(policies) if policies in self.folder.checkpoint.names else {}
             self._collector = self.make_collector(
                 CollectorContext(self.folder, tasks, self.world, self.heads, self.replay, saved, tensors, progress.say)
             )
         return self._collector
 
-    def _same_interface(self, name: str) -> bool:
-        """Whether the world has not grown since a set of tensors was saved: else episodes are begun anew, for rows
-        have another shape."""
-        return self.folder.interface_of(name) == self.folder.interface
+    def _same_environments(self, tasks: Sequence[Task]) -> bool:
+        """Whether the saved run had these tasks, as many environments and the world's present interface: else episodes
+        are begun anew."""
+        saved = self.folder.interface_of(f"{self.run_name}/learner")
+        names = [task.name for task in self.tasks]
+        same = self._run["tasks"] == names and len(self._run["collector"]["envs"]) == len(tasks)
+        return same and saved == self.folder.interface
 
     def _shares(self) -> dict[str, float] | None:
         """The share of each dynamics key in a batch: heads of a frozen world need rows of their own alone."""
@@ -412,9 +441,36 @@ class Trainer:
         return self._prefetcher
 
     def _update(self, feed: Prefetcher, progress: Progress) -> None:
+        began = time.monotonic()
         with self._patience(progress, "update"):
             feed.update(UpdateCount(self.steps, self.updates + 1))
         self.updates += 1
+        if self._thread_watch is not None:
+            self._rethink_threads(time.monotonic() - began, progress)
+
+    def _choose_threads(self, device: str) -> None:
+        """As many CPU threads as are asked for, else as are fastest now, up to what torch was started with."""
+        asked = self.folder.settings.training.threads
+        if asked:
+            torch.set_num_threads(asked)
+        elif device == "cpu" and self._threads_before > 1:
+            before = self.folder.checkpoint.state.get("runs", {}).get(self.run_name, {}).get("threads")
+            torch.set_num_threads(fastest_threads(self._threads_before, before))
+            self._thread_watch = ThreadWatch(self._threads_before)
+
+    def _rethink_threads(self, seconds: float, progress: Progress) -> None:
+        """Goes on with another number of threads where the machine has become busy, or free; compiled functions are
+        made for a number, so they are compiled again."""
+        assert self._thread_watch is not None
+        now = torch.get_num_threads()
+        better = self._thread_watch.better(seconds, now)
+        if better != now:
+            progress.say(
+                f"{better} CPU thread{'s' if better > 1 else ''} are faster than {now} now: going on with that."
+            )
+            torch.set_num_threads(better)
+            accelerate(self.world, self.folder.settings.training)
+            self._ready.clear()
 
     def _patience(self, progress: Progress, work: str) -> AbstractContextManager[None]:
         """Around work that is compiled on first use: says so where that takes long."""
@@ -466,6 +522,8 @@ class Trainer:
         stored = self.replay.find_episode(episode.stream, episode.episode)
         numbers = {f"{task.name}/simulator": episode.score}
         if stored is not None:
+            for passed in self._ranges.look(task.instance, stored.signals):
+                progress.say(passed)
             reward = task.reward.label({name: stored.signals[name] for name in task.reward.signals}).reward
             numbers[f"{task.name}/return"] = float(reward.sum())
             progress.advance(0, {task.name: numbers[f"{task.name}/return"]})

@@ -24,13 +24,19 @@ if TYPE_CHECKING:
     from manyheads.world.model import World
 
 
+HORIZON = 15
+"""steps that heads are trained to imagine"""
+
+
 @dataclass(frozen=True)
 class Gap:
     """Predicted minus real return of an episode of T steps, as three differences that add up to it.
 
     `reward_error`: what the head's reward predictor says of the true states, less what was earned.
-    `model_error`: what it says of states imagined under the real actions, less the same of the true states.
-    `policy_error`: what it says where the head also acts in imagination, less the same under the real actions.
+    `model_error`: what it says of states imagined under the real actions, from a true state every `HORIZON` steps on,
+    less the same of the true states. Further without looking, a body that needs balancing falls under any recorded
+    actions, however right the model is.
+    `policy_error`: what it says where the head acts in imagination, all along, less the same under the real actions.
     """
 
     task: str
@@ -112,20 +118,24 @@ def _imagine(
     generator: torch.Generator,
     actions: Tensor | None,
 ) -> tuple[list[Latent], list[State]]:
-    """States and what the head remembers after each of `stop` rows, from the true first state on, without looking."""
-    latents = [played.latents[0].map(lambda x: x.expand(samples, *x.shape[1:]).contiguous())]
-    before = head.initial_state(samples)
-    remembered = []
+    """States and what the head remembers after each of `stop` rows, without looking: from the true first one on; under
+    given `actions` from a true one every `HORIZON` steps."""
+    latents: list[Latent] = []
+    remembered: list[State] = []
+    reached, before = _repeated(played.latents[0], samples), head.initial_state(samples)
     for at in range(stop):
         is_first = torch.full((samples,), at == 0, device=world.device)
-        own, state = head.act(world, latents[-1], before, is_first, generator)
+        action, state = head.act(world, reached, before, is_first, generator)
         if at == 0:
             state = _repeated(played.states[0], samples)
+        latents.append(reached)
         remembered.append(state)
-        before = state
-        if at < stop - 1:
-            action = own if actions is None else actions[at].expand(samples, -1)
-            latents.append(world.imagine_step(latents[-1], action, world.draw_noise(samples, generator=generator)))
+        start, before = reached, state
+        if actions is not None:
+            action = actions[at].expand(samples, -1)
+            if at % HORIZON == 0:
+                start, before = _repeated(played.latents[at], samples), _repeated(played.states[at], samples)
+        reached = world.imagine_step(start, action, world.draw_noise(samples, generator=generator))
     return latents, remembered
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium
+from gymnasium.utils import RecordConstructorArgs
 
 from manyheads.rewards.contract import RewardSource
 
 
-class TaskReward(gymnasium.Wrapper[Any, Any, Any, Any]):
+class TaskReward(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Pays a source's reward, and ends episodes where it ends them.
 
     `info` has both rewards: `task_reward` and `simulator_reward`; both are 0.0 at a reset. The environment below puts
@@ -17,7 +18,8 @@ class TaskReward(gymnasium.Wrapper[Any, Any, Any, Any]):
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], source: RewardSource) -> None:
-        super().__init__(env)
+        RecordConstructorArgs.__init__(self, source=source)
+        gymnasium.Wrapper.__init__(self, env)
         self._source = source
         self._memory = source.init(1)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from manyheads.errors import ManyheadsError, unknown
 from manyheads.experience.replay_folder import lock_folder
 from manyheads.filenames import file_name
-from manyheads.storage import evaluations
+from manyheads.storage import evaluations, ledger
 from manyheads.storage.world_folder import WorldFolder
 
 
@@ -27,6 +27,7 @@ def delete_head(folder: WorldFolder, name: str) -> None:
         for place in ("finetune", "best"):
             shutil.rmtree(folder.path / place / file_name(name), ignore_errors=True)
         evaluations.delete(folder.path, name)
+        ledger.rename(folder.path, name, None)
 
 
 def copy_head(folder: WorldFolder, name: str, new: str) -> None:
@@ -91,6 +92,7 @@ def _transfer(folder: WorldFolder, name: str, new: str, move: bool) -> None:
             for place in ("heads", "finetune", "best"):
                 shutil.rmtree(folder.path / place / old_slug, ignore_errors=True)
             evaluations.delete(folder.path, name)
+            ledger.rename(folder.path, name, new)
 
 
 def _named(tensors: Mapping[str, Tensor], name: str, new: str) -> dict[str, Tensor]:

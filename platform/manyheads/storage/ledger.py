@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ConfigDict
@@ -51,13 +52,25 @@ def record(folder: WorldFolder, task: str, returns: Sequence[float]) -> Score:
             kept.append(other)
         elif len(other.returns) > len(score.returns):
             return other
-    atomic.write_json(folder.path / FILE, [_record(each) for each in (*kept, score)])
+    _write(folder.path, [*kept, score])
     return score
+
+
+def rename(world: Path, task: str, new: str | None) -> None:
+    """Gives a head's scores another name, or deletes them."""
+    known = read(world)
+    if any(score.task == task for score in known):
+        named = [replace(score, task=new) if score.task == task and new else score for score in known]
+        _write(world, [score for score in named if score.task != task])
 
 
 def scores_of(world: Path, task: str) -> list[Score]:
     """A head's scores, oldest first."""
     return [score for score in read(world) if score.task == task]
+
+
+def _write(world: Path, scores: Sequence[Score]) -> None:
+    atomic.write_json(world / FILE, [_record(score) for score in scores])
 
 
 def _record(score: Score) -> dict[str, object]:

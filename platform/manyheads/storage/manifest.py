@@ -31,6 +31,8 @@ class RunState(_Part):
     updates: int = Field(ge=0)
     update_credit: float
     tasks: list[str]
+    threads: int | None = None
+    """CPU threads that it computed with last; with others, numbers may differ in their last digits"""
     replay: ReplayState
     collector: CollectorState | None = None
 

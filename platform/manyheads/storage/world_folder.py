@@ -8,7 +8,7 @@ world/
   finetune/dmc__walker-walk/  the same for a head that was trained on the frozen world
   heads/dmc__walker-walk/   task.yaml, weights.000012.safetensors, goal.jsonl: what the goal's writer decided
   replay/                   measured rows and the side table of latents
-  metrics.jsonl, tensorboard/, evaluations.json, videos/, report.html
+  metrics.jsonl, tensorboard/, evaluations.json, ledger.json, videos/, why/, report.html
 """
 
 from __future__ import annotations

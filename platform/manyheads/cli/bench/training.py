@@ -26,7 +26,7 @@ from manyheads.learning.learner import Learner
 from manyheads.learning.trainer import Trainer
 from manyheads.report.metrics import Metrics
 from manyheads.report.progress import Progress
-from manyheads.settings import Settings, load_settings
+from manyheads.settings import Settings, changed_settings, load_settings
 from manyheads.storage.growth import records
 from manyheads.storage.world_folder import WorldFolder
 from manyheads.task import Task, load_task
@@ -98,6 +98,7 @@ def measure(task: Task, settings: Settings, updates: int, folder: Path) -> dict[
 
     On a CUDA device `parts_ms` are the host's, whose call of an update returns at once.
     """
+    settings = changed_settings(settings, {"training.threads": torch.get_num_threads()})
     training = settings.training
     trainer = Trainer(WorldFolder.create(folder, settings, records([task])), [task])
     rows_an_update = training.batch_size * training.batch_length / training.train_ratio
