@@ -144,47 +144,55 @@ def _speed(world: Path, collectors: int) -> dict[str, float]:
 
 @main.command()
 @click.option("--minutes", default=10.0, show_default=True)
-@click.option("--every", default=20.0, show_default=True, help="seconds between two crashes")
+@click.option("--wait", default=240.0, show_default=True, help="seconds in which rows must come again after a crash")
 @click.option("--learners", default=2, show_default=True)
 @click.option("--seed", default=0, show_default=True)
-def crashes(minutes: float, every: float, learners: int, seed: int) -> None:
-    """Kills a collector, a learner or a node every few seconds while a world trains; prints counts as JSON."""
+def crashes(minutes: float, wait: float, learners: int, seed: int) -> None:
+    """Kills a collector, a learner or a node, waits until rows come again, and so on; prints counts as JSON."""
     chance, counts = random.Random(seed), {"collector": 0, "learner": 0, "node": 0}
     with workplace() as folder:
         cluster = LocalNodes(2, cpus=4)
-        options = {"collectors": 2, "learners": learners, "patience": 20, "startup": 120}
+        options = {"collectors": 2, "learners": learners, "patience": 20, "startup": wait}
         arguments = command(folder, 10**9, cluster.cluster.address, **options)
         run = subprocess.Popen([*arguments, "--set", "training.checkpoint_minutes=0.2"])
-        seen: dict[str, int] = {}
-        ends = time.monotonic() + 60 * minutes
+        world, slowest = folder / "world", 0.0
         try:
-            while time.monotonic() < ends and run.poll() is None:
-                time.sleep(every)
-                before = stored(folder / "world")
-                lost = {name: count for name, count in seen.items() if before.get(name, 0) < count}
-                assert not lost, f"rows of {lost} are gone"
-                seen = before
+            seen = grown({}, world, run, wait)
+            ends = time.monotonic() + 60 * minutes
+            while time.monotonic() < ends:
                 kind = chance.choice([*counts])
                 if kind == "node":
                     cluster.replace()
-                elif not kill_one({"collector": "ray::CollectorActor", "learner": "ray::RayTrainWorker"}[kind]):
-                    continue
+                else:
+                    kill_one({"collector": "ray::CollectorActor", "learner": "ray::RayTrainWorker"}[kind])
                 counts[kind] += 1
-                print(json.dumps({"killed": kind, "rows": sum(before.values())}), flush=True)
-            assert run.poll() is None, f"training ended with {run.returncode}"
-            at = sum(stored(folder / "world").values())
-            deadline = time.monotonic() + 180
-            while sum(stored(folder / "world").values()) <= at and time.monotonic() < deadline:
-                time.sleep(1)
-            rows = stored(folder / "world")
-            assert sum(rows.values()) > at, "no row came after the last crash"
+                began = time.monotonic()
+                seen = grown(seen, world, run, wait)
+                slowest = max(slowest, time.monotonic() - began)
+                print(json.dumps({"killed": kind, "seconds": round(time.monotonic() - began, 1)}), flush=True)
+                time.sleep(chance.uniform(0, 5))
         finally:
             run.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 run.wait(60)
             run.kill()
             cluster.cluster.shutdown()
-        print(json.dumps({"killed": counts, "rows": sum(rows.values()), "rows_lost": 0, "goes_on": True}))
+        rows = sum(stored(world).values())
+        print(json.dumps({"killed": counts, "rows": rows, "rows_lost": 0, "slowest_recovery_s": round(slowest, 1)}))
+
+
+def grown(before: dict[str, int], world: Path, run: subprocess.Popen[bytes], wait: float) -> dict[str, int]:
+    """The rows of each file, once there are twenty more than before; fails where any is gone, or none comes."""
+    deadline = time.monotonic() + wait
+    while True:
+        now = stored(world)
+        lost = {name: count for name, count in before.items() if now.get(name, 0) < count}
+        assert not lost, f"rows of {lost} are gone"
+        if sum(now.values()) >= sum(before.values()) + 20:
+            return now
+        assert run.poll() is None, f"training ended with {run.returncode}"
+        assert time.monotonic() < deadline, f"no row came for {wait:g} s"
+        time.sleep(0.5)
 
 
 def stored(world: Path) -> dict[str, int]:

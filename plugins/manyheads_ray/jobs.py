@@ -28,6 +28,12 @@ class Advance(tune.Callback):
     def __init__(self, progress: Progress, known: dict[str, int]) -> None:
         self.progress, self.known = progress, known
 
+    def __deepcopy__(self, memo: object) -> Advance:
+        return self  # Tune copies its callbacks, and a terminal has no copy
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # nor can it be saved, as Tune does with its own state, which no run here goes on from
+
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
         """New rows of one job."""
         name, rows = result["job"], int(result["rows"])
