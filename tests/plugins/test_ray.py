@@ -14,6 +14,8 @@ pytest.importorskip("ray")
 
 import itertools
 
+from ray.exceptions import ObjectStoreFullError, RaySystemError
+
 import manyheads
 from manyheads.experience.chunk import Rows
 from manyheads.experience.replay import Replay
@@ -23,7 +25,7 @@ from manyheads.storage.world_folder import WorldFolder
 from manyheads.training import CollectorContext, PolicySnapshot, StopRequest
 from manyheads_ray import RaySettings
 from manyheads_ray.blueprint import Blueprint
-from manyheads_ray.cluster import connected, require_same_versions
+from manyheads_ray.cluster import connected, in_words, require_same_versions
 from manyheads_ray.collector_actor import CollectorActor, Request
 from manyheads_ray.lag import Lag, chunk_steps
 from manyheads_ray.row_block import BlockSink
@@ -163,6 +165,18 @@ def test_wrong_versions_and_addresses_are_named():
         _enter("127.0.0.1:9")
     with pytest.raises(manyheads.ManyheadsError, match="is no address: expected host:port"), connected("nowhere"):
         pass
+
+
+def test_what_ray_raises_is_said_in_words():
+    full = in_words(ObjectStoreFullError("Failed to put object"), "a policy's weights")
+    assert isinstance(full, manyheads.ManyheadsError)
+    assert "object store is full on node" in str(full)
+    assert "a policy's weights found no room" in str(full)
+    assert "ray start --object-store-memory=BYTES" in str(full)
+    missing = in_words(RaySystemError("No module named 'manyheads_ray'"), "collectors")
+    assert "has no module manyheads_ray, which collectors need there" in str(missing)
+    other = RaySystemError("something else")
+    assert in_words(other, "collectors") is other
 
 
 def _enter(address):
