@@ -77,13 +77,22 @@ def run_here(jobs: Sequence[Job], progress: Progress, settings: Any) -> dict[str
 
 
 def rows_of(world: Path) -> int:
-    """How many rows a world had at the newest line of its metrics; 0 without any."""
+    """How many rows a world has, by its checkpoint or the newest line of its metrics; 0 without any."""
     try:
         with (world / "metrics.jsonl").open("rb") as file:
             file.seek(0, 2)
             file.seek(max(0, file.tell() - TAIL))
             lines = file.read().split(b"\n")[:-1]
-        return int(json.loads(lines[-1])["step"]) if lines else 0
+        told = int(json.loads(lines[-1])["step"]) if lines else 0
+    except (OSError, ValueError, KeyError):
+        told = 0
+    return max(told, rows_saved(world))
+
+
+def rows_saved(world: Path) -> int:
+    """How many rows a world's checkpoint counts; 0 without one."""
+    try:
+        return int(json.loads((world / "checkpoint.json").read_bytes())["state"].get("steps", 0))
     except (OSError, ValueError, KeyError):
         return 0
 

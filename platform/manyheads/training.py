@@ -9,7 +9,7 @@ from manyheads.experience.stream import RecordedInstance
 from manyheads.experience.subproc_vector_env import choose_vector_env
 from manyheads.experience.vector_env import EnvSlot
 from manyheads.heads.policy import PolicySnapshot, VectorPolicy
-from manyheads.jobs import Job, rows_of, run_job
+from manyheads.jobs import Job, rows_of, rows_saved, run_job
 from manyheads.learning.follower import follow
 from manyheads.learning.lock_step import CollectorContext, LockStep, RowCollector
 from manyheads.learning.stop import StopRequest
@@ -50,5 +50,6 @@ __all__ = [
     "follow",
     "read",
     "rows_of",
+    "rows_saved",
     "run_job",
 ]

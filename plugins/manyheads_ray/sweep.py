@@ -13,7 +13,7 @@ from rich.table import Table
 
 from manyheads import ManyheadsError, load_task
 from manyheads.registry import registry
-from manyheads.training import Job, Progress, rows_of
+from manyheads.training import Job, Progress, rows_of, rows_saved
 from manyheads_ray.sweep_page import Cell, read_cells, write_page
 
 
@@ -60,7 +60,7 @@ def sweep(
         flags = [part for text in sets for part in ("--set", text)]
         arguments = ("train", str(cell.world), given[cell.task], "--steps", str(steps), *preset, *flags)
         jobs.append(Job(cell.label, arguments, cell.world, steps))
-    waiting = [job for job in jobs if rows_of(job.world) < steps]
+    waiting = [job for job in jobs if rows_saved(job.world) < steps]
     done = sum(min(rows_of(job.world), steps) for job in jobs)
     assert kind.run_all is not None
     with Progress(steps * len(jobs), f"sweep of {len(jobs)} worlds", start=done) as progress:
