@@ -149,7 +149,7 @@ def _speed(world: Path, collectors: int) -> dict[str, float]:
 @click.option("--seed", default=0, show_default=True)
 def crashes(minutes: float, wait: float, learners: int, seed: int) -> None:
     """Kills a collector, a learner or a node, waits until rows come again, and so on; prints counts as JSON."""
-    chance, counts = random.Random(seed), {"collector": 0, "learner": 0, "node": 0}
+    chance, counts = random.Random(seed), {"collector": 0, "node": 0, **({"learner": 0} if learners > 1 else {})}
     with workplace() as folder:
         cluster = LocalNodes(2, cpus=4)
         options = {"collectors": 2, "learners": learners, "patience": 20, "startup": wait}
@@ -163,14 +163,14 @@ def crashes(minutes: float, wait: float, learners: int, seed: int) -> None:
                 kind = chance.choice([*counts])
                 if kind == "node":
                     cluster.replace()
-                else:
-                    kill_one({"collector": "ray::CollectorActor", "learner": "ray::RayTrainWorker"}[kind])
+                elif not kill_one({"collector": "ray::CollectorActor", "learner": "ray::RayTrainWorker"}[kind]):
+                    continue  # it is just beginning again
                 counts[kind] += 1
                 began = time.monotonic()
-                seen = grown(seen, world, run, wait)
+                time.sleep(chance.uniform(3, 10))  # rows that were on their way are in by then
+                seen = grown(stored(world), world, run, wait, since=seen)
                 slowest = max(slowest, time.monotonic() - began)
                 print(json.dumps({"killed": kind, "seconds": round(time.monotonic() - began, 1)}), flush=True)
-                time.sleep(chance.uniform(0, 5))
         finally:
             run.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
@@ -181,12 +181,19 @@ def crashes(minutes: float, wait: float, learners: int, seed: int) -> None:
         print(json.dumps({"killed": counts, "rows": rows, "rows_lost": 0, "slowest_recovery_s": round(slowest, 1)}))
 
 
-def grown(before: dict[str, int], world: Path, run: subprocess.Popen[bytes], wait: float) -> dict[str, int]:
-    """The rows of each file, once there are twenty more than before; fails where any is gone, or none comes."""
+def grown(
+    before: dict[str, int],
+    world: Path,
+    run: subprocess.Popen[bytes],
+    wait: float,
+    since: dict[str, int] | None = None,
+) -> dict[str, int]:
+    """The rows of each file, once there are twenty more than before; fails where any of `since` is gone, or none
+    comes."""
     deadline = time.monotonic() + wait
     while True:
         now = stored(world)
-        lost = {name: count for name, count in before.items() if now.get(name, 0) < count}
+        lost = {name: count for name, count in (since or before).items() if now.get(name, 0) < count}
         assert not lost, f"rows of {lost} are gone"
         if sum(now.values()) >= sum(before.values()) + 20:
             return now
