@@ -1,6 +1,6 @@
 """Time of an update with 1, 2, 4, 8, 16 heads: trained as one batch, and one by one.
 
-python benchmarks/heads.py [--workload demo|proprio-1m] [--heads 1,2,4,8,16] [--threads N] [--json]
+python benchmarks/heads.py [--workload demo|proprio-1m] [--heads 1,2,4,8,16] [--uncompiled] [--cpu-time] [--json]
 
 On a machine that others use, `--cpu-time` counts the seconds that this process computed, with one thread.
 
@@ -20,10 +20,19 @@ from typing import Literal
 import click
 import torch
 
+from manyheads.execution.compiled import CompiledExecution
+from manyheads.fused import REPLACEMENTS
 from manyheads.learning.workload import WORKLOADS, SyntheticLearner, Workload
 
-WAYS = {"one batch": 2, "one by one": 0}
+WAYS = {"one batch": 1, "one by one": 0}
 """from how many heads on they are stacked"""
+
+
+class Uncompiled(CompiledExecution):
+    """The faster forms of functions, as they are written."""
+
+    def compile(self, function):
+        return function
 
 
 @click.command()
@@ -33,7 +42,7 @@ WAYS = {"one batch": 2, "one by one": 0}
 @click.option("--device", default="cpu", show_default=True, type=click.Choice(["cpu", "cuda"]))
 @click.option("--threads", type=click.IntRange(min=1), help="threads of the CPU  [default: all cores]")
 @click.option("--rounds", default=20, show_default=True, type=click.IntRange(min=3))
-@click.option("--plain", is_flag=True, help="uncompiled")
+@click.option("--uncompiled", is_flag=True, help="the same passes, without a compiler's minutes")
 @click.option("--cpu-time", is_flag=True, help="seconds of one thread's work, not of the clock on the wall")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object instead of a table")
 def main(
@@ -43,7 +52,7 @@ def main(
     device: Literal["cpu", "cuda"],
     threads: int | None,
     rounds: int,
-    plain: bool,
+    uncompiled: bool,
     cpu_time: bool,
     as_json: bool,
 ) -> None:
@@ -57,7 +66,7 @@ def main(
         table: dict[str, dict[int, float]] = {way: {} for way in WAYS}
         for number in numbers:
             load = replace(WORKLOADS[workload], heads=number, starts_per_head=per_head)
-            for way, seconds in times(load, device, rounds, plain, clock).items():
+            for way, seconds in times(load, device, rounds, uncompiled, clock).items():
                 table[way][number] = 1000 * seconds
         result[title] = table
         if not as_json:
@@ -67,11 +76,13 @@ def main(
 
 
 def times(
-    load: Workload, device: Literal["cpu", "cuda"], rounds: int, plain: bool, clock: Callable[[], float]
+    load: Workload, device: Literal["cpu", "cuda"], rounds: int, uncompiled: bool, clock: Callable[[], float]
 ) -> dict[str, float]:
     """Median seconds of an update, by way."""
-    works = {way: SyntheticLearner(load, device, fast=not plain, stack_from=least) for way, least in WAYS.items()}
+    works = {way: SyntheticLearner(load, device, fast=not uncompiled, stack_from=least) for way, least in WAYS.items()}
     for work in works.values():
+        if uncompiled:
+            work.world.execution = Uncompiled(replacements=REPLACEMENTS)
         for _ in range(5 if device == "cuda" else 2):
             work.update()
     found: dict[str, list[float]] = {way: [] for way in works}

@@ -9,7 +9,7 @@ import pytest
 HERE = Path(__file__).parent.parent
 CORE = HERE / "platform"
 
-BASE = {"errors", "imports", "atomic", "yamltext", "filenames"}
+BASE = {"errors", "imports", "atomic", "yamltext", "filenames", "run_states"}
 NAMES = BASE | {"hookspecs", "models", "commands", "yamlfile", "registry", "task", "settings"}
 NAMES |= {"kinds", "runners", "loggers", "suites", "callbacks", "goals"}
 CONTRACTS = {"environment.contract", "environment.layout", "environment.pictures"}
@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "yamltext": set(),
     "filenames": set(),
     "renamed_settings": set(),
+    "run_states": set(),
     "settings": NAMES | {"renamed_settings", "world.sizes"},
     "commands": BASE,
     "yamlfile": BASE,
@@ -40,7 +41,7 @@ MAY_IMPORT = {
     "builtins": NAMES | CONTRACTS | {"rewards", "learning", "report", "jobs"},
     "testing": NAMES | LEARNED,
     "blocks": {"heads", "world"},
-    "training": LEARNED | {"storage", "learning", "jobs", "report.metrics", "report.progress"},
+    "training": LEARNED | {"run_states", "storage", "learning", "jobs", "report.metrics", "report.progress"},
     "jobs": set(),
     "environment": BASE | {"environment"},
     "rewards": BASE | {"rewards", "environment.contract"},
@@ -50,12 +51,14 @@ MAY_IMPORT = {
     "fused": BASE | {"fused", "heads", "world", "execution"},
     "experience": BASE | {"experience", "environment"},
     "storage": NAMES | LEARNED | {"storage"},
+    "exchange": NAMES | WORK | {"exchange"},
+    "imagined_env": NAMES | WORK | {"imagined_env"},
     "learning": NAMES | WORK | {"fused", "learning"},
     "report": NAMES | WORK | {"report"},
     "api": NAMES | WORK | {"learning", "report", "api"},
-    "cli": NAMES | WORK | {"jobs", "learning", "report", "api", "cli"},
+    "cli": NAMES | WORK | {"jobs", "learning", "report", "exchange", "api", "cli"},
     "__main__": NAMES | {"cli", "report.text"},
-    "__init__": NAMES | WORK | {"blocks", "api"},
+    "__init__": NAMES | WORK | {"blocks", "api", "imagined_env"},
 }
 """Which modules (and those below them) each room imports; imports for type checkers alone are free."""
 
@@ -71,8 +74,22 @@ PLUGINS_MAY_IMPORT = CONTRACTS | {
     "runners",
     "loggers",
 }
-PLUGINS_MAY_IMPORT |= {"rewards", "storage.world_folder", "atomic", "commands", "registry", "blocks", "training"}
-"""The public face ("") and the contracts."""
+PLUGINS_MAY_IMPORT |= {"environment.adapter", "environment.space_json"}
+PLUGINS_MAY_IMPORT |= {
+    "rewards",
+    "storage.world_folder",
+    "storage.packs",
+    "storage.packaged_worlds",
+    "storage.evaluations",
+    "report.metrics",
+    "report.experience",
+    "atomic",
+    "commands",
+    "registry",
+    "blocks",
+    "training",
+}
+"""The public face (""), the contracts, and what reads a world's folder."""
 
 
 def imports(path: Path, for_type_checkers: bool = False) -> Iterator[str]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from manyheads.heads.contract import Head, HeadBatch, HeadLosses
     from manyheads.heads.kind import HeadContext, HeadKind, LazyHeadKind
     from manyheads.hookspecs import hookimpl
+    from manyheads.imagined_env.envs import imagined
     from manyheads.loggers import Logger, LoggerKind
     from manyheads.models import LanguageModel, LanguageModelKind
     from manyheads.registry import make
@@ -62,6 +63,7 @@ _MODULES = {
     "VectorAgent": "storage.agent",
     "goal": "goals",
     "hookimpl": "hookspecs",
+    "imagined": "imagined_env.envs",
     "load": "api.shared_world",
     "load_spec": "rewards.sources",
     "load_task": "task",
@@ -109,6 +111,7 @@ __all__ = [
     "VectorAgent",
     "goal",
     "hookimpl",
+    "imagined",
     "load",
     "load_spec",
     "load_task",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from keyword import iskeyword
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,19 +27,27 @@ COMMANDS = {
     "demo": "from nothing to a head for a sentence, in a few minutes",
     "doctor": "what this machine has, what is missing and the command that fixes it",
     "evaluate": "play heads in the simulator and compare them with a random policy",
+    "export": "write heads as ONNX, experience as a Minari data set",
     "finetune": "train a head on a frozen world",
     "head": "delete, copy and rename heads of a world",
+    "import": "add recorded episodes of another library to a world",
     "list": "what is registered: environments, tasks, heads, plugins and more",
     "new": "write a new plugin package, or a task, to start from",
+    "pack": "write heads and their world as one file to hand on",
+    "replay": "what a world has recorded: episodes, and ranges of signals",
     "report": "write the report of a world as one HTML page",
     "reproduce": "run a published benchmark task and compare with its scores",
     "reward": "what an environment measures; check reward specifications",
     "show": "what is in a world",
     "train": "train a world and heads jointly",
+    "unpack": "open a pack as a world, or look at it",
     "watch": "write a video, real next to imagined",
     "why": "what a head's real return differs by from the predicted one",
 }
-"""Each command `name` is `manyheads.cli.<name>:<name>`."""
+"""Each command `name` is `manyheads.cli.<name>:<name>`, with an underscore behind it where Python has the word."""
+
+NEEDS = {"export": (("onnx", "onnxscript", "onnxruntime"), "onnx"), "import": (("minari", "h5py"), "minari")}
+"""Modules that commands need, at least for some of their options, and the extras that install them."""
 
 
 @hookimpl
@@ -70,7 +79,8 @@ def register_rewards(register: Callable[[RewardKind], None]) -> None:
 @hookimpl
 def register_commands(commands: Commands) -> None:
     for name, description in COMMANDS.items():
-        commands.add_lazy(name, f"manyheads.cli.{name}:{name}", description)
+        module = f"{name}_" if iskeyword(name) else name
+        commands.add_lazy(name, f"manyheads.cli.{module}:{module}", description, *NEEDS.get(name, ()))
 
 
 @hookimpl

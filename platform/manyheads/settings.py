@@ -25,11 +25,11 @@ FIXED = ("seed", "world.")
 
 
 class OptimizerSettings(BaseModel):
-    """DreamerV3's numbers (LaProp with adaptive gradient clipping)."""
+    """LaProp with adaptive gradient clipping: DreamerV3's numbers, but for a learning rate that suits small worlds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    lr: float = Field(default=4e-5, gt=0, description="learning rate after the warmup")
+    lr: float = Field(default=1.6e-4, gt=0, description="learning rate after the warmup; DreamerV3 has 4e-5")
     warmup: int = Field(default=1000, ge=0, description="updates until the full learning rate; the first has rate 0")
     agc: float = Field(default=0.3, gt=0, description="largest norm of a gradient, relative to its tensor's norm")
     agc_pmin: float = Field(default=1e-3, gt=0, description="the norm that a smaller tensor counts as")

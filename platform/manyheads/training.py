@@ -4,7 +4,6 @@ from manyheads.execution.ranks import ProcessRanks, Ranks
 from manyheads.experience.chunk import Rows
 from manyheads.experience.collector import Collector, CollectResult, EnvironmentFailed, FinishedEpisode
 from manyheads.experience.contract import ReplaySink
-from manyheads.experience.states import CollectorState, EnvState
 from manyheads.experience.stream import RecordedInstance
 from manyheads.experience.subproc_vector_env import choose_vector_env
 from manyheads.experience.vector_env import EnvSlot
@@ -16,6 +15,7 @@ from manyheads.learning.stop import StopRequest
 from manyheads.learning.trainer import Trainer
 from manyheads.report.metrics import Series, read
 from manyheads.report.progress import Progress
+from manyheads.run_states import CollectorState, EnvState
 from manyheads.storage.agent import build_head
 from manyheads.storage.readouts import add_readouts
 from manyheads.world.model import World

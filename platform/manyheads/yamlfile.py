@@ -96,6 +96,11 @@ def read(path: Path) -> Document:
         raise ManyheadsError(f"{path} can't be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise ManyheadsError(f"{path} is no text in UTF-8.") from None
+    return read_text(text, path)
+
+
+def read_text(text: str, path: Path) -> Document:
+    """Reads the YAML text of a file, or of a part of one that `path` names in messages."""
     try:
         parsed = parse(text)
     except YamlProblem as problem:
@@ -116,10 +121,15 @@ def read_setting(text: str, example: str) -> tuple[str, Any]:
 
 def write(path: Path, data: Mapping[str, Any]) -> None:
     """Atomically writes plain data as YAML for people: small things in one line, others in blocks."""
-    text = yaml.dump(
+    atomic.write_text(path, to_text(data))
+
+
+def to_text(data: Mapping[str, Any]) -> str:
+    """What `write` writes."""
+    text: str = yaml.dump(
         dict(data), Dumper=_Dumper, default_flow_style=None, sort_keys=False, allow_unicode=True, width=100
     )
-    atomic.write_text(path, text)
+    return text
 
 
 def _keys(data: Any, problem: ErrorDetails) -> Iterator[Key]:

@@ -86,14 +86,27 @@ def test_agents_act_in_one_environment_and_in_many(world: manyheads.SharedWorld)
     first = agents.act(observations, infos, deterministic=True)
     assert first.shape == (3, 1)
     assert first.dtype == np.float32
-    starts = np.array([False, True, False])
-    again = agents.act(observations, infos, episode_starts=starts, deterministic=True)
+    again = agents.act(observations, infos, done=[False, True, False], deterministic=True)
     assert environments.action_space.contains(again)
     one = world.head(PENDULUM)
     assert one.act(observations[0]).shape == (1,)
     with pytest.raises(ManyheadsError, match="acts in 3 environments"):
         agents.act(observations[:2])
     environments.close()
+
+
+@pytest.mark.parametrize("same_step", [False, True])
+def test_a_vector_agent_forgets_where_an_episode_begins(same_step: bool, world: manyheads.SharedWorld) -> None:
+    """At once where environments reset in the step that ends an episode, else one call later."""
+    agents = world.vector_head(PENDULUM, 2, same_step_reset=same_step)
+    seen: list[list[bool]] = []
+    act = agents._policy.act
+    agents._policy.act = lambda *rows: seen.append(rows[2].tolist()) or act(*rows)  # type: ignore[method-assign]
+    observations = np.zeros((2, 3), np.float32)
+    for done in (None, [False, True], [False, False], [True, False], None):
+        agents.act(observations, done=done)
+    ends = [[False, True], [False, False], [True, False], [False, False]]
+    assert seen == [[True, True], *(ends if same_step else [[False, False], *ends[:3]])]
 
 
 def test_a_deterministic_agent_draws_no_action(world: manyheads.SharedWorld) -> None:

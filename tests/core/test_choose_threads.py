@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from manyheads.execution import choose_threads
-from manyheads.execution.choose_threads import ThreadWatch, fastest_threads, speeds
+from manyheads.execution.choose_threads import ThreadChoice, ThreadWatch, fastest_threads, speeds
 
 
 def test_the_fastest_is_taken_and_what_is_in_use_stays_unless_clearly_slower() -> None:
@@ -55,3 +55,21 @@ def test_a_machine_that_becomes_busy_is_noticed_once_it_is_slow_for_long(monkeyp
     assert busy.count(1) == 1
     assert updates(100, 1.5, threads=1)[-1] == 1  # with fewer than there are, it is measured again now and then
     assert asked == [2, 1]
+
+
+def test_a_run_has_the_number_that_was_asked_for_and_gives_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    choice = ThreadChoice(3, "cpu")
+    assert torch.get_num_threads() == 3
+    assert choice.changed(99.0) == ""
+    choice.restore()
+    assert torch.get_num_threads() == before
+
+    torch.set_num_threads(2)
+    monkeypatch.setattr(choose_threads, "fastest_threads", lambda most, now=None: now or most)
+    measured = ThreadChoice(0, "cpu", before=1)
+    assert torch.get_num_threads() == 1
+    monkeypatch.setattr(measured._watch, "better", lambda seconds, now: 2)
+    assert measured.changed(1.0) == "2 CPU threads are faster than 1 now: going on with that."
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)

@@ -89,7 +89,7 @@ def test_names_and_small_numbers_are_shown_as_they_are(made: tuple[Path, dict[st
     world, variables = made
     table = run(MANYHEADS, "evaluate", world, NAME, "--episodes", 1, env=variables).stdout
     assert NAME in table.splitlines()
-    assert "1e-05 [1e-05, 1e-05]" in table
+    assert "head     1e-05" in table
     assert "-0.0" not in table
     shown = run(MANYHEADS, "show", world, env=variables).stdout
     assert NAME in shown.splitlines()

@@ -54,8 +54,8 @@ def weights(world: Path, task: str) -> dict[str, torch.Tensor]:
 
 
 def test_heads_that_are_fine_tuned_together_are_those_of_each_alone(world: Path, tmp_path: Path) -> None:
-    """A third one, which remembers rows, trains beside; a run of all goes on where it stopped, and one alone, too."""
-    names = (ONE, OTHER, THIRD)
+    """Three as a stack, one that remembers rows beside; a run of all goes on where it stopped, and one alone, too."""
+    names = (ONE, OTHER, OLD, THIRD)
     alone = {name: Path(shutil.copytree(world, tmp_path / f"alone{i}")) for i, name in enumerate(names)}
     run("finetune", world, *names, "--updates", 2, "--no-check")
     run("finetune", world, *names, "--updates", 4, "--no-check")
@@ -67,7 +67,7 @@ def test_heads_that_are_fine_tuned_together_are_those_of_each_alone(world: Path,
         for key, value in expected.items():
             torch.testing.assert_close(found[key], value, rtol=1e-3, atol=1e-4, msg=f"{name} {key}")
     runs = WorldFolder.open(world).checkpoint.state["runs"]
-    assert [runs[f"finetune/{name.replace('/', '__')}"]["updates"] for name in names] == [4, 5, 4]
+    assert [runs[f"finetune/{name.replace('/', '__')}"]["updates"] for name in names] == [4, 5, 4, 4]
 
 
 def test_what_is_known_before_and_after_is_said(world: Path) -> None:

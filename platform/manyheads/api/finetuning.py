@@ -10,6 +10,7 @@ from typing import Any
 from manyheads.api.opening import open_with
 from manyheads.api.run import AnyTask, RunOptions, resolve_task
 from manyheads.errors import ManyheadsError
+from manyheads.learning.imagined_play import STEPS, ImaginedPlay, imagined_plays
 from manyheads.learning.trainer import Trainer, by_progress
 from manyheads.learning.transfer import (
     FRESH,
@@ -77,6 +78,30 @@ def finetune(
     for group in by_progress(folder, chosen):
         found |= _train(folder, group, updates, steps, start, predict, options, openers)
     return {task.name: found[task.name] for task in chosen}
+
+
+def imagine(
+    path: Path, tasks: Sequence[AnyTask], updates: int, options: RunOptions, steps: int = STEPS
+) -> dict[str, ImaginedPlay]:
+    """Trains heads of one environment as one batch on the frozen world, and plays each in imagination.
+
+    No environment is stepped. The heads stay in the world's folder, and the same call goes on with them; raises
+    ManyheadsError for tasks of different environments.
+    """
+    chosen = [_resolve(WorldFolder.open(path), task).built() for task in tasks]
+    if len({task.instance.dynamics_key for task in chosen}) > 1:
+        raise ManyheadsError("Heads that are compared in imagination are of one environment.")
+    finetune(path, chosen, updates, 0, options)
+    trainer = Trainer(WorldFolder.open(path), chosen, frozen=True)
+    try:
+        with options.progress(1, f"playing {len(chosen)} heads in imagination", "world") as progress:
+            trainer.prepare(progress)
+            with uncompiled(trainer.world):
+                found = imagined_plays(trainer, steps)
+            progress.advance(1)
+    finally:
+        trainer.close()
+    return found
 
 
 def interval(found: Interval) -> str:

@@ -31,8 +31,8 @@ def dropped(path: Path, names: Sequence[str], options: RunOptions) -> list[Drop]
         for agent in short:
             played = play(agent.task, EPISODES, agent.world, agent.head)
             progress.advance(EPISODES)
-            ledger.record(loaded.folder, agent.task.name, [episode.return_task for episode in played])
-            found.append(drop(ledger.scores_of(path, agent.task.name)))
+            ledger.record(loaded.folder, {agent.task.name: [episode.return_task for episode in played]})
+            found.append(drop(ledger.scores_of(ledger.read(path), agent.task.name)))
     return [each for each in found if each is not None]
 
 

@@ -12,6 +12,7 @@ from manyheads.report.progress import Progress
 from manyheads.storage import ledger
 from manyheads.storage.agent import Agent, LoadedWorld
 from manyheads.storage.evaluations import Evaluation, Interval, read, save
+from manyheads.storage.ledger import Score
 from manyheads.storage.world_folder import WorldFolder
 
 CHECKED_STEPS = 5000
@@ -35,14 +36,12 @@ def keep(path: Path, results: Sequence[Evaluation]) -> list[str]:
         raise ManyheadsError(f"These results were not kept. {error}") from error
 
 
-def enter_ledger(folder: WorldFolder, results: Sequence[Evaluation]) -> list[Drop]:
-    """Writes heads' returns into the world's ledger; returns those that lost since an earlier state of the world."""
-    found = []
-    for each in results:
-        if each.policy == "head":
-            ledger.record(folder, each.task, [episode.return_task for episode in each.episodes])
-            found.append(drop(ledger.scores_of(folder.path, each.task)))
-    return [each for each in found if each is not None]
+def with_drops(folder: WorldFolder, results: Sequence[Evaluation]) -> tuple[list[Score], list[Drop]]:
+    """The ledger with heads' returns, not written yet, and heads that lost since an earlier state of the world."""
+    returns = {each.task: [one.return_task for one in each.episodes] for each in results if each.policy == "head"}
+    scores = ledger.with_scores(folder, returns)
+    found = [drop(ledger.scores_of(scores, task)) for task in returns]
+    return scores, [each for each in found if each is not None]
 
 
 def quick_episodes(loaded: LoadedWorld, name: str) -> tuple[list[float], list[float]] | None:

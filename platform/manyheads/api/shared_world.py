@@ -6,17 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from manyheads.api import finetuning, training
-from manyheads.api.run import AnyTask, RunOptions, monitoring, resolve_tasks
-from manyheads.api.scoring import evaluate_heads, keep
 from manyheads.callbacks import Callback
 from manyheads.settings import MACHINE, Settings
-from manyheads.storage import head_folders
 from manyheads.storage.agent import Agent, LoadedWorld, VectorAgent
 from manyheads.storage.evaluations import Evaluation
+from manyheads.storage.packaged_worlds import world_folder
 from manyheads.storage.world_folder import WORLD, WorldFolder
 
 if TYPE_CHECKING:
+    from manyheads.api.run import AnyTask, RunOptions
+    from manyheads.learning.imagined_play import ImaginedPlay
     from manyheads.world.model import World
 
 
@@ -33,6 +32,7 @@ class SharedWorld:
         self.path = Path(path)
         self._source, self._overrides, self._best = settings, tuple(overrides), best
         self._loaded: LoadedWorld | None = None
+        self._agent: Agent | None = None
 
     def __repr__(self) -> str:
         return f"SharedWorld({str(self.path)!r})"
@@ -71,9 +71,25 @@ class SharedWorld:
         """The agent of a task, which acts in one environment; raises ManyheadsError with the near names."""
         return self._opened().head(name, seed)
 
-    def vector_head(self, name: str, num_envs: int, seed: int = 0) -> VectorAgent:
-        """The agent of a task for so many environments at once, as Gymnasium's vector environments step them."""
-        return self._opened().vector_head(name, num_envs, seed)
+    def vector_head(self, name: str, num_envs: int, seed: int = 0, same_step_reset: bool = False) -> VectorAgent:
+        """The agent of a task for so many environments at once, as Gymnasium's vector environments step them.
+
+        `same_step_reset` is for those that show the first observation of the next episode at once (Gymnasium's
+        `AutoresetMode.SAME_STEP`, and Stable-Baselines3's).
+        """
+        return self._opened().vector_head(name, num_envs, seed, same_step_reset)
+
+    def act(self, observation: Any, info: Mapping[str, Any] | None = None, *, deterministic: bool = False) -> Any:
+        """What the agent of the only head does; see `Agent.act`. Raises ManyheadsError where there are several."""
+        if self._agent is None:
+            opened = self._opened()
+            self._agent = opened.head(opened.only_head)
+        return self._agent.act(observation, info, deterministic=deterministic)
+
+    def reset(self) -> None:
+        """Call where an episode starts for `act`."""
+        if self._agent is not None:
+            self._agent.reset()
 
     def train(
         self,
@@ -97,6 +113,9 @@ class SharedWorld:
         `callback` gets every `TrainingEvent`. With `evaluate_every` rows, heads are played on seeds reserved for that,
         and the best of each is kept (`manyheads.load(path, best=True)`).
         """
+        from manyheads.api import training
+        from manyheads.api.run import resolve_tasks
+
         options = self._options(callback, evaluate_every, evaluate_episodes, loggers, logger_options, progress)
         chosen = training.tasks_of_run(self.path, resolve_tasks(self.folder if self.exists else None, tasks), add)
         if stale := training.stale_after(self.path, chosen, steps):
@@ -111,7 +130,7 @@ class SharedWorld:
             runner=runner,
             runner_options=runner_options,
         )
-        self._loaded = None
+        self._loaded = self._agent = None
         return self
 
     def finetune(
@@ -137,21 +156,36 @@ class SharedWorld:
         name, or (auto) as the one that earns most in imagination; `explore` rows are collected first.
         `evaluate_every` counts updates in imagination, rows after.
         """
+        from manyheads.api import finetuning
+
         options = self._options(callback, evaluate_every, evaluate_episodes, loggers, logger_options, progress)
         machine = [each for each in self._overrides if each.partition("=")[0] in MACHINE]
         (name,) = finetuning.finetune(
-            self.path,
-            [task],
-            updates,
-            steps,
-            options,
-            head=head,
-            overrides=machine,
-            start=start,
-            explore=explore,
+            self.path, [task], updates, steps, options, head=head, start=start, explore=explore, overrides=machine
         )
-        self._loaded = None
+        self._loaded = self._agent = None
         return self.head(name)
+
+    def imagine(
+        self,
+        tasks: Sequence[AnyTask],
+        updates: int = 1000,
+        *,
+        steps: int = 200,
+        loggers: Sequence[str] = (),
+        progress: bool = True,
+    ) -> dict[str, ImaginedPlay]:
+        """Trains a head for each of the tasks, all of one environment, as one batch on the frozen world, and plays each
+        for `steps` in imagination, under the rewards of all of them. No environment is stepped.
+
+        The heads stay (`delete_head` takes them away); the same call goes on with them.
+        """
+        from manyheads.api import finetuning
+
+        options = self._options((), 0, 1, loggers, None, progress)
+        found = finetuning.imagine(self.path, tasks, updates, options, steps)
+        self._loaded = self._agent = None
+        return found
 
     def evaluate(
         self, tasks: str | Sequence[str] = (), episodes: int = 10, *, record: bool = True, progress: bool = True
@@ -160,6 +194,9 @@ class SharedWorld:
 
         With `record` they are written into the world's folder, unless what is there has more episodes.
         """
+        from manyheads.api.run import RunOptions
+        from manyheads.api.scoring import evaluate_heads, keep
+
         names = [tasks] if isinstance(tasks, str) else [*tasks]
         loaded, total = self._opened(), 2 * episodes * len(names or self.heads)
         with RunOptions(show=progress).progress(total, "evaluating", "episodes") as shown:
@@ -170,18 +207,24 @@ class SharedWorld:
 
     def delete_head(self, name: str) -> None:
         """Deletes a head with all that belongs to it; the world model and its experience stay."""
-        head_folders.delete_head(self.folder, name)
-        self._loaded = None
+        from manyheads.storage.head_folders import delete_head
+
+        delete_head(self.folder, name)
+        self._loaded = self._agent = None
 
     def copy_head(self, name: str, new: str) -> None:
         """Makes a second head with the task and the weights of the first, to be fine-tuned by itself."""
-        head_folders.copy_head(self.folder, name, new)
-        self._loaded = None
+        from manyheads.storage.head_folders import copy_head
+
+        copy_head(self.folder, name, new)
+        self._loaded = self._agent = None
 
     def rename_head(self, name: str, new: str) -> None:
         """Gives a head another name; runs go on with it under that name."""
-        head_folders.rename_head(self.folder, name, new)
-        self._loaded = None
+        from manyheads.storage.head_folders import rename_head
+
+        rename_head(self.folder, name, new)
+        self._loaded = self._agent = None
 
     def _opened(self) -> LoadedWorld:
         if self._loaded is None:
@@ -197,15 +240,18 @@ class SharedWorld:
         logger_options: Mapping[str, Mapping[str, Any]] | None,
         progress: bool,
     ) -> RunOptions:
+        from manyheads.api.run import RunOptions, monitoring
+
         return RunOptions(monitoring(callback, every, episodes), loggers, dict(logger_options or {}), progress)
 
 
 def load(path: str | Path, best: bool = False) -> SharedWorld:
-    """A trained world; raises ManyheadsError where there is none, or a damaged or newer one.
+    """A trained world: its folder, a pack, or the name of one that comes with manyheads.
 
+    Raises ManyheadsError where it is missing, damaged or newer. What trains is imported where it is used alone.
     With `best`, its agents are the best of the evaluations while they trained, each on the world as it was then.
     """
-    world = SharedWorld(path, best=best)
+    world = SharedWorld(world_folder(path).path, best=best)
     world._opened()
     return world
 

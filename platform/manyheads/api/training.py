@@ -42,6 +42,26 @@ def train(
     return folder
 
 
+def learn(
+    path: Path, tasks: Sequence[Task], updates: int, options: RunOptions, overrides: Sequence[str] = ()
+) -> WorldFolder:
+    """Trains on what the world has recorded until `updates` have been made in all, with no environment."""
+    from manyheads.learning.trainer import Trainer
+
+    openers = options.openers()
+    folder, chosen = open_or_create(path, tasks, None, overrides, options.say)
+    for task in chosen:
+        folder.save_task(task)
+    trainer = Trainer(folder, chosen)
+    try:
+        shown = options.progress(updates, "learning", "updates", trainer.updates)
+        with options.metrics(folder, chosen, openers) as metrics, shown as progress:
+            trainer.learn(updates, progress, metrics)
+    finally:
+        trainer.close()
+    return folder
+
+
 def tasks_of_run(path: Path, tasks: Sequence[Task], add: bool) -> list[Task]:
     """What a run trains: the tasks; with `add`, those that the world was trained on last and these; without any, those
     that it had last. None for a new world without tasks."""

@@ -9,11 +9,13 @@ from pathlib import Path
 import click
 
 from manyheads.api.references import aggregated
-from manyheads.api.scoring import enter_ledger, evaluate_heads, keep
+from manyheads.api.scoring import evaluate_heads, keep, with_drops
 from manyheads.cli.console import stdout_for_results
+from manyheads.cli.options import WorldPath
 from manyheads.learning.aggregate import Aggregate
 from manyheads.report.progress import Progress
 from manyheads.report.text import number, plain
+from manyheads.storage import ledger
 from manyheads.storage.agent import load
 from manyheads.storage.evaluations import Evaluation, Interval
 from manyheads.storage.head_folders import foreign_words
@@ -23,7 +25,7 @@ HEADINGS = ("", "return", "simulator", "success", "better than random by")
 
 
 @click.command()
-@click.argument("world", type=click.Path(path_type=Path))
+@click.argument("world", type=WorldPath())
 @click.argument("tasks", nargs=-1)
 @click.option("--episodes", default=10, show_default=True, type=click.IntRange(min=1))
 @click.option("--best", is_flag=True, help="the best heads of the evaluations while training; nothing is recorded")
@@ -42,7 +44,7 @@ def evaluate(world: Path, tasks: tuple[str, ...], episodes: int, best: bool, as_
     stale = {name for name in loaded.heads if loaded.folder.is_stale(name) and not best}
     names = list(dict.fromkeys(each.task for each in results))
     over_all = aggregated(results, [loaded.folder.task(name) for name in names])
-    lost = [] if best else enter_ledger(loaded.folder, results)
+    scores, lost = ([], []) if best else with_drops(loaded.folder, results)
     if as_json:
         content = {
             "evaluations": [{**each.record(), "stale": each.task in stale} for each in results],
@@ -54,7 +56,11 @@ def evaluate(world: Path, tasks: tuple[str, ...], episodes: int, best: bool, as_
         click.echo("\n".join([*lines(results, stale), *aggregate_lines(over_all)]))
         for each in lost:
             click.echo(f"Dropped: {each}")
-    if not best and (more := keep(world, results)):
+    if best:
+        return
+    more = keep(world, results)
+    ledger.write(loaded.folder.path, scores)
+    if more:
         click.echo(f"The record of {', '.join(more)} stays: it has more episodes of the same head.", err=True)
 
 

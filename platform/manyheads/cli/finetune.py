@@ -24,7 +24,7 @@ from manyheads.storage.world_folder import WorldFolder
 
 
 @click.command()
-@click.argument("world", type=click.Path(path_type=Path))
+@click.argument("world", type=options.WorldPath())
 @click.argument("tasks", nargs=-1, required=True)
 @click.option("--updates", default=2000, show_default=True, type=click.IntRange(min=0), help="updates in imagination")
 @click.option(
@@ -99,7 +99,7 @@ def finetune(
         for name in found if check else ():
             if (played := quick_episodes(load(world), name)) is None:
                 continue
-            ledger.record(WorldFolder.open(world), name, played[0])
+            ledger.record(WorldFolder.open(world), {name: played[0]})
             predicted = Interval(**found[name]["predicted"])
             found[name]["real"], found[name]["random"] = (asdict(bootstrap(returns)) for returns in played)
             click.echo(quick_check(world, name, *played, predicted), err=True)

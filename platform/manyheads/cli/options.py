@@ -28,6 +28,17 @@ class NewFile(click.ParamType[Path]):
         return path
 
 
+class WorldPath(click.ParamType[Path]):
+    """The folder of a world, or the name of one that comes with manyheads."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        from manyheads.storage.packaged_worlds import world_path
+
+        return world_path(value)
+
+
 log = click.option(
     "--log",
     "loggers",

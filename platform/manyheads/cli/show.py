@@ -14,6 +14,7 @@ from rich.table import Column, Table
 
 from manyheads.cli.console import stdout_for_results
 from manyheads.cli.console import text as foreign
+from manyheads.cli.options import WorldPath
 from manyheads.environment.contract import Instance
 from manyheads.errors import ManyheadsError
 from manyheads.report.text import number
@@ -25,7 +26,7 @@ STALE = ", on an earlier state of the world: fine-tune it again"
 
 
 @click.command()
-@click.argument("world", type=click.Path(path_type=Path))
+@click.argument("world", type=WorldPath())
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of text")
 def show(world: Path, as_json: bool) -> None:
     """Say what WORLD is made for, what it has seen, and which heads it has.

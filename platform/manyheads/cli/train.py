@@ -26,6 +26,9 @@ from manyheads.storage.world_folder import WORLD, WorldFolder
 @click.argument("tasks", nargs=-1)
 @click.option("--add", is_flag=True, help="train TASKS with all that WORLD was trained on last")
 @click.option("--steps", type=click.IntRange(min=1), help="rows to collect in all  [default: by size]")
+@click.option(
+    "--updates", type=click.IntRange(min=1), help="collect nothing: so many updates in all on what WORLD has recorded"
+)
 @click.option("--settings", "source", help="a packaged preset's name or a YAML file")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="one setting")
 @click.option(
@@ -46,6 +49,7 @@ def train(
     tasks: tuple[str, ...],
     add: bool,
     steps: int | None,
+    updates: int | None,
     source: str | None,
     overrides: tuple[str, ...],
     runner: str,
@@ -77,6 +81,9 @@ def train(
     if folder is not None and (words := foreign_words(folder)):
         click.echo(words, err=True)
     chosen = training.tasks_of_run(world, resolve_tasks(folder, tasks), add)
+    if updates is not None:
+        training.learn(world, chosen, updates, RunOptions(loggers=loggers, logger_options=own), settings)
+        return
     begun = int(folder.checkpoint.state.get("steps", 0)) if folder else 0
     asked = folder.settings if folder else load_settings(source, settings)
     steps = steps or default_steps(asked) + (begun if add else 0)

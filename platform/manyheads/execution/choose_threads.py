@@ -77,3 +77,33 @@ class ThreadWatch:
         if chosen != now:
             self._usual = None
         return chosen
+
+
+class ThreadChoice:
+    """The number of CPU threads while something trains, and as it was before once that is over.
+
+    `asked` is a number, or 0 for as many as are fastest now, up to what torch was started with; `before` is what an
+    earlier run had, which stays unless another number is clearly faster.
+    """
+
+    def __init__(self, asked: int, device: str, before: int | None = None) -> None:
+        self._most = torch.get_num_threads()
+        self._watch: ThreadWatch | None = None
+        if asked:
+            torch.set_num_threads(asked)
+        elif device == "cpu" and self._most > 1:
+            torch.set_num_threads(fastest_threads(self._most, before))
+            self._watch = ThreadWatch(self._most)
+
+    def changed(self, seconds: float) -> str:
+        """Takes another number where an update that took so long says so; in words what has changed, else empty."""
+        now = torch.get_num_threads()
+        better = now if self._watch is None else self._watch.better(seconds, now)
+        if better == now:
+            return ""
+        torch.set_num_threads(better)
+        return f"{better} CPU thread{'s are' if better > 1 else ' is'} faster than {now} now: going on with that."
+
+    def restore(self) -> None:
+        """As many as before."""
+        torch.set_num_threads(self._most)

@@ -14,9 +14,9 @@ from manyheads.errors import ManyheadsError
 from manyheads.experience.chunk import Rows
 from manyheads.experience.contract import RecordedStreams, ReplaySink
 from manyheads.experience.recorded_episode import Episode
-from manyheads.experience.states import CollectorState, EnvState
 from manyheads.experience.stream import RecordedInstance
 from manyheads.experience.vector_env import EnvFailure, EnvSlot, Floats, MakeVectorEnv, SyncVectorEnv, VectorStep
+from manyheads.run_states import CollectorState, EnvState
 
 TRAINING_SEEDS = 10_000_000
 """Seeds of training episodes lie below; evaluation's are reserved from here on."""

@@ -16,9 +16,9 @@ from manyheads.experience.chunk import MapPool, Rows
 from manyheads.experience.latent_table import Floats, LatentLayout, PackedLatents
 from manyheads.experience.recorded_episode import Episode
 from manyheads.experience.replay_folder import check_header, lock_folder, stream_folders
-from manyheads.experience.states import ReplayState
 from manyheads.experience.stream import RecordedInstance, Stream, read_sidecar
 from manyheads.experience.windows import Window, draw, gather, shares
+from manyheads.run_states import ReplayState
 
 CHUNK_ROWS = 4096
 CHUNK_BYTES = 4 << 20

@@ -1,7 +1,7 @@
 """The loop: collect rows in lock-step, learn from replay, keep everything safe.
 
-One loop, three uses: a world and its heads jointly, a head on a frozen world with new experience, and a head in
-imagination alone (no environment at all).
+One loop, four uses: a world and its heads jointly, with new experience or on what was recorded, and a head on a frozen
+world, with new experience or in imagination alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from manyheads.callbacks import EventKind, Monitoring
 from manyheads.errors import ManyheadsError
-from manyheads.execution.choose_threads import ThreadWatch, fastest_threads
+from manyheads.execution.choose_threads import ThreadChoice
 from manyheads.execution.ranks import ALONE, Ranks
 from manyheads.execution.toolchain import is_compiler_error
 from manyheads.execution.trees import map_tensors
@@ -122,9 +122,8 @@ class Trainer:
                 "to one that divides training.batch_size."
             )
         device = choose_device(folder)
-        self._threads_before = torch.get_num_threads()
-        self._thread_watch: ThreadWatch | None = None
-        self._choose_threads(device)
+        before = folder.checkpoint.state.get("runs", {}).get(self.run_name, {}).get("threads")
+        self._threads = ThreadChoice(settings.training.threads, device, before)
         torch.manual_seed(settings.seed)
         self.world = World(folder.interface, settings.world).to(device)
         accelerate(self.world, settings.training)
@@ -256,6 +255,14 @@ class Trainer:
         """Whether nothing has been saved of a task's head yet."""
         return f"heads/{task.slug}/weights" not in self.folder.checkpoint.names
 
+    def learn(self, updates: int, progress: Progress, metrics: Metrics) -> None:
+        """Trains world and heads on what replay holds, until `updates` have been made in this run; no environment."""
+        feed = self._open_prefetcher(metrics)
+        with self._safely(progress) as stopping:
+            while self.updates < updates and not stopping():
+                self._update(feed, progress)
+                progress.advance(1)
+
     def save(self) -> None:
         """Writes one consistent checkpoint."""
         if self._prefetcher is not None:
@@ -303,7 +310,7 @@ class Trainer:
 
     def close(self) -> None:
         """Ends the environments and lets go of the replay."""
-        torch.set_num_threads(self._threads_before)
+        self._threads.restore()
         if self._collector is not None:
             self._collector.close()
         self.replay.close()
@@ -445,31 +452,9 @@ class Trainer:
         with self._patience(progress, "update"):
             feed.update(UpdateCount(self.steps, self.updates + 1))
         self.updates += 1
-        if self._thread_watch is not None:
-            self._rethink_threads(time.monotonic() - began, progress)
-
-    def _choose_threads(self, device: str) -> None:
-        """As many CPU threads as are asked for, else as are fastest now, up to what torch was started with."""
-        asked = self.folder.settings.training.threads
-        if asked:
-            torch.set_num_threads(asked)
-        elif device == "cpu" and self._threads_before > 1:
-            before = self.folder.checkpoint.state.get("runs", {}).get(self.run_name, {}).get("threads")
-            torch.set_num_threads(fastest_threads(self._threads_before, before))
-            self._thread_watch = ThreadWatch(self._threads_before)
-
-    def _rethink_threads(self, seconds: float, progress: Progress) -> None:
-        """Goes on with another number of threads where the machine has become busy, or free; compiled functions are
-        made for a number, so they are compiled again."""
-        assert self._thread_watch is not None
-        now = torch.get_num_threads()
-        better = self._thread_watch.better(seconds, now)
-        if better != now:
-            progress.say(
-                f"{better} CPU thread{'s' if better > 1 else ''} are faster than {now} now: going on with that."
-            )
-            torch.set_num_threads(better)
-            accelerate(self.world, self.folder.settings.training)
+        if changed := self._threads.changed(time.monotonic() - began):
+            progress.say(changed)
+            accelerate(self.world, self.folder.settings.training)  # compiled functions are made for a number of threads
             self._ready.clear()
 
     def _patience(self, progress: Progress, work: str) -> AbstractContextManager[None]:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from manyheads.report.metrics import Series
+from manyheads.report.metrics import Series, thinned
 from manyheads.report.svg import INK, MUTED, SERIES, STYLE, svg
 from manyheads.storage.evaluations import Evaluation
 
@@ -138,17 +138,6 @@ def histogram(values: npt.NDArray[Any], bars: int = 40) -> str:
         f'<svg class="bars" viewBox="0 0 {bars * 3} 22" role="img" aria-label="{says}">'
         f'<path d="{path}" fill="var(--series-1)"/>'
         f'<path d="M0 21.5h{bars * 3}" stroke="var(--grid)"/></svg>'
-    )
-
-
-def thinned(one: Series, most: int = 400) -> Series:
-    """At most `most` points of a long series, each the mean of the stretch that it stands for."""
-    parts = np.array_split(np.arange(len(one.value)), min(most, len(one.value)))
-    return Series(
-        step=[one.step[part[-1]] for part in parts],
-        updates=[one.updates[part[-1]] for part in parts],
-        time=[one.time[part[-1]] for part in parts],
-        value=[float(np.mean(one.value[part[0] : part[-1] + 1])) for part in parts],
     )
 
 

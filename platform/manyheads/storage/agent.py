@@ -12,7 +12,8 @@ import numpy.typing as npt
 import torch
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
-from manyheads.environment.adapter import FlatEnv, LayoutMap
+from manyheads import atomic
+from manyheads.environment.adapter import FlatEnv, LayoutMap, RowFormat
 from manyheads.environment.layout import Mask
 from manyheads.errors import ManyheadsError, unknown
 from manyheads.filenames import file_name
@@ -21,6 +22,7 @@ from manyheads.heads.kind import HeadContext, HeadTask
 from manyheads.heads.policy import VectorPolicy
 from manyheads.registry import registry
 from manyheads.settings import head_settings
+from manyheads.storage.packs import SPACES
 from manyheads.storage.readouts import load_readouts
 from manyheads.storage.world_folder import WorldFolder
 from manyheads.task import Task
@@ -53,11 +55,24 @@ class LoadedWorld:
 
     def head(self, name: str, seed: int = 0) -> Agent:
         """The agent of a task; raises ManyheadsError with the near names for an unknown one."""
-        return Agent(*self._parts(name), seed)
+        model, head, task = self._parts(name)
+        return Agent(model, head, task, seed, saved_row_format(self.folder, task))
 
-    def vector_head(self, name: str, num_envs: int, seed: int = 0) -> VectorAgent:
+    @property
+    def only_head(self) -> str:
+        """The name of the only head; raises ManyheadsError where there are several, or none."""
+        if len(self.heads) != 1:
+            raise ManyheadsError(
+                f"{self.folder.path} has {len(self.heads)} heads ({', '.join(self.heads) or 'none'}); choose one with "
+                "`.head(NAME)`."
+            )
+        return self.heads[0]
+
+    def vector_head(self, name: str, num_envs: int, seed: int = 0, same_step_reset: bool = False) -> VectorAgent:
         """The agent of a task for so many environments at once."""
-        return VectorAgent(*self._parts(name), num_envs, seed)
+        model, head, task = self._parts(name)
+        row_format = saved_row_format(self.folder, task)
+        return VectorAgent(model, head, task, num_envs, seed, same_step_reset, row_format)
 
     def _parts(self, name: str) -> tuple[World, Head, Task]:
         if name not in self.heads:
@@ -76,13 +91,28 @@ class LoadedWorld:
 class VectorAgent:
     """A head that acts in N environments at once, on what a Gymnasium vector environment of the task shows.
 
-    Call `act` once for each step of the environments, the first time for what their reset gave.
+    Call `act` once for each step of the environments, the first time for what their reset gave. Environments that end
+    show the last observation of their episode and are reset by the step after it, as Gymnasium's do; with
+    `same_step_reset` they show the first one of the next episode at once.
     """
 
-    def __init__(self, world: World, head: Head, task: Task, num_envs: int, seed: int = 0) -> None:
+    def __init__(
+        self,
+        world: World,
+        head: Head,
+        task: Task,
+        num_envs: int,
+        seed: int = 0,
+        same_step_reset: bool = False,
+        row_format: RowFormat | None = None,
+    ) -> None:
+        """Without `row_format` the spaces are those of the task's simulator, which is built for them."""
         if num_envs < 1:
             raise ManyheadsError(f"num_envs={num_envs}: expected 1 or more.")
         self.world, self.head, self.task, self.num_envs, self.seed = world, head, task, num_envs, seed
+        self._same_step_reset = same_step_reset
+        if row_format is not None:
+            self._adapted = row_format
         self.reset()
 
     def reset(self) -> None:
@@ -97,18 +127,18 @@ class VectorAgent:
         observations: Any,
         infos: Mapping[str, Any] | None = None,
         *,
-        episode_starts: npt.ArrayLike | None = None,
+        done: npt.ArrayLike | None = None,
         deterministic: bool = False,
     ) -> Any:
         """Native actions for native observations, both batched as the environment's spaces are (N first).
 
-        `episode_starts` (N,) bool says which environments show the first observation of an episode, as
-        `terminated | truncated` of the step before does; without it, none but the first call's. `infos`, as the
-        environment gives them, are needed where the task's reward remembers earlier rows. `deterministic` takes the
-        most likely action instead of a drawn one.
+        `done` (N,) is `terminated | truncated` of the step that gave the observations; without it, no episode ended.
+        `infos`, as the environments give them, are needed where the task's reward remembers earlier rows.
+        `deterministic` takes the most likely action instead of a drawn one.
         """
-        starts = self._first if episode_starts is None else self._first | np.asarray(episode_starts, bool)
-        self._first = np.zeros(self.num_envs, bool)
+        ended = np.zeros(self.num_envs, bool) if done is None else np.asarray(done, bool).reshape(self.num_envs)
+        starts = self._first | ended if self._same_step_reset else self._first
+        self._first = np.zeros(self.num_envs, bool) if self._same_step_reset else ended
         rows = [self._adapted.observe(each) for each in self._unbatched(observations)]
         image = None
         if self.world.interface.image is not None:
@@ -121,14 +151,14 @@ class VectorAgent:
         return self._batched(actions)
 
     def _unbatched(self, observations: Any) -> list[Any]:
-        space = self._adapted.env.observation_space
+        space = self._adapted.observation_space
         found = [*iterate(batch_space(space, self.num_envs), observations)]
         if len(found) != self.num_envs:
             raise ManyheadsError(f"This agent acts in {self.num_envs} environments; it was given {len(found)} rows.")
         return found
 
     def _batched(self, actions: list[Any]) -> Any:
-        space = self._adapted.env.action_space
+        space = self._adapted.action_space
         return concatenate(space, actions, create_empty_array(space, self.num_envs))  # type: ignore[arg-type]
 
     def _signals(self, infos: Mapping[str, Any] | None) -> npt.NDArray[np.float64] | None:
@@ -139,8 +169,13 @@ class VectorAgent:
         columns = [np.asarray(measured[signal.name], np.float64) for signal in self.task.instance.signals]
         return np.stack([column.reshape(self.num_envs) for column in columns], axis=1)
 
+    @property
+    def row_format(self) -> RowFormat:
+        """How the environment's observations and actions become flat ones."""
+        return self._adapted
+
     @cached_property
-    def _adapted(self) -> FlatEnv:
+    def _adapted(self) -> RowFormat:
         return FlatEnv(self.task.make_simulator(), self.task.instance.signals)
 
     @cached_property
@@ -151,8 +186,10 @@ class VectorAgent:
 class Agent(VectorAgent):
     """A head that acts on native observations in one environment. Samples its actions, as it was trained."""
 
-    def __init__(self, world: World, head: Head, task: Task, seed: int = 0) -> None:
-        super().__init__(world, head, task, 1, seed)
+    def __init__(
+        self, world: World, head: Head, task: Task, seed: int = 0, row_format: RowFormat | None = None
+    ) -> None:
+        super().__init__(world, head, task, 1, seed, row_format=row_format)
 
     def act(self, observation: Any, info: Mapping[str, Any] | None = None, *, deterministic: bool = False) -> Any:  # type: ignore[override]
         """The native action for a native observation of the task's environment; `reset` where an episode starts.
@@ -170,8 +207,19 @@ class Agent(VectorAgent):
 
 
 def load(path: str | Path, best: bool = False) -> LoadedWorld:
-    """Opens a trained world; raises ManyheadsError where there is none, or a damaged or newer one."""
-    return LoadedWorld(WorldFolder.open(path), best)
+    """Opens a trained world: its folder, a pack, or the name of a world that comes with manyheads.
+
+    Raises ManyheadsError where it is missing, damaged or newer.
+    """
+    from manyheads.storage.packaged_worlds import world_folder
+
+    return LoadedWorld(world_folder(path), best)
+
+
+def saved_row_format(folder: WorldFolder, task: Task) -> RowFormat | None:
+    """The spaces that came with a head out of a pack; None where its simulator has to be asked."""
+    path = folder.head_folder(task) / SPACES
+    return RowFormat.of(atomic.read_json(path)) if path.exists() else None
 
 
 def build_head(task: Task, world: World, folder: WorldFolder) -> Head:

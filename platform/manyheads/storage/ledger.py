@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,20 +40,32 @@ def read(world: Path) -> list[Score]:
     return atomic.check(path, atomic.read_json(path), list[Score], advice)
 
 
-def record(folder: WorldFolder, task: str, returns: Sequence[float]) -> Score:
-    """Adds the score of a head as it is saved now; one of the same head and world with fewer episodes is replaced."""
+def record(folder: WorldFolder, returns: Mapping[str, Sequence[float]]) -> None:
+    """Writes the scores of heads as they are saved now, by task."""
+    write(folder.path, with_scores(folder, returns))
+
+
+def with_scores(folder: WorldFolder, returns: Mapping[str, Sequence[float]]) -> list[Score]:
+    """The ledger with the scores of heads as they are saved now, by task."""
+    scores = read(folder.path)
+    for task, own in returns.items():
+        scores = _with_score(scores, folder, task, own)
+    return scores
+
+
+def _with_score(scores: Sequence[Score], folder: WorldFolder, task: str, returns: Sequence[float]) -> list[Score]:
+    """With a score of the same head and world that has no more episodes replaced."""
     weights = f"heads/{folder.task(task).slug}/weights"
     saved = folder.checkpoint.generation_of(weights) if weights in folder.checkpoint.names else 0
     score = Score(task, int(folder.checkpoint.state.get("updates", 0)), saved, [*returns])
     kept = []
-    for other in read(folder.path):
+    for other in scores:
         same = (other.task, other.world_updates, other.saved) == (score.task, score.world_updates, score.saved)
         if not same:
             kept.append(other)
         elif len(other.returns) > len(score.returns):
-            return other
-    _write(folder.path, [*kept, score])
-    return score
+            return [*scores]
+    return [*kept, score]
 
 
 def rename(world: Path, task: str, new: str | None) -> None:
@@ -61,15 +73,16 @@ def rename(world: Path, task: str, new: str | None) -> None:
     known = read(world)
     if any(score.task == task for score in known):
         named = [replace(score, task=new) if score.task == task and new else score for score in known]
-        _write(world, [score for score in named if score.task != task])
+        write(world, [score for score in named if score.task != task])
 
 
-def scores_of(world: Path, task: str) -> list[Score]:
+def scores_of(scores: Iterable[Score], task: str) -> list[Score]:
     """A head's scores, oldest first."""
-    return [score for score in read(world) if score.task == task]
+    return [score for score in scores if score.task == task]
 
 
-def _write(world: Path, scores: Sequence[Score]) -> None:
+def write(world: Path, scores: Sequence[Score]) -> None:
+    """Writes a world's ledger; raises ManyheadsError where that is not possible."""
     atomic.write_json(world / FILE, [_record(score) for score in scores])
 
 

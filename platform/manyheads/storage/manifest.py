@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from manyheads import atomic
 from manyheads.environment.contract import Kind
 from manyheads.errors import ManyheadsError
-from manyheads.experience.states import CollectorState, ReplayState
+from manyheads.run_states import CollectorState, ReplayState
 from manyheads.storage.upgrade import upgrade_manifest
 
 FORMAT = 3

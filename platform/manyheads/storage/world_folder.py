@@ -282,14 +282,15 @@ class WorldFolder:
 
     def write(self) -> None:
         """Puts settings, interface and instances in force, at once."""
-        yamlfile.write(
-            self.path / WORLD,
-            {
-                "format": FORMAT,
-                "settings": self.saved_settings.model_dump(mode="json"),
-                "interface": self.interface.model_dump(mode="json"),
-                "earlier_interfaces": [each.model_dump(mode="json") for each in self.earlier],
-                "instances": [record.model_dump(mode="json") for record in self.instances],
-                "history": [change.model_dump(mode="json") for change in self.history],
-            },
-        )
+        yamlfile.write(self.path / WORLD, self.record())
+
+    def record(self) -> dict[str, Any]:
+        """What `world.yaml` says."""
+        return {
+            "format": FORMAT,
+            "settings": self.saved_settings.model_dump(mode="json"),
+            "interface": self.interface.model_dump(mode="json"),
+            "earlier_interfaces": [each.model_dump(mode="json") for each in self.earlier],
+            "instances": [record.model_dump(mode="json") for record in self.instances],
+            "history": [change.model_dump(mode="json") for change in self.history],
+        }
