@@ -38,9 +38,11 @@ MAY_IMPORT = {
     "hookspecs": NAMES | CONTRACTS,
     "registry": NAMES | CONTRACTS,
     "task": NAMES | CONTRACTS | {"environment", "rewards"},
-    "builtins": NAMES | CONTRACTS | {"rewards", "learning", "report"},
+    "builtins": NAMES | CONTRACTS | {"rewards", "learning", "report", "jobs"},
     "testing": NAMES | LEARNED,
     "blocks": {"heads", "world"},
+    "training": LEARNED | {"run_states", "storage", "learning", "jobs", "report.metrics", "report.progress"},
+    "jobs": set(),
     "environment": BASE | {"environment"},
     "rewards": BASE | {"rewards", "environment.contract"},
     "execution": {"execution", "errors"},
@@ -54,7 +56,7 @@ MAY_IMPORT = {
     "learning": NAMES | WORK | {"fused", "learning"},
     "report": NAMES | WORK | {"report"},
     "api": NAMES | WORK | {"learning", "report", "api"},
-    "cli": NAMES | WORK | {"learning", "report", "exchange", "api", "cli"},
+    "cli": NAMES | WORK | {"jobs", "learning", "report", "exchange", "api", "cli"},
     "__main__": NAMES | {"cli", "report.text"},
     "__init__": NAMES | WORK | {"blocks", "api", "imagined_env"},
 }
@@ -86,6 +88,7 @@ PLUGINS_MAY_IMPORT |= {
     "commands",
     "registry",
     "blocks",
+    "training",
 }
 """The public face (""), the contracts, and what reads a world's folder."""
 

@@ -15,6 +15,7 @@ from manyheads.runners import RunnerKind
 if TYPE_CHECKING:
     from manyheads.callbacks import Monitoring
     from manyheads.commands import Commands
+    from manyheads.jobs import Job
     from manyheads.report.metrics import Metrics
     from manyheads.report.progress import Progress
     from manyheads.rewards.contract import RewardKind
@@ -84,7 +85,14 @@ def register_commands(commands: Commands) -> None:
 
 @hookimpl
 def register_runners(register: Callable[[RunnerKind], None]) -> None:
-    register(RunnerKind(name="local", run=_run_here, description="the training loop in this process"))
+    register(
+        RunnerKind(
+            name="local",
+            run=_run_here,
+            run_all=_run_all_here,
+            description="the training loop in this process; of several runs one after the other",
+        )
+    )
 
 
 @hookimpl
@@ -110,6 +118,12 @@ def _run_here(
         trainer.collect_and_learn(steps, progress, metrics, monitoring)
     finally:
         trainer.close()
+
+
+def _run_all_here(jobs: Sequence[Job], progress: Progress, settings: Any) -> dict[str, str]:
+    from manyheads.jobs import run_here
+
+    return run_here(jobs, progress, settings)
 
 
 def _open_tensorboard(world: Path, config: Mapping[str, Any], settings: Any) -> Logger:

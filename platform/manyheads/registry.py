@@ -276,7 +276,7 @@ class Registry:
 
     def _add(self, table: Table[T], plugin: Plugin, things: Iterable[tuple[str, T]]) -> None:
         for name, thing in things:
-            plain = table.kind == "command" or plugin.name == CORE
+            plain = table.kind == "command" or plugin.name in (CORE, name)
             if not (_NAME.fullmatch(name) or (plain and _PLAIN_NAME.fullmatch(name))):
                 self.report(plugin, f"registers the {table.kind} {name!r}; expected a name like {plugin.name}/thing")
             elif name in table.owners:

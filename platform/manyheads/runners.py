@@ -12,6 +12,7 @@ from manyheads.errors import ManyheadsError
 from manyheads.kinds import Kind
 
 if TYPE_CHECKING:
+    from manyheads.jobs import Job
     from manyheads.report.metrics import Metrics
     from manyheads.report.progress import Progress
     from manyheads.storage.world_folder import WorldFolder
@@ -39,11 +40,22 @@ class Run(Protocol):
     ) -> None: ...
 
 
+class RunAll(Protocol):
+    """Runs jobs, as many at a time as there is room for, and returns what those that failed said, by name.
+
+    Tells `progress` of every row that their worlds collect.
+    """
+
+    def __call__(self, jobs: Sequence[Job], progress: Progress, settings: Any) -> dict[str, str]: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunnerKind(Kind):
     """A runner under a name `plugin/thing`; `run` may import heavy modules."""
 
     run: Run
+    run_all: RunAll | None = None
+    """for many runs at once; None: it takes one at a time"""
 
     def start(
         self,

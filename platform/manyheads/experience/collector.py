@@ -50,6 +50,8 @@ class FinishedEpisode:
     """sum of the simulator's own reward"""
     length: int
     """steps taken"""
+    stream: int
+    """that its rows are in"""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class CollectResult:
     finished: list[FinishedEpisode]
     failures: list[str] = field(default_factory=list)
     """a line for each environment that failed"""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    """how collection goes, to be shown"""
 
 
 class Collector:
@@ -190,10 +194,13 @@ class Collector:
             return None
         seed = episode_seed(self.seed, entry.episode)
         score = 0.0
+        newest = recorded.newest_episode(stream)
+        if entry.index == 0 and newest is not None and newest.is_open:
+            return None
         if entry.index == 0:
             step = self.vector_env.rebuild(env, seed, self._no_actions[:0])
         else:
-            episode = recorded.newest_episode(stream)
+            episode = newest
             if episode is None or episode.id != entry.episode or len(episode) != entry.index:
                 return None
             step = self.vector_env.rebuild(env, seed, episode.action)
@@ -259,6 +266,7 @@ class Collector:
             int(self._episode[env]),
             float(self._score[env]),
             int(self._index[env]),
+            self.streams[env],
         )
 
 

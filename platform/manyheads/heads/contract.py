@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from manyheads.execution.ranks import ALONE, Ranks
+
 if TYPE_CHECKING:
     from manyheads.world.model import Latent, World
 
@@ -42,6 +44,8 @@ class HeadLosses(NamedTuple):
     metrics: Metrics = MappingProxyType({})
     new_state: Mapping[str, Tensor] = MappingProxyType({})
     """new values of the head's buffers, by name, that `after_update` puts in force"""
+    rows: Mapping[str, Tensor] = MappingProxyType({})
+    """of how many rows () each loss is the mean, where several `ranks` train together and have different numbers"""
 
 
 class HeadBatch(NamedTuple):
@@ -89,6 +93,9 @@ class Head(nn.Module, ABC):
     On a GPU acting and whole updates are captured as CUDA graphs: change state tensors in place, and never read a
     number (`.item()`).
     """
+
+    ranks: Ranks = ALONE
+    """the learners that train it together, each with its part of a batch; `losses` may use them"""
 
     greedy: bool = False
     """whether `act` gives the most likely action instead of a drawn one; heads that draw none need not look"""

@@ -26,12 +26,24 @@ class ActResult(NamedTuple):
 
 
 class PolicySnapshot(NamedTuple):
-    """What a collector elsewhere needs to act: weights of the world and of the heads, and their version."""
+    """What a collector elsewhere needs to act: weights of the world, its readouts and the heads, and their version."""
 
     version: int
     """updates of the world and the heads so far"""
     world: Mapping[str, Tensor]
     heads: Mapping[str, Mapping[str, Tensor]]
+    readouts: Mapping[str, Mapping[str, Tensor]]
+    """by dynamics key; heads that plan act by them"""
+
+    @classmethod
+    def of(cls, world: World, heads: Mapping[str, Head], version: int) -> PolicySnapshot:
+        """Copies of the weights as they are now, on the CPU."""
+
+        def copied(module: nn.Module) -> dict[str, Tensor]:
+            return {name: x.detach().cpu().clone() for name, x in module.state_dict().items()}
+
+        own = {name: copied(head) for name, head in heads.items()}
+        return cls(version, copied(world), own, {key: copied(readout) for key, readout in world.readouts.items()})
 
 
 class VectorPolicy:
@@ -119,17 +131,15 @@ class VectorPolicy:
 
     def snapshot(self, version: int) -> PolicySnapshot:
         """Copies of the weights as they are now, on the CPU."""
-
-        def copied(module: nn.Module) -> dict[str, Tensor]:
-            return {name: x.detach().cpu().clone() for name, x in module.state_dict().items()}
-
-        return PolicySnapshot(version, copied(self.world), {name: copied(head) for name, head in self.heads.items()})
+        return PolicySnapshot.of(self.world, self.heads, version)
 
     def load_snapshot(self, snapshot: PolicySnapshot) -> None:
         """Acts with these weights from now on; latents and the heads' states stay."""
         self.world.load_state_dict(snapshot.world)
         for name, head in self.heads.items():
             head.load_state_dict(snapshot.heads[name])
+        for key, readout in self.world.readouts.items():
+            readout.load_state_dict(snapshot.readouts[key])
 
     def state_dict(self) -> dict[str, Tensor]:
         """What a bit-exact continuation needs besides the weights."""

@@ -14,8 +14,9 @@ from torch import Tensor
 from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
 from manyheads.execution.eager import Execution
+from manyheads.execution.ranks import ALONE, Ranks
 from manyheads.experience.batch import Batch
-from manyheads.heads.contract import Head, HeadBatch, Loss, Metrics, evaluate_loss
+from manyheads.heads.contract import Head, HeadBatch, HeadLosses, Loss, Metrics, evaluate_loss
 from manyheads.learning.head_groups import LEAST, Found, HeadGroup, Optimizer, group_heads, join_group, leave_group
 from manyheads.learning.latent_rewards import latent_rows
 from manyheads.learning.optimizer import LaProp, grown_state
@@ -25,9 +26,6 @@ from manyheads.world.grow import Growth
 from manyheads.world.model import Latent, World
 
 WORLD = "world"
-
-ReduceGradients = Callable[[Sequence[Tensor]], None]
-"""Averages gradients over several learners, in place; called between the backward pass and clipping."""
 
 
 class HeadLabels(NamedTuple):
@@ -69,8 +67,11 @@ class Learner:
     Heads that are alike train as one batch, where at least `stack_from` are (0: each by itself); that changes how fast
     an update is, and its numbers by rounding alone. A stack has places for `stack_room` heads.
 
-    Where several learners train together, each has its `rank`, which its random numbers depend on, and
-    `reduce_gradients` averages their gradients.
+    Where several learners train together, as `ranks`, each is given its part of a batch, and their update is the one
+    that a single learner makes of the whole: all draw the whole batch's noise and use their part of it, percentiles
+    are those of all returns, means weigh ranks by their rows, and gradients are averaged before they are clipped. Only
+    where several heads share a batch does each rank choose where imagination starts among its own sequences. Heads
+    train one by one then.
     """
 
     def __init__(
@@ -80,8 +81,7 @@ class Learner:
         settings: OptimizerSettings,
         seed: int = 0,
         train_world: bool = True,
-        rank: int = 0,
-        reduce_gradients: ReduceGradients | None = None,
+        ranks: Ranks = ALONE,
         starts_per_head: int | None = None,
         stack_from: int = LEAST,
         stack_room: int = 0,
@@ -94,14 +94,16 @@ class Learner:
         self.latent_rewards: dict[str, torch.nn.Module] = {}
         """by task: what computes its reward from latents; trained elsewhere"""
         self.asynchronous = world.device.type != "cpu"
-        self.reduce_gradients, self.starts_per_head = reduce_gradients, starts_per_head
-        self.stack_from, self.stack_room = stack_from, stack_room
-        self._settings, self._seed, self._rank = settings, seed, rank
+        self.ranks, self.starts_per_head = ranks, starts_per_head
+        self.stack_from, self.stack_room = stack_from if ranks.count == 1 else 0, stack_room
+        self._settings, self._seed = settings, seed
         self.optimizers: dict[str, LaProp] = {}
         self.generators: dict[str, torch.Generator] = {}
         for name, module in {WORLD: world, **self.heads}.items():
             self._own(name, module, trains=name != WORLD or train_world)
-        least = stack_from if stack_from and world.execution.stacks else len(self.heads) + 1
+        for head in self.heads.values():
+            head.ranks = ranks
+        least = self.stack_from if self.stack_from and world.execution.stacks else len(self.heads) + 1
         self.groups: list[HeadGroup] = group_heads(self.heads, self.optimizers, least, stack_room)
 
     def update(self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor) -> Update:
@@ -181,11 +183,13 @@ class Learner:
         rehearse = partial(self._rehearse, update, batch, *args)
         with execution.warmup((self, update, batch.shape), rehearse):
             bound: Callable[..., Update] = update.__get__(self)  # equal at every call, so it is captured once
+            if self.ranks.count > 1:
+                return bound(batch, *args)
             return execution.capture(bound, self.generators.values())(batch, *args)
 
     def _own(self, name: str, module: torch.nn.Module, trains: bool = True) -> None:
         """Gives a module a random generator, and an optimiser where there is anything to train."""
-        self.generators[name] = _generator(self._seed, name, self._rank, self.world.device)
+        self.generators[name] = _generator(self._seed, name, self.world.device)
         if trains and any(parameter.requires_grad for parameter in module.parameters()):
             self.optimizers[name] = LaProp(dict(module.named_parameters()), self._settings)
 
@@ -206,7 +210,7 @@ class Learner:
         terms, heads, latents = self._losses(batch, labels, vector_mask, image_mask)
         metrics = self._minimize(terms, heads)
         if self.train_world:
-            self.world.update_norm(batch.vector, vector_mask)
+            self.world.update_norm(self.ranks.gather(batch.vector), self.ranks.gather(vector_mask))
         return Update(metrics, latents.detach())
 
     def _update_heads(self, batch: Batch, latents: Latent, labels: Mapping[str, HeadLabels]) -> Update:
@@ -215,7 +219,9 @@ class Learner:
     def _losses(
         self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor
     ) -> tuple[dict[str, Tensor], list[Found], Latent]:
-        noise = self.world.draw_noise(*batch.shape, generator=self.generators[WORLD])
+        sequences, rows = batch.shape
+        noise = self.world.draw_noise(sequences * self.ranks.count, rows, generator=self.generators[WORLD])
+        noise = self.ranks.take(noise)
         start, reset = Latent(batch.deter, batch.stoch), batch.is_first | batch.reset_state
         with torch.set_grad_enabled(self.train_world):
             observed = self.world.observe(batch.image, batch.vector, batch.previous_action, reset, start, noise)
@@ -250,7 +256,7 @@ class Learner:
                 raise ManyheadsError(f"The batch has no labels for {name!r}; every head needs its own.")
         batches = {name: rows(name) for name in self.heads}
         functions = [partial(group.losses, batches, self.world, self.generators) for group in self.groups]
-        safe = all(group.parallel_safe for group in self.groups)
+        safe = self.ranks.count == 1 and all(group.parallel_safe for group in self.groups)
         return self._run_parallel(functions) if safe else [function() for function in functions]
 
     def _start_index(self, mask: Tensor, generator: torch.Generator) -> Tensor | None:
@@ -260,13 +266,15 @@ class Learner:
             if len(self.heads) == 1 or not self.train_world:
                 return None
             count = max(1, sequences // len(self.heads))
+        else:
+            count = max(1, count // self.ranks.count)
         own = mask.any(1)
         order = (torch.rand(sequences, generator=generator, device=mask.device) - own.float()).argsort()
         positions = torch.arange(count, device=mask.device)
         return order[positions % own.sum().clamp(min=1)]
 
     def _minimize(self, terms: Mapping[str, Tensor], found: Sequence[Found]) -> UpdateMetrics:
-        losses = self._all_losses(terms, found)
+        losses = self._weighed(self._all_losses(terms, found), found)
         now = {name: loss for name, loss in losses.items() if isinstance(loss, Tensor)}
         deferred = {name: loss for name, loss in losses.items() if not isinstance(loss, Tensor)}
         _, *results = self._run_parallel([partial(_backward, now.values()), *deferred.values()])
@@ -281,6 +289,20 @@ class Learner:
         for group, own in zip(self.groups, found, strict=True):
             group.after_update(own.new_state)
         return metrics
+
+    def _weighed(self, losses: Mapping[str, Loss], found: Sequence[Found]) -> Mapping[str, Loss]:
+        """Each loss so that its mean over ranks is the mean over all their rows."""
+        rows = {
+            f"{group.label}/{term}": count
+            for group, own in zip(self.groups, found, strict=True)
+            if isinstance(own, HeadLosses)
+            for term, count in own.rows.items()
+        }
+        if not rows:
+            return losses
+        own = torch.stack([x.float() for x in rows.values()])
+        weights = dict(zip(rows, own * self.ranks.count / self.ranks.total(own).clamp(min=1), strict=True))
+        return {name: _times(loss, weights[name]) if name in weights else loss for name, loss in losses.items()}
 
     def _metrics(
         self,
@@ -308,7 +330,9 @@ class Learner:
         if self.train_world and self.world.harmony is not None:
             others |= {f"{WORLD}/{name}_weight": weight for name, weight in self.world.harmony.weights().items()}
         numbers |= others
-        return UpdateMetrics(tuple(numbers), must_be_finite, torch.stack([x.float() for x in numbers.values()]))
+        values = torch.stack([x.float() for x in numbers.values()])
+        self.ranks.average_([values])
+        return UpdateMetrics(tuple(numbers), must_be_finite, values)
 
     def _stepping(self) -> dict[str, Optimizer]:
         """The world's optimiser, and that of each group of heads."""
@@ -317,9 +341,8 @@ class Learner:
 
     def _gradient_norms(self) -> dict[str, Tensor]:
         stepping = self._stepping()
-        if self.reduce_gradients is not None:
-            for optimizer in stepping.values():
-                self.reduce_gradients(optimizer.gradients())
+        if self.ranks.count > 1:
+            self.ranks.average_([x for optimizer in stepping.values() for x in optimizer.gradients()])
         return {name: optimizer.gradient_norms() for name, optimizer in stepping.items()}
 
     def _all_losses(self, terms: Mapping[str, Tensor], found: Sequence[Found]) -> dict[str, Loss]:
@@ -347,13 +370,24 @@ class Learner:
             raise
 
 
+def _times(loss: Loss, weight: Tensor) -> Loss:
+    """The loss times a number."""
+    if isinstance(loss, Tensor):
+        return loss * weight
+
+    def deferred() -> tuple[Tensor, Metrics]:
+        value, metrics = evaluate_loss(loss)
+        return value * weight, metrics
+
+    return deferred
+
+
 def _backward(losses: Iterable[Tensor]) -> None:
     if losses := [*losses]:
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
 
 
-def _generator(seed: int, name: str, rank: int, device: torch.device) -> torch.Generator:
-    """A generator that depends on the seed, its owner's name and the learner's rank, not on its neighbours."""
-    text = f"{seed} {name} {rank}" if rank else f"{seed} {name}"
-    digest = hashlib.sha256(text.encode()).digest()
+def _generator(seed: int, name: str, device: torch.device) -> torch.Generator:
+    """A generator that depends on the seed and its owner's name, not on its neighbours."""
+    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "little", signed=True))

@@ -17,19 +17,18 @@ from torch import Tensor
 from manyheads.callbacks import EventKind, Monitoring
 from manyheads.errors import ManyheadsError
 from manyheads.execution.choose_threads import ThreadChoice
+from manyheads.execution.ranks import ALONE, Ranks
 from manyheads.execution.toolchain import is_compiler_error
 from manyheads.execution.trees import map_tensors
 from manyheads.experience.batch import WindowIndex
-from manyheads.experience.collector import Collector, EnvironmentFailed, FinishedEpisode
+from manyheads.experience.collector import EnvironmentFailed, FinishedEpisode
 from manyheads.experience.replay import Replay
-from manyheads.experience.subproc_vector_env import choose_vector_env
-from manyheads.experience.vector_env import EnvSlot, MakeVectorEnv
 from manyheads.heads.contract import Head
-from manyheads.heads.policy import VectorPolicy
 from manyheads.learning.device import accelerate, choose_device
 from manyheads.learning.labels import Labeller
 from manyheads.learning.latent_rewards import LatentRewards
 from manyheads.learning.learner import Learner
+from manyheads.learning.lock_step import CollectorContext, LockStep, MakeRowCollector, RowCollector
 from manyheads.learning.prefetch import (
     BatchSampler,
     Prefetcher,
@@ -43,6 +42,7 @@ from manyheads.learning.refresh_latents import refresh_latents
 from manyheads.learning.run_monitor import RunMonitor
 from manyheads.learning.signal_ranges import RangeWatch
 from manyheads.learning.stop import StopRequest
+from manyheads.learning.update_step import UpdateStep, dealt
 from manyheads.storage.agent import build_head, load_module
 from manyheads.storage.readouts import (
     READOUTS,
@@ -109,11 +109,18 @@ class Trainer:
         folder: WorldFolder,
         tasks: Sequence[Task],
         frozen: bool = False,
-        make_vector_env: MakeVectorEnv | None = None,
+        make_collector: MakeRowCollector = LockStep,
+        ranks: Ranks = ALONE,
     ) -> None:
-        """`make_vector_env` makes the environments that are collected from; as the settings have it by default."""
+        """`make_collector` makes what steps the environments; in lock-step with learning by default. With several
+        `ranks` this is their root, and the others `follow`: a run goes on bit for bit with one rank alone."""
         self.folder, self.tasks, self.frozen = folder, list(tasks), frozen
         settings = folder.settings
+        if settings.training.batch_size % ranks.count:
+            raise ManyheadsError(
+                f"{ranks.count} learners share batches of {settings.training.batch_size} sequences: set their number "
+                "to one that divides training.batch_size."
+            )
         device = choose_device(folder)
         before = folder.checkpoint.state.get("runs", {}).get(self.run_name, {}).get("threads")
         self._threads = ThreadChoice(settings.training.threads, device, before)
@@ -127,6 +134,7 @@ class Trainer:
             settings.optimizer,
             settings.seed,
             train_world=not frozen,
+            ranks=ranks,
             starts_per_head=settings.training.starts_per_head,
             stack_room=settings.training.stack_room,
         )
@@ -134,12 +142,12 @@ class Trainer:
         self.latent_rewards = LatentRewards(self.world, tasks, settings.optimizer, settings.seed)
         self.learner.latent_rewards = self.latent_rewards.networks
         self.replay: Replay = folder.replay()
-        training = settings.training
-        self.make_vector_env = make_vector_env or choose_vector_env(training.workers, training.step_timeout)
+        self.step = UpdateStep(self.learner, self.readouts, self.latent_rewards, self.replay.latent)
+        self.make_collector, self.ranks, self.stop = make_collector, ranks, StopRequest()
         self.steps = self.updates = 0
         self.update_credit = 0.0
-        self._collector: Collector | None = None
-        self._policy: VectorPolicy | None = None
+        self._collector: RowCollector | None = None
+        self._collecting: Mapping[str, float] = {}
         self._prefetcher: Prefetcher | None = None
         self._run: Mapping[str, Any] = {}
         self._best: dict[str, dict[str, Any]] = {}
@@ -152,6 +160,7 @@ class Trainer:
         if frozen and len(by_progress(folder, tasks)) > 1:
             raise ValueError("Heads that are fine-tuned together share an environment and progress: see `by_progress`.")
         self._restore()
+        self.step.send_state()
 
     def _build_heads(self) -> dict[str, Head]:
         """The tasks' heads; on a frozen world each begins with the weights that it would have alone."""
@@ -189,22 +198,23 @@ class Trainer:
         ratio."""
         training = self.folder.settings.training
         monitor = self._begin(monitoring)
-        tasks = [self.tasks[i % len(self.tasks)] for i in range(training.num_envs)]
         self._refresh_latents(progress)
-        collector, policies = self._open_collector(tasks)
+        collector = self._open_collector(progress)
         feed = self._open_prefetcher(metrics)
         rows_an_update = training.batch_size * training.batch_length
         before_learning = max(rows_an_update, training.num_envs * training.batch_length)
         with self._safely(progress) as stopping:
             self._tell("start")
             while not stopping():
-                if self.update_credit >= 1:
+                if self.update_credit >= 1 and not collector.due(self.updates):
                     self.update_credit -= 1
                     self._update(feed, progress)
                 elif self.steps < steps:
-                    result = collector.collect(policies.act)
+                    wanted = 0 if self.update_credit >= 1 else steps - self.steps
+                    result = collector.collect(self.updates, wanted)
                     self.steps += result.rows
-                    progress.advance(result.rows)
+                    self._collecting = result.numbers or self._collecting
+                    progress.advance(result.rows, result.numbers)
                     for failure in result.failures:
                         progress.say(failure)
                     for episode in result.finished:
@@ -278,9 +288,11 @@ class Trainer:
         run["tasks"], run["threads"] = [task.name for task in self.tasks], torch.get_num_threads()
         run["replay"] = self.replay.state()
         runs = {name: dict(run) for name in self.run_names.values()}
-        if self._collector is not None and self._policy is not None:
+        if self._collector is not None:
             runs[self.run_name]["collector"] = self._collector.state()
-            sets[f"{self.run_name}/policies"] = self._policy.state_dict()
+            checkpoint.forget(f"{self.run_name}/policies")
+            if policies := self._collector.tensors():
+                sets[f"{self.run_name}/policies"] = policies
         state = dict(checkpoint.state)
         state["runs"] = {**state.get("runs", {}), **runs}
         state["heads"] = {**state.get("heads", {})}
@@ -382,23 +394,21 @@ class Trainer:
             for note in self.replay.restore(self._run["replay"]):
                 print(note)
 
-    def _open_collector(self, tasks: Sequence[Task]) -> tuple[Collector, VectorPolicy]:
-        if self._collector is not None and self._policy is not None:
-            return self._collector, self._policy
-        settings = self.folder.settings
-        slots = [EnvSlot(task.instance, task.name, task.episode_steps) for task in tasks]
-        self._collector = Collector(slots, self.folder.interface, self.replay, settings.seed, self.make_vector_env)
-        self._policy = VectorPolicy(self.world, self.heads, [task.name for task in tasks], settings.seed)
-        if self._run.get("collector") and self._same_environments(tasks):
-            self._policy.load_state_dict(self.folder.checkpoint.read(f"{self.run_name}/policies"))
-            for note in self._collector.restore(self._run["collector"], self.replay):
-                print(note)
-        return self._collector, self._policy
+    def _open_collector(self, progress: Progress) -> RowCollector:
+        if self._collector is None:
+            tasks = [self.tasks[i % len(self.tasks)] for i in range(self.folder.settings.training.num_envs)]
+            policies = f"{self.run_name}/policies"
+            saved = self._run["collector"] if self._run.get("collector") and self._same_environments(tasks) else None
+            tensors = self.folder.checkpoint.read(policies) if policies in self.folder.checkpoint.names else {}
+            self._collector = self.make_collector(
+                CollectorContext(self.folder, tasks, self.world, self.heads, self.replay, saved, tensors, progress.say)
+            )
+        return self._collector
 
     def _same_environments(self, tasks: Sequence[Task]) -> bool:
         """Whether the saved run had these tasks, as many environments and the world's present interface: else episodes
         are begun anew."""
-        saved = self.folder.interface_of(f"{self.run_name}/policies")
+        saved = self.folder.interface_of(f"{self.run_name}/learner")
         names = [task.name for task in self.tasks]
         same = self._run["tasks"] == names and len(self._run["collector"]["envs"]) == len(tasks)
         return same and saved == self.folder.interface
@@ -409,7 +419,7 @@ class Trainer:
         return environment_shares(self.replay.instances, self.folder.settings.training.environment_shares, only)
 
     def _open_prefetcher(self, metrics: Metrics) -> Prefetcher:
-        training, device = self.folder.settings.training, self.world.device
+        training = self.folder.settings.training
         labellers = {task.name: Labeller(task, self.replay) for task in self.tasks}
         draw = BatchSampler(
             self.replay,
@@ -427,24 +437,15 @@ class Trainer:
             if learned.latents is not None:
                 self.replay.write_latents(where, learned.latents)
             if at.updates % METRICS_EVERY == 0:
-                numbers = learned.numbers.read()
+                numbers = {**learned.numbers.read(), **self._collecting}
                 metrics.write(at.steps, at.updates, numbers)
                 self._monitor.tell("update", at, numbers=numbers)
 
-        self._prefetcher = Prefetcher(draw, self._learn, keep, device, ahead=self.learner.asynchronous)
+        alone = self.ranks.count == 1
+        device = self.world.device if alone else torch.device("cpu")  # ranks move their parts themselves
+        ahead = alone and self.learner.asynchronous
+        self._prefetcher = Prefetcher(lambda: dealt(*draw(), self.ranks.count), self.step, keep, device, ahead)
         return self._prefetcher
-
-    def _learn(self, work: TrainingBatch) -> UpdateOutput:
-        if work.latents is not None:
-            update = self.learner.update_heads(work.batch, work.latents, work.labels)
-        else:
-            update = self.learner.update(work.batch, work.labels, work.vector_mask, work.image_mask)
-        latents = work.latents or update.latents
-        assert latents is not None
-        numbers = update.numbers.and_more(self.readouts.update(latents, work.signals, work.batch.is_terminal))
-        masks = {name: labels.mask for name, labels in work.labels.items()}
-        numbers = numbers.and_more(self.latent_rewards.update(work.batch, latents, masks))
-        return UpdateOutput(numbers, None if update.latents is None else self.replay.latent.pack(*update.latents))
 
     def _update(self, feed: Prefetcher, progress: Progress) -> None:
         began = time.monotonic()
@@ -467,7 +468,7 @@ class Trainer:
     def _safely(self, progress: Progress) -> Iterator[Callable[[], bool]]:
         """Saves now and then, at the end, where environments fail for good, and at Ctrl-C, SIGTERM or SIGHUP, which
         end the work with KeyboardInterrupt."""
-        stop = StopRequest()
+        stop = self.stop
         every = 60 * self.folder.settings.training.checkpoint_minutes
         saved = time.monotonic()
 
@@ -503,8 +504,7 @@ class Trainer:
 
     def _report(self, episode: FinishedEpisode, metrics: Metrics, progress: Progress) -> None:
         task = next(task for task in self.tasks if task.name == episode.policy)
-        assert self._collector is not None
-        stored = self.replay.newest_episode(self._collector.streams[episode.env])
+        stored = self.replay.find_episode(episode.stream, episode.episode)
         numbers = {f"{task.name}/simulator": episode.score}
         if stored is not None:
             for passed in self._ranges.look(task.instance, stored.signals):
