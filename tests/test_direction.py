@@ -9,7 +9,7 @@ import pytest
 HERE = Path(__file__).parent.parent
 CORE = HERE / "platform"
 
-BASE = {"errors", "imports", "atomic", "yamltext", "filenames"}
+BASE = {"errors", "imports", "atomic", "yamltext", "filenames", "parameters", "trust"}
 NAMES = BASE | {"hookspecs", "models", "commands", "yamlfile", "registry", "task", "settings"}
 NAMES |= {"kinds", "runners", "loggers", "suites"}
 CONTRACTS = {"environment.contract", "environment.layout", "environment.pictures"}
@@ -23,6 +23,8 @@ MAY_IMPORT = {
     "atomic": {"errors"},
     "yamltext": set(),
     "filenames": set(),
+    "parameters": set(),
+    "trust": {"errors"},
     "renamed_settings": set(),
     "settings": NAMES | {"renamed_settings", "world.sizes"},
     "commands": BASE,
@@ -34,7 +36,7 @@ MAY_IMPORT = {
     "suites": BASE,
     "hookspecs": NAMES | CONTRACTS,
     "registry": NAMES | CONTRACTS,
-    "task": NAMES | CONTRACTS | {"environment", "rewards.spec", "rewards.nodes", "rewards.validate", "rewards.finding"},
+    "task": NAMES | CONTRACTS | {"environment", "rewards"},
     "builtins": NAMES | CONTRACTS | {"rewards", "learning", "report"},
     "testing": NAMES | LEARNED,
     "blocks": {"heads", "world"},
@@ -66,7 +68,8 @@ PLUGINS_MAY_IMPORT = CONTRACTS | {
     "runners",
     "loggers",
 }
-PLUGINS_MAY_IMPORT |= {"rewards", "storage.world_folder", "atomic", "commands", "registry", "blocks"}
+PLUGINS_MAY_IMPORT |= {"rewards", "storage.world_folder", "atomic", "commands", "parameters", "registry", "blocks"}
+PLUGINS_MAY_IMPORT |= {"trust"}
 """The public face ("") and the contracts."""
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from manyheads.runners import RunnerKind
     from manyheads.storage.agent import load
     from manyheads.task import Task, TaskFile, load_task, tasks
+    from manyheads.trust import allow_module
 
 _MODULES = {
     "Environment": "environment.contract",
@@ -45,6 +46,7 @@ _MODULES = {
     "Success": "rewards.nodes",
     "Task": "task",
     "TaskFile": "task",
+    "allow_module": "trust",
     "hookimpl": "hookspecs",
     "load": "storage.agent",
     "load_spec": "rewards.sources",
@@ -79,6 +81,7 @@ __all__ = [
     "Success",
     "Task",
     "TaskFile",
+    "allow_module",
     "hookimpl",
     "load",
     "load_spec",

@@ -15,8 +15,10 @@ from manyheads.environment.contract import Instance
 from manyheads.errors import ManyheadsError, unknown
 from manyheads.filenames import file_name
 from manyheads.registry import registry
+from manyheads.rewards.duration import check_duration
 from manyheads.rewards.finding import errors
 from manyheads.rewards.nodes import Success, signals_of
+from manyheads.rewards.sources import SpecSettings
 from manyheads.rewards.validate import check_success, check_time
 from manyheads.yamlfile import Document
 from manyheads.yamltext import Key
@@ -194,8 +196,11 @@ def _resolve(content: TaskFile, name: str, document: Document, path: Path | None
             _require_measured(signals_of(content.success), instance)
         except ManyheadsError as error:
             raise document.error_about(("success",), str(error)) from None
-        if wrong := errors([*check_success(content.success, instance.signals), *check_time(content.success, instance)]):
+        found = [*check_success(content.success, instance.signals), *check_time(content.success, instance)]
+        if wrong := errors([*found, *check_duration(content.success, content.episode_steps)]):
             raise document.error(("success",), "; ".join(map(str, wrong)))
+    if isinstance(settings, SpecSettings) and (wrong := check_duration(settings.spec, content.episode_steps)):
+        raise document.error(("reward", "spec"), "; ".join(map(str, wrong)))
     return Task(name, content, instance, settings, path, document)
 
 

@@ -88,14 +88,7 @@ class Document:
 
 def read(path: Path) -> Document:
     """Reads a YAML file; raises ManyheadsError with file and line for anything but plain data."""
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ManyheadsError(f"{path} is larger than {MAX_BYTES // 1000} kB; expected a short YAML file.")
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ManyheadsError(f"{path} can't be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise ManyheadsError(f"{path} is no text in UTF-8.") from None
+    text = atomic.read_text(path, MAX_BYTES, "short YAML file")
     try:
         parsed = parse(text)
     except YamlProblem as problem:
@@ -119,6 +112,10 @@ def write(path: Path, data: Mapping[str, Any]) -> None:
     text = yaml.dump(
         dict(data), Dumper=_Dumper, default_flow_style=None, sort_keys=False, allow_unicode=True, width=100
     )
+    if (size := len(text.encode("utf-8", "surrogatepass"))) > MAX_BYTES:
+        raise ManyheadsError(
+            f"{path} would have {size // 1000} kB, and no file of more than {MAX_BYTES // 1000} kB is read back."
+        )
     atomic.write_text(path, text)
 
 

@@ -13,8 +13,9 @@ from typing import Any
 import click
 from rich.console import Console
 
-from manyheads import LanguageModel, ManyheadsError, TaskFile, load_task
+from manyheads import LanguageModel, ManyheadsError, TaskFile, load_task, yamlfile
 from manyheads.environment.contract import Instance
+from manyheads.parameters import NamedPath, NewFile
 from manyheads.registry import registry
 from manyheads.rewards.describe import describe
 from manyheads.rewards.spec import RewardSpec
@@ -28,7 +29,7 @@ from manyheads_glam.models.settings import ModelSettings, chosen, config_file
 from manyheads_glam.models.settings import remember as remember_model
 from manyheads_glam.options import model_flags
 from manyheads_glam.surroundings import surroundings
-from manyheads_glam.transcript import write_jsonl
+from manyheads_glam.transcript import require_journal, write_jsonl
 from manyheads_glam.writer import NOTHING_KNOWN, Written, write
 
 UNSEEN = 3
@@ -41,14 +42,14 @@ EPISODE = 1000
 @click.argument("sentence", required=False)
 @click.option("--environment", metavar="NAME", help="where the goal is to be reached; default: the world's only one")
 @click.option("--set", "settings", multiple=True, metavar="OPTION=VALUE", help="an option of the environment")
-@click.option("--world", type=click.Path(path_type=Path), help="take ranges and episodes from this world")
+@click.option("--world", type=NamedPath(), help="take ranges and episodes from this world")
 @model_flags
 @click.option("--no-cache", is_flag=True, help="ask again, even what was asked before")
 @click.option("--remember", is_flag=True, help="make this model with its limits the default; a goal may be left out")
 @click.option("--yes", is_flag=True, help="write the task without asking")
 @click.option("--json", "as_json", is_flag=True, help="print JSON, ask nothing; with --yes the task is written too")
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="the task file; default: WORLD/goals/ or here, named by the goal"
+    "--out", type=NewFile(".yaml", ".yml"), help="the task file; default: WORLD/goals/ or here, named by the goal"
 )
 @click.pass_context
 def goal(
@@ -76,6 +77,8 @@ def goal(
         _model(flags, cached=False, remember=True)
         return
     folder = WorldFolder.open(world) if world else None
+    path = out or (folder.path / "goals" if folder else Path()) / f"{slug(sentence)}.yaml"
+    require_journal(path.with_suffix(".jsonl"))
     instance = _instance(folder, environment, settings)
     limits, model = _model(flags, cached=not no_cache, remember=remember)
     replay = folder.replay(read_only=True) if folder else None
@@ -88,8 +91,8 @@ def goal(
         if isinstance(model, ChatModel) and model.spending.used:
             _say(f"{model.name}: {model.spending.summary()}.")
     content = _task_file(written.spec, instance, folder)
+    content.resolve(path.stem)  # what no episode is long enough for is said now
     seen = look(replay, instance.dynamics_key, written.spec, instance.step_seconds) if replay else None
-    path = out or (folder.path / "goals" if folder else Path()) / f"{slug(sentence)}.yaml"
 
     console = Console(width=None if Console().is_terminal else 120)
     if as_json:
@@ -211,8 +214,14 @@ def _edited(content: TaskFile) -> TaskFile:
 
 
 def _require_free(path: Path, content: TaskFile, given: bool) -> None:
-    """A file that was not asked for by name is never overwritten by another task."""
-    if not given and path.exists() and load_task(path).content != content:
+    """A file that holds no task is never overwritten; one that was not asked for by name, by no other task."""
+    if not path.exists():
+        return
+    try:
+        held = yamlfile.read(path).check(TaskFile)
+    except ManyheadsError as error:
+        raise ManyheadsError(f"{path} exists and holds no task ({error}). Choose another --out.") from None
+    if not given and held != content:
         raise ManyheadsError(f"{path} holds another task already; --out {path} replaces it, another --out keeps both.")
 
 

@@ -11,6 +11,7 @@ import click
 from manyheads.cli.console import stdout_for_results
 from manyheads.errors import ManyheadsError
 from manyheads.learning.evaluate import bootstrap, bootstrap_difference, play, success_rate
+from manyheads.parameters import NamedPath
 from manyheads.report.progress import Progress
 from manyheads.report.text import number, plain
 from manyheads.storage.agent import load
@@ -20,7 +21,7 @@ HEADINGS = ("", "return", "simulator", "success", "better than random by")
 
 
 @click.command()
-@click.argument("world", type=click.Path(path_type=Path))
+@click.argument("world", type=NamedPath())
 @click.argument("tasks", nargs=-1)
 @click.option("--episodes", default=10, show_default=True, type=click.IntRange(min=1))
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")

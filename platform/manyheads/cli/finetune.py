@@ -10,6 +10,7 @@ from manyheads.cli import options
 from manyheads.errors import ManyheadsError
 from manyheads.kinds import split_overrides
 from manyheads.learning.trainer import Trainer
+from manyheads.parameters import NamedPath
 from manyheads.report.metrics import Metrics
 from manyheads.report.open_loggers import Loggers, choose_loggers
 from manyheads.report.progress import Progress
@@ -19,7 +20,7 @@ from manyheads.task import load_task
 
 
 @click.command()
-@click.argument("world", type=click.Path(path_type=Path))
+@click.argument("world", type=NamedPath())
 @click.argument("task")
 @click.option("--updates", default=2000, show_default=True, type=click.IntRange(min=0), help="updates in imagination")
 @click.option(

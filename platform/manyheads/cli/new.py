@@ -11,6 +11,7 @@ import click
 
 from manyheads import atomic
 from manyheads.errors import ManyheadsError
+from manyheads.parameters import NamedPath
 from manyheads.registry import registry
 
 TEMPLATES = Path(__file__).parent / "templates" / "plugin"
@@ -25,7 +26,7 @@ def new() -> None:
 @click.argument("name")
 @click.option(
     "--folder",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     help="Where to write it; manyheads-NAME in the current folder unless given.",
 )
 def plugin(name: str, folder: Path | None) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from manyheads.cli.options import NewFile
+from manyheads.parameters import NamedPath, NewFile
 from manyheads.report.text import plain
 
 
 @click.command()
-@click.argument("world", type=click.Path(path_type=Path))
+@click.argument("world", type=NamedPath())
 @click.option("--out", type=NewFile(".html", ".htm"), help="where to write it; by default WORLD/report.html")
 @click.option(
     "--video-steps",

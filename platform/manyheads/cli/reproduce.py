@@ -12,6 +12,7 @@ from manyheads.cli import console
 from manyheads.cli.train import open_or_create
 from manyheads.filenames import file_name
 from manyheads.learning.trainer import Trainer
+from manyheads.parameters import NamedPath
 from manyheads.report.metrics import Metrics, Series, read
 from manyheads.report.open_loggers import Loggers, choose_loggers
 from manyheads.report.progress import Progress
@@ -39,7 +40,7 @@ EARLY = (
 )
 @click.option("--seed", type=click.IntRange(min=0), help="default: 0")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="one setting, in addition to the suite's")
-@click.option("--world", type=click.Path(path_type=Path), help="where; default reproduce/SUITE/TASK-SEED-SETTINGS")
+@click.option("--world", type=NamedPath(), help="where; default reproduce/SUITE/TASK-SEED-SETTINGS")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
 def reproduce(
     task: str,

@@ -16,6 +16,7 @@ from manyheads.cli.console import stdout_for_results
 from manyheads.cli.console import text as foreign
 from manyheads.environment.contract import Instance
 from manyheads.errors import ManyheadsError
+from manyheads.parameters import NamedPath
 from manyheads.report.text import number
 from manyheads.storage.evaluations import Evaluation, read
 from manyheads.storage.world_folder import WorldFolder
@@ -24,7 +25,7 @@ STALE = ", on an earlier state of the world: fine-tune it again"
 
 
 @click.command()
-@click.argument("world", type=click.Path(path_type=Path))
+@click.argument("world", type=NamedPath())
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of text")
 def show(world: Path, as_json: bool) -> None:
     """Say what WORLD is made for, what it has seen, and which heads it has.

@@ -11,18 +11,19 @@ from manyheads.cli import options
 from manyheads.errors import ManyheadsError
 from manyheads.kinds import split_overrides
 from manyheads.learning.device import check_device
+from manyheads.parameters import NamedPath
 from manyheads.registry import registry
 from manyheads.report.metrics import Metrics
 from manyheads.report.open_loggers import Loggers, choose_loggers
 from manyheads.report.progress import Progress
 from manyheads.settings import differences, load_settings
 from manyheads.storage.growth import grow, growth, records
-from manyheads.storage.world_folder import WORLD, WorldFolder
+from manyheads.storage.world_folder import WORLD, WorldFolder, clear_empty, is_empty
 from manyheads.task import Task, load_task
 
 
 @click.command()
-@click.argument("world", type=click.Path(path_type=Path))
+@click.argument("world", type=NamedPath())
 @click.argument("tasks", nargs=-1)
 @click.option("--steps", default=100_000, show_default=True, type=click.IntRange(min=1), help="rows to collect in all")
 @click.option("--settings", "source", help="a packaged preset's name or a YAML file; only for a new world")
@@ -65,7 +66,7 @@ def open_or_create(
 ) -> tuple[WorldFolder, list[Task]]:
     """The world folder, made for the tasks if it is new, and its tasks."""
     chosen = list(tasks)
-    if (world / WORLD).exists():
+    if (world / WORLD).exists() and (not chosen or not is_empty(world)):
         folder = WorldFolder.open(world)
         if source is not None or overrides:
             _require_own(folder, source, overrides)
@@ -85,7 +86,9 @@ def open_or_create(
         raise ManyheadsError(f"{world} is new: name at least one task. `manyheads list tasks` shows what there is.")
     settings = load_settings(source, overrides)
     check_device(settings.training.device)
-    return WorldFolder.create(world, settings, records(chosen)), chosen
+    found = records(chosen)
+    clear_empty(world)
+    return WorldFolder.create(world, settings, found), chosen
 
 
 def _require_own(folder: WorldFolder, source: str | Path | None, overrides: Sequence[str]) -> None:

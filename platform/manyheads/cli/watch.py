@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from manyheads.cli.options import NewFile
+from manyheads.parameters import NamedPath, NewFile
 
 
 @click.command()
-@click.argument("world", type=click.Path(path_type=Path))
+@click.argument("world", type=NamedPath())
 @click.argument("task")
 @click.option("--out", type=NewFile(".mp4"), help="the mp4; by default WORLD/videos/TASK.mp4")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="of episode and actions")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,7 +18,7 @@ from manyheads.errors import ManyheadsError
 from manyheads.execution.toolchain import is_compiler_error
 from manyheads.execution.trees import map_tensors
 from manyheads.experience.batch import WindowIndex
-from manyheads.experience.collector import Collector, EnvironmentFailed, FinishedEpisode
+from manyheads.experience.collector import Collector, FinishedEpisode
 from manyheads.experience.replay import Replay
 from manyheads.experience.subproc_vector_env import choose_vector_env
 from manyheads.experience.vector_env import EnvSlot, MakeVectorEnv
@@ -92,6 +92,8 @@ class Trainer:
         self._collector: Collector | None = None
         self._policy: VectorPolicy | None = None
         self._prefetcher: Prefetcher | None = None
+        self._sound = True
+        """what was learned may be saved: no update has begun that did not end"""
         self._run: dict[str, Any] = {}
         self._ready: set[str] = set()
         self._restore()
@@ -109,17 +111,23 @@ class Trainer:
     def collect_and_learn(self, steps: int, progress: Progress, metrics: Metrics) -> None:
         """Goes on until `steps` rows have been collected in this run, learning at the replay ratio."""
         training = self.folder.settings.training
-        tasks = [self.tasks[i % len(self.tasks)] for i in range(training.num_envs)]
+        tasks = self._dealt(progress)
+        rows_an_update = training.batch_size * training.batch_length
+        before_learning = max(rows_an_update, len(tasks) * training.batch_length)
+        credit = self.update_credit + (steps - max(before_learning, self.steps)) * training.train_ratio / rows_an_update
+        if self.learns and self.steps < steps and credit < 1:
+            progress.say(
+                f"Nothing is learned up to step {steps:,}: learning begins at step {before_learning:,}, and then an "
+                f"update takes {rows_an_update / training.train_ratio:,.4g} steps."
+            )
         self._refresh_latents(progress)
         collector, policies = self._open_collector(tasks)
         feed = self._open_prefetcher(metrics)
-        rows_an_update = training.batch_size * training.batch_length
-        before_learning = max(rows_an_update, training.num_envs * training.batch_length)
         with self._safely(progress) as stopping:
             while not stopping():
                 if self.update_credit >= 1:
-                    self.update_credit -= 1
                     self._update(feed, progress)
+                    self.update_credit -= 1
                 elif self.steps < steps:
                     result = collector.collect(policies.act)
                     self.steps += result.rows
@@ -132,6 +140,17 @@ class Trainer:
                         self.update_credit += result.rows * training.train_ratio / rows_an_update
                 else:
                     break
+
+    def _dealt(self, progress: Progress) -> list[Task]:
+        """The task of each environment: every task has one. Raises ManyheadsError where replay is too small."""
+        training = self.folder.settings.training
+        count = max(training.num_envs, len(self.tasks))
+        if count > training.num_envs:
+            progress.say(f"{count} environments are stepped, one a task; training.num_envs is {training.num_envs}.")
+        room = self.replay.room(max(len(task.instance.signals) for task in self.tasks))
+        if problem := training.lacks_room(count, room):
+            raise ManyheadsError(f"{self.folder.path}: {problem}. Begin a world with more, or with shorter sequences.")
+        return [self.tasks[i % len(self.tasks)] for i in range(count)]
 
     def imagine(self, updates: int, progress: Progress, metrics: Metrics) -> None:
         """Trains the heads on what replay holds, until `updates` have been made in this run; no environment.
@@ -277,6 +296,7 @@ class Trainer:
         return self._prefetcher
 
     def _learn(self, work: TrainingBatch) -> UpdateOutput:
+        self._sound = False
         if work.latents is not None:
             update = self.learner.update_heads(work.batch, work.latents, work.labels)
         else:
@@ -292,6 +312,7 @@ class Trainer:
         with self._patience(progress, "update"):
             feed.update(UpdateCount(self.steps, self.updates + 1))
         self.updates += 1
+        self._sound = True
 
     def _patience(self, progress: Progress, work: str) -> AbstractContextManager[None]:
         """Around work that is compiled on first use: says so where that takes long."""
@@ -302,8 +323,8 @@ class Trainer:
 
     @contextmanager
     def _safely(self, progress: Progress) -> Iterator[Callable[[], bool]]:
-        """Saves now and then, at the end, where environments fail for good, and at Ctrl-C, SIGTERM or SIGHUP, which
-        end the work with KeyboardInterrupt."""
+        """Saves now and then and at every end but one inside an update or at a second Ctrl-C. The first, SIGTERM and
+        SIGHUP end the work with KeyboardInterrupt."""
         stop = StopRequest()
         every = 60 * self.folder.settings.training.checkpoint_minutes
         saved = time.monotonic()
@@ -317,23 +338,30 @@ class Trainer:
 
         with stop:
             try:
-                yield stopping
-            except EnvironmentFailed:
-                self.save()
+                with self._in_words(stop, progress):
+                    yield stopping
+            except BaseException as error:
+                if self._sound and not (stop.requested and isinstance(error, KeyboardInterrupt)):
+                    with suppress(ManyheadsError):  # what ended the work is said, not that a full disk stays full
+                        self.save()
                 raise
-            except torch.OutOfMemoryError as error:
-                raise ManyheadsError(FULL.format(error=str(error).split(". ")[0])) from error
-            except Exception as error:
-                if not stop.requested or not is_compiler_error(error):
-                    raise
-                progress.say(
-                    "Stopped while compiling: rows are kept, and weights as last saved; the same command goes on."
-                )
-                raise KeyboardInterrupt from None
             self.save()
         if stop.requested:
             progress.say(f"Stopped and saved at {self.steps} steps, {self.updates} updates; the same command goes on.")
             raise KeyboardInterrupt
+
+    @contextmanager
+    def _in_words(self, stop: StopRequest, progress: Progress) -> Iterator[None]:
+        """What ends an update though nothing is wrong with it, in words."""
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise ManyheadsError(FULL.format(error=str(error).split(". ")[0])) from error
+        except Exception as error:
+            if not stop.requested or not is_compiler_error(error):
+                raise
+            progress.say("Stopped while compiling: rows are kept, and weights as last saved; the same command goes on.")
+            raise KeyboardInterrupt from None
 
     def _report(self, episode: FinishedEpisode, metrics: Metrics, progress: Progress) -> None:
         task = next(task for task in self.tasks if task.name == episode.policy)
