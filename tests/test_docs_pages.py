@@ -79,3 +79,14 @@ def test_the_task_file_of_that_page_passes_its_check(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(manyheads, ["reward", "check", name])
     assert result.exit_code == 0, result.output
+
+
+def test_every_test_on_the_page_of_borders_exists() -> None:
+    page = PAGES["docs/borders.md"]
+    default = re.search(r"A test below is in `(.*?)`", page)
+    assert default is not None
+    rows = re.findall(r"\| (?:`(tests/[\w/]+\.py)` )?`(test_\w+)` \|$", page, re.MULTILINE)
+    assert len(rows) > 50
+    for file, name in rows:
+        text = (HERE / (file or default[1])).read_text(encoding="utf-8")
+        assert f"def {name}(" in text, f"{file or default[1]} has no {name}"
