@@ -15,7 +15,7 @@ from manyheads.trust import VARIABLE, allow_package, require_allowed
 
 TASK = """version: 1
 environment: gymnasium/Pendulum-v1
-reward: {{source: python, function: "{}", signals: [angle]}}
+reward: {{source: python, function: "{}", signals: [pole_angle]}}
 episode_steps: 50
 """
 NAMED = "is code of the module '{}', which no installed plugin brings, so it is not run. If you trust who wrote it, set"
@@ -27,7 +27,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "elsewhere.py").write_text(
         "from pathlib import Path\n"
         f"Path({str(tmp_path / 'imported')!r}).touch()\n"
-        "def pay(signals):\n    return signals['angle'].cos()\n"
+        "def pay(signals):\n    return signals['pole_angle'].cos()\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "elsewhere", raising=False)
@@ -49,7 +49,7 @@ def test_a_function_that_nobody_allowed_is_not_imported(function: str, elsewhere
 
 def test_a_user_allows_a_module_and_what_lies_below(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, " elsewhere, other.part ")
-    assert load_task(task(elsewhere, "elsewhere:pay")).built().reward.signals == {"angle"}
+    assert load_task(task(elsewhere, "elsewhere:pay")).built().reward.signals == {"pole_angle"}
     require_allowed("other.part.inner", "thing")
     for name in ("other", "other.parts", "elsewhere2"):
         with pytest.raises(ManyheadsError, match=f"set {VARIABLE}={name} for this command"):
@@ -60,7 +60,9 @@ def test_a_plugin_s_package_may_be_named_but_not_what_it_imports(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trusted, "_packages", set())
-    (elsewhere / "sailing.py").write_text("from subprocess import run\ndef pay(signals): return signals['angle']\n")
+    (elsewhere / "sailing.py").write_text(
+        "from subprocess import run\ndef pay(signals): return signals['pole_angle']\n"
+    )
     allow_package("sailing")
     assert load_task(task(elsewhere, "sailing:pay")).built()
     with pytest.raises(ManyheadsError, match=NAMED.format("subprocess")):
@@ -96,7 +98,7 @@ def test_environments_are_imported_from_no_other_modules(elsewhere: Path, monkey
 
 
 def test_a_module_beside_the_task_is_found_as_the_message_says(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("def pay(signals): return signals['angle']\n")
+    (tmp_path / "mine.py").write_text("def pay(signals): return signals['pole_angle']\n")
     command = (MANYHEADS, "reward", "check", task(tmp_path, "mine:pay"))
     allowed = {**os.environ, VARIABLE: "mine"}
     assert f"set {VARIABLE}=mine" in run_command(*command).stderr
@@ -106,7 +108,7 @@ def test_a_module_beside_the_task_is_found_as_the_message_says(tmp_path: Path) -
 
 
 def test_an_installed_plugin_s_functions_need_no_permission(tmp_path: Path) -> None:
-    package(tmp_path, "sails", {"manyheads_sails.py": "def pay(signals): return signals['angle']\n"})
+    package(tmp_path, "sails", {"manyheads_sails.py": "def pay(signals): return signals['pole_angle']\n"})
     done = run_command(
         MANYHEADS,
         "reward",

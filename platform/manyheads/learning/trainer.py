@@ -261,9 +261,10 @@ class Trainer:
         slots = [EnvSlot(task.instance, task.name, task.episode_steps) for task in tasks]
         self._collector = Collector(slots, self.folder.interface, self.replay, settings.seed, self.make_vector_env)
         self._policy = VectorPolicy(self.world, self.heads, [task.name for task in tasks], settings.seed)
-        if self._run.get("collector") and self._same_interface(f"{self.run_name}/policies"):
+        saved = self._run.get("collector")
+        if saved and len(saved["envs"]) == len(tasks) and self._same_interface(f"{self.run_name}/policies"):
             self._policy.load_state_dict(self.folder.checkpoint.read(f"{self.run_name}/policies"))
-            for note in self._collector.restore(self._run["collector"], self.replay):
+            for note in self._collector.restore(saved, self.replay):
                 print(note)
         return self._collector, self._policy
 
