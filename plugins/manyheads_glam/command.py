@@ -77,8 +77,6 @@ def goal(
         _model(flags, cached=False, remember=True)
         return
     folder = WorldFolder.open(world) if world else None
-    path = out or (folder.path / "goals" if folder else Path()) / f"{slug(sentence)}.yaml"
-    require_journal(path.with_suffix(".jsonl"))
     instance = _instance(folder, environment, settings)
     limits, model = _model(flags, cached=not no_cache, remember=remember)
     replay = folder.replay(read_only=True) if folder else None
@@ -91,8 +89,8 @@ def goal(
         if isinstance(model, ChatModel) and model.spending.used:
             _say(f"{model.name}: {model.spending.summary()}.")
     content = _task_file(written.spec, instance, folder)
-    content.resolve(path.stem)  # what no episode is long enough for is said now
     seen = look(replay, instance.dynamics_key, written.spec, instance.step_seconds) if replay else None
+    path = out or (folder.path / "goals" if folder else Path()) / f"{slug(sentence)}.yaml"
 
     console = Console(width=None if Console().is_terminal else 120)
     if as_json:
@@ -214,7 +212,10 @@ def _edited(content: TaskFile) -> TaskFile:
 
 
 def _require_free(path: Path, content: TaskFile, given: bool) -> None:
-    """A file that holds no task is never overwritten; one that was not asked for by name, by no other task."""
+    """A task that can't be used is not written, and none over a file that holds no task; nor, where that file was not
+    asked for by name, over another task."""
+    content.resolve(path.stem)
+    require_journal(path.with_suffix(".jsonl"))
     if not path.exists():
         return
     try:
