@@ -15,7 +15,7 @@ from manyheads.cli import manyheads
         ("Drive the cart to the right at 10000000 m/s", "`10000000 m/s` is too much: numbers of a reward lie within"),
         (
             "Drive the cart to the left faster than 1000001 m/s",
-            "is too much: numbers of a reward lie within ±1,000,000",
+            "numbers of a reward lie within ±1,000,000",
         ),
         ("Keep the cart at 3 m", "can't be reached: cart position lies between -1.8 and 1.8 m"),
         ("go left \ud800", "holds half a character"),
