@@ -43,6 +43,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_is_no_short_file_is_refused_unread(
     kind: str, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if kind.startswith("a pipe") and command[-1] == "--settings":
+        pytest.skip("an empty file of settings sets nothing")
     monkeypatch.chdir(tmp_path)
     file = Path("file.yaml")
     if kind == "3 GiB":
