@@ -1,5 +1,6 @@
 """Whatever ends a run, what was learned until then is saved, unless an update had begun and did not end."""
 
+import signal
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -106,3 +107,22 @@ def test_an_update_that_did_not_end_is_not_saved(tmp_path: Path, monkeypatch: py
     with pytest.raises(ManyheadsError, match="between two optimisers"):
         run("train", world, "--steps", 100)
     assert same(before, weights(world))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_an_environment_took_over_still_saves(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collect, calls = Collector.collect, iter(range(40))
+
+    def taken(self: Collector, act: Any) -> Any:
+        at = next(calls, 40)
+        if at == 20:
+            signal.signal(number, signal.SIG_IGN)  # as a simulator's window or node may do
+        if at == 30:
+            signal.raise_signal(number)
+        return collect(self, act)
+
+    monkeypatch.setattr(Collector, "collect", taken)
+    said = run("train", tmp_path / "world", TASKS[0], *FOR_EVER, "--steps", 400, code=1)
+    assert "Stopped and saved at 62 steps" in said

@@ -8,6 +8,7 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 
 from manyheads.environment import notice
@@ -432,6 +433,17 @@ def test_an_environment_that_changes_the_folder_keeps_it_for_itself(tmp_path, mo
         env.reset()
         assert Path.cwd().name == "ours"
     assert seen == ["ours", "its"]
+
+
+def test_torch_is_as_it_was_whatever_an_environment_did_to_it():
+    def changes():
+        torch.set_grad_enabled(False)
+        torch.set_default_dtype(torch.float64)
+        return 0, {}
+
+    made(changes).reset()
+    assert torch.is_grad_enabled()
+    assert torch.get_default_dtype() == torch.float32
 
 
 def test_measuring_can_not_change_what_was_observed():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -18,7 +19,10 @@ CONTRACT = (
 
 
 class Foreign:
-    """Runs one environment's code, which finds the working folder that it left, and leaves everyone else theirs."""
+    """Runs one environment's code. It finds the working folder that it left, and leaves everyone else theirs.
+
+    Torch's gradient mode and default type are put back, too: an environment with a network of its own may change them.
+    """
 
     def __init__(self, owner: str) -> None:
         self.owner = owner
@@ -32,7 +36,8 @@ class Foreign:
 
         Only KeyboardInterrupt is passed on: it is how a person ends what takes long.
         """
-        ours = _working_folder()
+        ours, torch = _working_folder(), sys.modules.get("torch")
+        modes = (torch.is_grad_enabled(), torch.get_default_dtype()) if torch else None
         if self._folder and self._folder != ours:
             _enter(self._folder)
         try:
@@ -47,6 +52,9 @@ class Foreign:
             self._folder = _working_folder()
             if self._folder != ours:
                 _enter(ours)
+            if torch and modes is not None and modes != (torch.is_grad_enabled(), torch.get_default_dtype()):
+                torch.set_grad_enabled(modes[0])
+                torch.set_default_dtype(modes[1])
 
 
 def words(error: BaseException) -> str:

@@ -332,6 +332,7 @@ class Trainer:
 
         def stopping() -> bool:
             nonlocal saved
+            stop.keep()
             if time.monotonic() - saved > every:
                 self.save()
                 saved = time.monotonic()
