@@ -1,9 +1,10 @@
-"""For tests that compile nothing."""
+"""For tests that compile nothing, and for those that read the golden set."""
 
 from contextlib import nullcontext
 
 import pytest
 import torch
+from golden_format import golden, set_constant
 
 from manyheads.execution.inductor import compiled_function, warmup
 from manyheads.execution.inductor.signature import signature_of
@@ -15,6 +16,12 @@ def no_compiler(request, monkeypatch):
     """No headers are precompiled and none waited for, but in slow tests."""
     if "slow" not in request.keywords:
         monkeypatch.setattr(warmup, "parallel_compilation", lambda options: nullcontext())
+
+
+@pytest.fixture
+def bins_of_golden(monkeypatch):
+    """Two-hot heads have as many bins as the golden set."""
+    set_constant(monkeypatch, "BINS", len(golden("transforms")["twohot_bins"]))
 
 
 _traced = {}

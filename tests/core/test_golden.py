@@ -1,8 +1,22 @@
 """Functions, layers, recurrent model, returns and optimiser against the official code's own numbers."""
 
+import math
+import re
+from itertools import accumulate
+
 import pytest
 import torch
-from golden_format import close, golden, our_name, our_state, parameter_counts
+from golden_format import (
+    close,
+    golden,
+    load,
+    optimizer_settings,
+    our_name,
+    our_state,
+    parameter_counts,
+    set_constant,
+    world_settings,
+)
 from small_agent import head_context
 from torch.nn import functional as F
 
@@ -13,7 +27,6 @@ from manyheads.heads.contract import Head, HeadBatch
 from manyheads.heads.imagination import ImaginedTrajectory
 from manyheads.heads.returns import lambda_return
 from manyheads.learning.optimizer import LaProp
-from manyheads.settings import OptimizerSettings
 from manyheads.world import distributions as d
 from manyheads.world.decoder import Decoder, DecoderStage
 from manyheads.world.encoder import Encoder, EncoderStage
@@ -21,6 +34,8 @@ from manyheads.world.model import World
 from manyheads.world.networks import MLP, BlockLinear, Convolution
 from manyheads.world.rssm import RSSM, Latent, observe_sequence
 from manyheads.world.sizes import WorldSettings
+
+pytestmark = pytest.mark.usefixtures("bins_of_golden")
 
 # --- transforms and distributions --------------------------------------------------------------
 
@@ -36,7 +51,7 @@ def test_bins_are_symmetric_and_where_they_belong():
     bins = d.two_hot_bins()
     close(bins, golden("transforms")["twohot_bins"], of_largest=0)
     assert torch.equal(bins, -bins.flip(0))
-    assert bins[127] == 0
+    assert bins[len(bins) // 2] == 0
 
 
 def test_two_hot_loss_and_its_gradient():
@@ -60,14 +75,20 @@ def test_two_hot_mean():
     g, bins = golden("transforms"), d.two_hot_bins()
     mean = d.two_hot_mean(g["twohot_logits"], bins)
     assert ((mean - g["twohot_pred"]).abs() <= 1e-5 * g["twohot_pred_magnitude"]).all()
-    assert torch.equal(d.two_hot_mean(g["twohot_zero_logits"], bins), g["twohot_zero_pred"])
-    close(d.two_hot_loss(g["twohot_zero_logits"], d.two_bins(torch.zeros(5), bins)), g["twohot_zero_loss"])
+    symmetric = g["twohot_zero_logits"]
+    assert torch.equal(d.two_hot_mean(symmetric, bins), g["twohot_zero_pred"])
+    close(d.two_hot_loss(symmetric, d.two_bins(torch.zeros(len(symmetric)), bins)), g["twohot_zero_loss"])
 
 
-def test_categorical_latents():
+@pytest.fixture
+def unimix():
+    return golden("rssm").metadata["unimix"]
+
+
+def test_categorical_latents(unimix):
     g = golden("distributions")
     p_logits, q_logits = (g[f"oh_logits_{x}"].clone().requires_grad_() for x in "pq")
-    p, q = d.mixed_probs(p_logits, 0.01), d.mixed_probs(q_logits, 0.01)
+    p, q = d.mixed_probs(p_logits, unimix), d.mixed_probs(q_logits, unimix)
     close(p, g["oh_probs_p"])
     close(q, g["oh_probs_q"])
     close(p.log(), g["oh_logprobs_p"])
@@ -81,10 +102,10 @@ def test_categorical_latents():
     close(q_logits.grad, g["oh_kl_grad_q"])
 
 
-def test_straight_through_gradient():
+def test_straight_through_gradient(unimix):
     g = golden("distributions")
     logits = g["oh_logits_p"].clone().requires_grad_()
-    sample = d.straight_through(g["oh_sample"], d.mixed_probs(logits, 0.01))
+    sample = d.straight_through(g["oh_sample"], d.mixed_probs(logits, unimix))
     assert torch.equal(sample.detach(), g["oh_sample"])
     (sample * g["oh_st_weight"]).sum().backward()
     close(logits.grad, g["oh_st_grad"])
@@ -106,9 +127,9 @@ def test_bounded_normal():
 def test_bernoulli():
     g = golden("distributions")
     logit = g["ber_logit"]
-    close(d.bernoulli_loss(logit[:, None].expand(-1, 3), g["ber_targets"].expand(9, -1)), g["ber_loss"])
-    close(-d.bernoulli_loss(logit, torch.ones(9)), g["ber_log_prob1"])
-    close(-d.bernoulli_loss(logit, torch.zeros(9)), g["ber_log_prob0"])
+    close(d.bernoulli_loss(*torch.broadcast_tensors(logit[:, None], g["ber_targets"])), g["ber_loss"])
+    close(-d.bernoulli_loss(logit, torch.ones_like(logit)), g["ber_log_prob1"])
+    close(-d.bernoulli_loss(logit, torch.zeros_like(logit)), g["ber_log_prob0"])
     close(logit.sigmoid(), g["ber_prob1"])
 
 
@@ -125,8 +146,9 @@ def test_reconstruction_errors():
 
 def test_mlp_and_its_gradients():
     g = golden("layers")
-    mlp, x = MLP(7, 12, layers=2), g["mlp_in"].clone().requires_grad_()
-    mlp.load_state_dict(our_state(g.under("mlp.")))
+    inputs, units = g["mlp.layer0.kernel"].shape
+    mlp, x = MLP(inputs, units, layers=1), g["mlp_in"].clone().requires_grad_()
+    load(mlp, our_state(g.under("mlp.")))
     close(mlp[0].linear(x), g["mlp_layer0_linear"])
     close(mlp[0].norm(mlp[0].linear(x)), g["mlp_layer0_norm"])
     close(mlp[0](x), g["mlp_layer0_act"])
@@ -139,23 +161,26 @@ def test_mlp_and_its_gradients():
 
 def test_block_linear():
     g = golden("layers")
-    layer = BlockLinear(24, 40, blocks=8)
-    layer.load_state_dict({"weight": g["block.kernel"], "bias": g["block.bias"]})
-    close(layer(g["block_in"].unflatten(-1, (8, 3))).flatten(-2), g["block_out"])
+    blocks, inputs, outputs = g["block.kernel"].shape
+    layer = BlockLinear(blocks * inputs, blocks * outputs, blocks)
+    load(layer, {"weight": g["block.kernel"], "bias": g["block.bias"]})
+    close(layer(g["block_in"].unflatten(-1, (blocks, inputs))).flatten(-2), g["block_out"])
 
 
 def test_image_stages():
     g = golden("layers")
-    stage = EncoderStage(3, 6, kernel=5)
-    stage.load_state_dict(_stage(g, "conv"))
+    kernel, _, inputs, outputs = g["conv.kernel"].shape
+    stage = EncoderStage(inputs, outputs, kernel)
+    load(stage, _stage(g, "conv"))
     x = g["conv_img"].float() / 255 - 0.5
     close(x, g["conv_in"])
     close(stage.conv(x), g["conv_out"])
     close(stage(x), g["conv_act"])
-    stage = DecoderStage(6, 5, kernel=5)
-    stage.load_state_dict(_stage(g, "deconv"))
-    plain = Convolution(6, 5, kernel=5)
-    plain.load_state_dict(stage.conv.state_dict())
+    kernel, _, inputs, outputs = g["deconv.kernel"].shape
+    stage = DecoderStage(inputs, outputs, kernel)
+    load(stage, _stage(g, "deconv"))
+    plain = Convolution(inputs, outputs, kernel)
+    load(plain, stage.conv.state_dict())
     close(plain(g["deconv_up"]), g["deconv_conv"])
     close(stage.conv(g["conv_act"]), g["deconv_conv"])
     close(stage(g["conv_act"]), g["deconv_act"])
@@ -166,42 +191,67 @@ def _stage(g, name):
     return {"conv.weight": weight, "conv.bias": g[f"{name}.bias"], "norm.weight": g[f"{name}.norm_scale"]}
 
 
-LAYER_PLACES = SpaceLayout(image=(16, 16, 3), vector=tuple("abcdef"), continuous=("a",))
-VECTOR_KEYS = {"angles": slice(0, 3), "height": slice(3, 4), "velocity": slice(4, 6)}
+def _places(observation):
+    """The layout of an observation (B, T, ...) by key, and the entries of each key of its vector."""
+    widths = {key: x[0, 0].numel() for key, x in sorted(observation.items()) if key != "image"}
+    ends = dict(zip(widths, accumulate(widths.values()), strict=True))
+    vector = tuple(f"{key}{i}" for key, width in widths.items() for i in range(width))
+    places = SpaceLayout(image=tuple(observation["image"].shape[2:]), vector=vector, continuous=("a",))
+    return places, {key: slice(end - widths[key], end) for key, end in ends.items()}
 
 
-def _vector(arrays):
-    return torch.cat([arrays["angles"], arrays["height"][..., None], arrays["velocity"]], -1)
+def _vector(observation, keys):
+    rows = observation["image"].shape[:2]
+    return torch.cat([observation[key].reshape(*rows, -1) for key in keys], -1)
+
+
+def _channels(state, part):
+    """Output channels of an image network's stages, first to last."""
+    stages = {name: x for name, x in state.items() if re.fullmatch(rf"{part}\.\d\.conv\.bias", name)}
+    return tuple(len(stages[name]) for name in sorted(stages))
 
 
 def test_encoder():
     g = golden("layers")
-    encoder = Encoder(LAYER_PLACES, WorldSettings(depth=4, mults=(2, 3), units=10))
-    state = our_state(g.under("enc_params."))
-    encoder.load_state_dict({name.removeprefix("encoder."): array for name, array in state.items()})
-    observation = g.under("enc_obs.")
-    close(encoder(observation["image"], _vector(observation)), g["enc_tokens"])
+    observation, state = g.under("enc_obs."), our_state(g.under("enc_params."))
+    settings = WorldSettings(
+        depth=1,  # channels are the product of depth and mults
+        mults=_channels(state, "encoder.image"),
+        units=len(state["encoder.vector.0.linear.bias"]),
+        kernel=state["encoder.image.0.conv.weight"].shape[-1],
+    )
+    places, keys = _places(observation)
+    encoder = Encoder(places, settings)
+    load(encoder, {name.removeprefix("encoder."): array for name, array in state.items()})
+    close(encoder(observation["image"], _vector(observation, keys)), g["enc_tokens"])
 
 
 def test_decoder():
     g = golden("layers")
-    settings = WorldSettings(deter=16, groups=3, classes=4, depth=8, mults=(2, 3), units=10)
-    decoder = Decoder(LAYER_PLACES, settings)
-    parameters = g.under("dec_params.")
-    for end in ("kernel", "bias"):
-        keys = [f"decoder.vector.out.{key}.{end}" for key in VECTOR_KEYS]
-        parameters[f"decoder.vector.out.vector.{end}"] = torch.cat([parameters.pop(key) for key in keys], -1)
-    state = our_state(parameters)
-    decoder.load_state_dict({name.removeprefix("decoder."): array for name, array in state.items()})
+    target, state = g.under("dec_target."), our_state(g.under("dec_params."))
     latent = Latent(g["dec_deter"], g["dec_stoch"])
+    groups, classes = latent.stoch.shape[-2:]
+    settings = WorldSettings(
+        deter=latent.deter.shape[-1],
+        groups=groups,
+        classes=classes,
+        depth=1,
+        mults=(*_channels(state, "decoder.image.stages")[::-1], len(state["decoder.image.norm.weight"])),
+        units=len(state["decoder.vector.layers.0.linear.bias"]),
+        blocks=len(state["decoder.image.deter_to_space.weight"]),
+        kernel=state["decoder.image.out.weight"].shape[-1],
+    )
+    places, keys = _places(target)
+    decoder = Decoder(places, settings)
+    load(decoder, {name.removeprefix("decoder."): array for name, array in state.items()})
     image = decoder.image(latent).sigmoid()
     close(image, g["dec_pred.image"])
-    close((image - g["dec_target.image"].float() / 255).square().sum((-3, -2, -1)), g["dec_loss.image"])
+    close((image - target["image"].float() / 255).square().sum((-3, -2, -1)), g["dec_loss.image"])
     vector = decoder.vector(latent)
-    error = (vector - d.symlog(_vector(g.under("dec_target.")))).square()
-    for key, places in VECTOR_KEYS.items():
-        close(vector[..., places].squeeze(-1) if key == "height" else vector[..., places], g[f"dec_pred.{key}"])
-        close(error[..., places].sum(-1), g[f"dec_loss.{key}"])
+    error = (vector - d.symlog(_vector(target, keys))).square()
+    for key, entries in keys.items():
+        close(vector[..., entries].view_as(target[key]), g[f"dec_pred.{key}"])
+        close(error[..., entries].sum(-1), g[f"dec_loss.{key}"])
 
 
 # --- recurrent model ---------------------------------------------------------------------------
@@ -210,10 +260,9 @@ def test_decoder():
 @pytest.fixture
 def rssm():
     g = golden("rssm")
-    settings = WorldSettings(deter=32, hidden=12, groups=4, classes=6)
-    rssm = RSSM(settings, actions=3, tokens=10)
+    rssm = RSSM(world_settings(g.metadata), actions=g["obs_action"].shape[-1], tokens=g["obs_tokens"].shape[-1])
     state = our_state(g.under("params."))
-    rssm.load_state_dict({name.removeprefix("rssm."): array for name, array in state.items()})
+    load(rssm, {name.removeprefix("rssm."): array for name, array in state.items()})
     return rssm
 
 
@@ -241,7 +290,7 @@ def test_observe(rssm):
     losses = rssm.losses(observed)
     close(losses["dyn"], g["obs_dyn"])
     close(losses["rep"], g["obs_rep"])
-    p, q = (d.mixed_probs(logits, 0.01) for logits in (observed.posterior, observed.prior))
+    p, q = (d.mixed_probs(logits, g.metadata["unimix"]) for logits in (observed.posterior, observed.prior))
     close(d.categorical_kl(p, q).sum(-1), g["obs_kl_raw"])
 
 
@@ -266,7 +315,7 @@ def test_gradients_of_observe(rssm):
 def test_imagine(rssm):
     g = golden("rssm")
     latent = Latent(g["img_init_deter"], g["img_init_stoch"])
-    for h in range(4):
+    for h in range(g["img_action"].shape[1]):
         latent = rssm.imagine_step(latent, g["img_action"][:, h], g["img_sample_uniform"][:, h])
         close(latent.deter, g["img_deter"][:, h])
         close(rssm.prior(latent.deter), g["img_prior_logits"][:, h])
@@ -277,18 +326,22 @@ def test_imagine(rssm):
 
 
 def _head(discrete):
-    """The head of the golden file: features of 20 numbers, layers of 16."""
-    g = golden("heads_returns")
-    actions = {"discrete": (("a", 4),)} if discrete else {"continuous": ("a", "b", "c")}
-    places = SpaceLayout(vector=("x",), **actions)
-    world = World(places, WorldSettings(deter=8, hidden=8, groups=3, classes=4, units=16))
-    head = ActorCritic(head_context(world, ActorCriticSettings(horizon=5)))
-    state = {name: head.state_dict()[name] for name in ("return_scale.low", "return_scale.high")}
-    actor = "discrete_actor." if discrete else "continuous_actor."
+    """The head of the golden file."""
+    g, actor = golden("heads_returns"), "discrete_actor." if discrete else "continuous_actor."
+    state = {}
     for part in ("reward.", "continue.", "critic.", "slow_critic.", actor):
         renamed = "actor." if part == actor else part
         state |= our_state({renamed + key: value for key, value in g.under(part).items()})
-    head.load_state_dict(state)
+    entries = tuple(f"a{i}" for i in range(len(state["actor.logits.bias" if discrete else "actor.mean.bias"])))
+    places = SpaceLayout(vector=("x",), **{"discrete": (("a", len(entries)),)} if discrete else {"continuous": entries})
+    inputs, classes = g["feat"].shape[-1], 2
+    # of the world a head sees nothing but the length of its feature
+    settings = WorldSettings(deter=inputs - classes, groups=1, classes=classes, blocks=1, units=g.metadata["units"])
+    discount, lam = g["lr_disc_lam"].tolist()
+    numbers = {"horizon": g["im_ret"].shape[-1], "discount_horizon": round(1 / (1 - discount)), "lam": lam}
+    head = ActorCritic(head_context(World(places, settings), ActorCriticSettings(**numbers)))
+    state |= {name: head.state_dict()[name] for name in ("return_scale.low", "return_scale.high")}
+    load(head, state)
     return head
 
 
@@ -319,7 +372,10 @@ def test_actors():
     close(policy.entropy(), g["actor_cont_entropy"])
     policy = _head(discrete=True).actor(g["feat"])
     close(policy.log_probs[0], g["actor_disc_logits"].log_softmax(-1))
-    close(policy.log_prob(F.one_hot(g["action_disc"].long(), 4).float()), g["actor_disc_log_prob"])
+    close(
+        policy.log_prob(F.one_hot(g["action_disc"].long(), policy.log_probs[0].shape[-1]).float()),
+        g["actor_disc_log_prob"],
+    )
     close(policy.entropy(), g["actor_disc_entropy"])
 
 
@@ -327,7 +383,7 @@ def test_plain_categorical_of_the_discrete_actor():
     g = golden("distributions")
     log_probs = g["cat_logits"].log_softmax(-1)
     close(log_probs.exp(), g["cat_probs"])
-    close((log_probs * F.one_hot(g["cat_action"].long(), 5)).sum(-1), g["cat_log_prob"])
+    close((log_probs * F.one_hot(g["cat_action"].long(), log_probs.shape[-1])).sum(-1), g["cat_log_prob"])
     close(-(log_probs.exp() * log_probs).sum(-1), g["cat_entropy"])
 
 
@@ -340,13 +396,13 @@ def test_lambda_return():
 
 
 @pytest.mark.parametrize("discrete", [False, True])
-def test_imagination_losses_over_five_updates(discrete):
+def test_imagination_losses_over_several_updates(discrete):
     g, head = golden("heads_returns"), _head(discrete)
     kind, actor = ("disc", "discrete_actor.") if discrete else ("cont", "continuous_actor.")
-    for update in range(5):
+    for update in range(len(g["im_feat"])):
         action = g[f"im_act_{kind}"][update]
-        action = F.one_hot(action.long(), 4).float() if discrete else action
-        imagined = ImaginedTrajectory(g["im_feat"][update], action[:, :5])
+        action = F.one_hot(action.long(), head.actor.block_sizes[0]).float() if discrete else action
+        imagined = ImaginedTrajectory(g["im_feat"][update], action[:, : head.settings.horizon])
         policy = head.actor(imagined.feature)
         close(policy.log_prob(action), g[f"im_{kind}_logpi"][update])
         close(policy.entropy(), g[f"im_{kind}_ent"][update])
@@ -363,7 +419,7 @@ def test_imagination_losses_over_five_updates(discrete):
         close(head.return_scale.high, g["im_high"][update])
         scale = (head.return_scale.high - head.return_scale.low).clamp(min=1)
         close(scale, g["im_scale"][update])
-        close((dream.returns - value[:, :5]) / scale, g["im_adv"][update])
+        close((dream.returns - value[:, :-1]) / scale, g["im_adv"][update])
         close(g["im_con"][update].cumprod(1), g["im_weight"][update])
         if update == 2:
             (dream.policy.mean() + dream.value.mean()).backward()
@@ -404,11 +460,10 @@ def test_replay_value_loss():
 
 def test_optimizer():
     g = golden("optimizer")
-    m = g.metadata
-    settings = OptimizerSettings(lr=float(m["lr"]), warmup=int(m["warmup"]), eps=float(m["eps"]))
+    settings = optimizer_settings(g.metadata)
     parameters = {name: value.clone().requires_grad_() for name, value in g.under("start.").items()}
     optimizer = LaProp(parameters, settings)
-    for i in range(1, 7):
+    for i, rate in enumerate(g["learning_rates"], start=1):
         for name, parameter in parameters.items():
             parameter.grad = g[f"grad{i}.{name}"].clone()
         before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
@@ -416,7 +471,7 @@ def test_optimizer():
         for name, parameter in parameters.items():
             torch.testing.assert_close(parameter.detach(), g[f"after{i}.{name}"], rtol=0, atol=2e-4 * settings.lr)
             assert parameter.grad is None
-            if g["learning_rates"][i - 1] == 0:
+            if rate == 0:
                 assert torch.equal(parameter.detach(), before[name])
     state = optimizer.state_dict()
     for name in parameters:
@@ -426,43 +481,40 @@ def test_optimizer():
 
 # --- sizes -------------------------------------------------------------------------------------
 
-CONFIGURATIONS = ["size1m_vector24_cont6", "size12m_vector24_cont6", "size12m_image64_disc18"]
+CONFIGURATIONS = {name: entry for name, entry in parameter_counts().items() if "sizes" in entry}
 
 
-@pytest.mark.parametrize("configuration", CONFIGURATIONS)
-def test_parameter_counts(configuration):
-    expected = parameter_counts()[configuration]
-    observation, (kind, count) = expected["observation"], expected["action"]
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_parameter_counts(name, monkeypatch):
+    expected = CONFIGURATIONS[name]
+    sizes = expected["sizes"]
+    set_constant(monkeypatch, "BINS", sizes["bins"])
+    set_constant(monkeypatch, "VECTOR_LAYERS", sizes["vector_layers"])
+    settings = world_settings(sizes)
+    if preset := re.match(r"size(\w+?)_", name):
+        official = WorldSettings(size=preset[1])
+        assert official == settings.model_copy(update={"size": preset[1]})
+    observation, (kind, count) = dict(expected["observation"]), expected["action"]
+    image = observation.pop("image", None)
     places = SpaceLayout(
-        image=tuple(observation["image"]) if "image" in observation else None,
-        vector=tuple(f"v{i}" for i in range(*observation.get("vector", [0]))),
+        image=image and tuple(image),
+        vector=tuple(f"v{i}" for i in range(sum(math.prod(shape) for shape in observation.values()))),
         continuous=tuple(f"a{i}" for i in range(count)) if kind == "cont" else (),
         discrete=(("a", count),) if kind == "disc" else (),
     )
-    settings = WorldSettings(size=configuration.split("_")[0].removeprefix("size"))
     with torch.device("meta"):
         world = World(places, settings)
     head = ActorCritic(head_context(world, ActorCriticSettings()))
     parts = {**dict(world.named_children()), **dict(head.named_children())}
-    names = {"continue": "continues"}
-    counts = {name: _count(parts[names.get(name, name)]) for name in expected["modules"]}
+    counts = {part: _count(parts[our_name(f"{part}.").removesuffix(".")]) for part in expected["modules"]}
     assert counts == expected["modules"]
     assert _count(world) + _count(head) == expected["trainable_total"]
-    tensors = expected_tensors(parameter_counts(), configuration, stages=3)
+    listed = parameter_counts().get(f"{name}_parameters", [])
+    tensors = {entry["name"]: torch.empty(entry["shape"], device="meta") for entry in listed}
     if tensors:
-        ours = {n: p for m in (world, head) for n, p in m.named_parameters()}
-        assert ours.keys() == tensors.keys()
-        assert {n: p.numel() for n, p in ours.items()} == tensors
-
-
-def expected_tensors(counts, configuration, stages):
-    """Sizes of all tensors by our name, the slow critic's included."""
-    listed = counts.get(f"{configuration}_parameters", [])
-    return {
-        our_name(entry["name"], stages): int(torch.tensor(entry["shape"]).prod())
-        for entry in listed
-        if not entry["name"].startswith("return_norm")
-    }
+        ours = {n: p.shape for m in (world, head) for n, p in m.named_parameters()}
+        official = our_state({n: x for n, x in tensors.items() if not n.startswith("return_norm.")})
+        assert ours == {n: x.shape for n, x in official.items()}
 
 
 def _count(module):

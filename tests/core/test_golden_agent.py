@@ -1,109 +1,37 @@
 """A tiny whole agent against the official code, plain and fast: every loss, every gradient, three training steps."""
 
+import re
+
 import pytest
 import torch
+from golden_agent import TERMS, Agent
 from golden_format import close, golden, our_state
-from small_agent import Uncompiled, head_context, rows_of_head
-from torch.nn import functional as F
+from small_agent import Uncompiled, rows_of_head
 
-from manyheads.environment.layout import SpaceLayout
 from manyheads.execution.eager import Execution
-from manyheads.experience.batch import Batch
-from manyheads.heads.actor_critic import ActorCritic, ActorCriticSettings
+from manyheads.execution.select import make_execution
+from manyheads.fused import REPLACEMENTS
 from manyheads.heads.contract import evaluate_loss
-from manyheads.heads.imagination import ImaginationNoise
-from manyheads.learning.learner import HeadLabels, Learner, _all_losses
-from manyheads.settings import OptimizerSettings
-from manyheads.world.distributions import mixed_probs
-from manyheads.world.model import Latent, World
-from manyheads.world.sizes import WorldSettings
+from manyheads.learning.learner import _all_losses
+from manyheads.world.model import Latent
 
+pytestmark = pytest.mark.usefixtures("bins_of_golden")
 KINDS = ["continuous", "discrete"]
-TERMS = {
-    "rec_image": "world/image",
-    "rec_vector": "world/vector",
-    "reward": "task/reward",
-    "continue": "task/continue",
-    "dyn": "world/dyn",
-    "rep": "world/rep",
-    "policy": "task/policy",
-    "value": "task/value",
-    "replay_value": "task/replay_value",
-}
-
-
-class Agent:
-    """World, head and learner with the weights of a golden file, fed with its recorded samples."""
-
-    def __init__(self, file, parameters, execution, **optimizer):
-        self.hyper = hyper = file.metadata["hyper"]
-        kind, count = hyper["act"]
-        self.discrete = count if kind == "disc" else None
-        actions = {"discrete": (("a", count),)} if self.discrete else {"continuous": tuple("abc")}
-        places = SpaceLayout(image=tuple(hyper["img"]), vector=tuple("vwxyz"), **actions)
-        sizes = {name: hyper[name] for name in ("deter", "hidden", "classes", "depth", "units", "mults")}
-        self.world = World(places, WorldSettings(groups=hyper["stoch"], **sizes))
-        self.world.execution = execution
-        self.head = ActorCritic(head_context(self.world, ActorCriticSettings(horizon=hyper["H"])))
-        state = our_state(parameters)
-        in_world = ("encoder.", "rssm.", "decoder.")
-        self.world.load_state_dict({n: x for n, x in state.items() if n.startswith(in_world)})
-        self.head.load_state_dict({n: x for n, x in state.items() if not n.startswith(in_world)})
-        self.learner = Learner(self.world, {"task": self.head}, OptimizerSettings(**optimizer))
-
-    def actions(self, recorded):
-        return F.one_hot(recorded.long(), self.discrete).float() if self.discrete else recorded
-
-    def feed(self, batch, sample, previous_action, start):
-        """Makes the learner's random numbers the recorded ones; returns its arguments."""
-        first = batch["is_first"].bool()
-        shape = first.shape
-        self.batch = Batch(
-            image=batch["image"],
-            vector=batch["vector"],
-            previous_action=self.actions(previous_action),
-            action=torch.zeros(*shape, self.world.interface.action_size),
-            signals=torch.zeros(*shape, 0),
-            is_first=first,
-            is_last=batch["is_last"].bool(),
-            is_terminal=batch["is_terminal"].bool(),
-            reset_state=torch.zeros_like(first),
-            instance=torch.zeros(shape[0], dtype=torch.int64),
-            deter=start.deter,
-            stoch=start.stoch,
-        )
-        action = sample["imag_action_uniform"][..., None] if self.discrete else sample["imag_action_noise"]
-        self.imagination = ImaginationNoise(sample["imag_uniform"], action[:, : self.hyper["H"]])
-        self.posterior = sample.get("post_uniform")
-        if self.posterior is None:
-            self.posterior = self.uniform_of(sample["post_index"])
-        self.world.draw_noise = lambda *_, **__: self.posterior
-        self.head.draw_noise = lambda *_: self.imagination
-        labels = HeadLabels(batch["reward"], self.batch.is_terminal, torch.ones(shape, dtype=torch.bool))
-        return self.batch, {"task": labels}, torch.ones(shape[0], 5), torch.ones(shape[0])
-
-    def observe(self, noise):
-        b = self.batch
-        start = Latent(b.deter, b.stoch)
-        return self.world.observe(b.image, b.vector, b.previous_action, b.is_first, start, noise)
-
-    @torch.no_grad()
-    def uniform_of(self, index):
-        """Uniform numbers in the middle of the recorded classes' probability intervals."""
-        uniform = torch.zeros(index.shape)
-        for t in range(index.shape[1]):
-            probs = mixed_probs(self.observe(uniform).posterior[:, t], 0.01)
-            chosen = index[:, t, :, None].long()
-            upper = probs.cumsum(-1).gather(-1, chosen)
-            uniform[:, t] = (upper - probs.gather(-1, chosen) / 2)[..., 0]
-        return uniform
 
 
 def flat_states(observed):
     return observed.latents.map(lambda x: x.detach().flatten(0, 1))
 
 
-@pytest.fixture(params=[Execution, Uncompiled], ids=["plain", "fast"])
+def compiled():
+    """What trains by default, in float32."""
+    return make_execution("cpu", precision="float32", replacements=REPLACEMENTS)
+
+
+EXECUTIONS = [Execution, Uncompiled, pytest.param(compiled, marks=pytest.mark.slow)]
+
+
+@pytest.fixture(params=EXECUTIONS, ids=["plain", "fast", "compiled"])
 def execution(request):
     return request.param()
 
@@ -112,8 +40,10 @@ def execution(request):
 def recorded(request, execution):
     """A fresh agent, its golden file and the arguments of its update."""
     file = golden(f"agent_{request.param}")
-    agent = Agent(file, file.under("params."), execution)
     batch = file.under("batch.")
+    agent = Agent(
+        file.metadata, file.under("params."), file["loss_scales"], execution, vector=batch["vector"].shape[-1]
+    )
     start = Latent(batch["init_deter"], batch["init_stoch"])
     return agent, file, agent.feed(batch, file.under("sample."), batch["prev_action"], start)
 
@@ -207,13 +137,13 @@ def test_losses_gradients_and_norms(recorded):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_three_training_steps(kind, execution):
+def test_training_steps(kind, execution):
     file = golden(f"train_{kind}")
-    m = {name: float(file.metadata[name]) for name in ("lr", "eps", "warmup")}
-    agent = Agent(file, file.under("start."), execution, lr=m["lr"], eps=m["eps"], warmup=int(m["warmup"]))
-    for step in (1, 2, 3):
+    loss_scales, vector = golden(f"agent_{kind}")["loss_scales"], file["step1.batch.vector"].shape[-1]
+    agent = Agent(file.metadata, file.under("start."), loss_scales, execution, vector)
+    steps = sorted({int(m[1]) for name in file if (m := re.match(r"step(\d+)\.", name))})
+    for step in steps:
         g = file.under(f"step{step}.")
-        g = {name: torch.as_tensor(value) for name, value in g.items()}
         rows = {n.removeprefix("batch."): x for n, x in g.items() if n.startswith("batch.")}
         start = Latent(rows["stored_deter"][:, 0], rows["stored_stoch"][:, 0])
         batch = {name: x[:, 1:] for name, x in rows.items()}
@@ -221,9 +151,8 @@ def test_three_training_steps(kind, execution):
         update = agent.learner.update(*agent.feed(batch, sample, rows["action"][:, :-1], start))
         close(update.latents.deter, g["new_deter"])
         assert torch.equal(update.latents.stoch, g["new_stoch"])
-        scales = {"rep": 0.1, "replay_value": 0.3}
-        for name, term in TERMS.items():
-            ours = torch.tensor(update.metrics[term] / scales.get(name, 1.0))
+        for scale, (name, term) in zip(loss_scales.tolist(), TERMS.items(), strict=True):
+            ours = torch.tensor(update.metrics[term] / scale)
             close(ours, g[f"loss.{name}"], rtol=2e-5)
         total = torch.tensor(sum(update.metrics[term] for term in TERMS.values()))
         close(total, g["loss.total"], rtol=2e-5)
@@ -231,7 +160,6 @@ def test_three_training_steps(kind, execution):
         close(norms.norm(), g["gradnorm_global"], rtol=1e-4)
         close(agent.head.return_scale.low, g["return_norm_low"])
         close(agent.head.return_scale.high, g["return_norm_high"])
-        if step > 1:
-            ours = agent.world.state_dict() | agent.head.state_dict()
-            for name, value in our_state(file.under(f"after{step}.")).items():
-                torch.testing.assert_close(ours[name], value, rtol=1e-5, atol=0.01 * m["lr"])
+        ours = agent.world.state_dict() | agent.head.state_dict()
+        for name, value in our_state(file.under(f"after{step}.")).items():
+            torch.testing.assert_close(ours[name], value, rtol=1e-5, atol=0.01 * file.metadata["lr"])
