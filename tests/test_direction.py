@@ -9,7 +9,7 @@ import pytest
 HERE = Path(__file__).parent.parent
 CORE = HERE / "platform"
 
-BASE = {"errors", "imports", "atomic", "yamltext", "filenames", "run_states"}
+BASE = {"errors", "imports", "atomic", "yamltext", "filenames", "run_states", "parameters", "trust"}
 NAMES = BASE | {"hookspecs", "models", "commands", "yamlfile", "registry", "task", "settings"}
 NAMES |= {"kinds", "runners", "loggers", "suites", "callbacks", "goals"}
 CONTRACTS = {"environment.contract", "environment.layout", "environment.pictures"}
@@ -23,6 +23,8 @@ MAY_IMPORT = {
     "atomic": {"errors"},
     "yamltext": set(),
     "filenames": set(),
+    "parameters": set(),
+    "trust": {"errors"},
     "renamed_settings": set(),
     "run_states": set(),
     "settings": NAMES | {"renamed_settings", "world.sizes"},
@@ -86,9 +88,11 @@ PLUGINS_MAY_IMPORT |= {
     "report.experience",
     "atomic",
     "commands",
+    "parameters",
     "registry",
     "blocks",
     "training",
+    "trust",
 }
 """The public face (""), the contracts, and what reads a world's folder."""
 

@@ -88,3 +88,14 @@ def test_every_unit_and_kind_of_a_signal_is_listed() -> None:
     listed = {part: re.findall(r"`([^`]+)`", text) for part, text in rows}
     assert listed["unit"] == [*get_args(Unit)]
     assert [each for each in listed["kind"] if each != "rad"] == [*get_args(Kind)]
+
+
+def test_every_test_on_the_page_of_borders_exists() -> None:
+    page = PAGES["docs/borders.md"]
+    default = re.search(r"A test below is in `(.*?)`", page)
+    assert default is not None
+    rows = re.findall(r"\| (?:`(tests/[\w/]+\.py)` )?`(test_\w+)` \|$", page, re.MULTILINE)
+    assert len(rows) > 50
+    for file, name in rows:
+        text = (HERE / (file or default[1])).read_text(encoding="utf-8")
+        assert f"def {name}(" in text, f"{file or default[1]} has no {name}"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from manyheads.storage.agent import Agent, VectorAgent
     from manyheads.storage.evaluations import Evaluation
     from manyheads.task import Task, TaskFile, load_task, tasks
+    from manyheads.trust import allow_module
 
 _MODULES = {
     "Agent": "storage.agent",
@@ -62,6 +63,7 @@ _MODULES = {
     "TrainingEvent": "callbacks",
     "VectorAgent": "storage.agent",
     "goal": "goals",
+    "allow_module": "trust",
     "hookimpl": "hookspecs",
     "imagined": "imagined_env.envs",
     "load": "api.shared_world",
@@ -109,6 +111,7 @@ __all__ = [
     "TimeLimit",
     "TrainingEvent",
     "VectorAgent",
+    "allow_module",
     "goal",
     "hookimpl",
     "imagined",

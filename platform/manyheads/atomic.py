@@ -6,17 +6,22 @@ import errno
 import fcntl
 import json
 import os
+import stat
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from manyheads.errors import ManyheadsError
 
 T = TypeVar("T")
+MAX_JSON = 64_000_000
+"""bytes of a JSON file that is read"""
+MAX_LINE = 16_000_000
+"""bytes of a line of a file of lines"""
 
 
 def write(path: Path, fill: Callable[[Path], None]) -> None:
@@ -25,6 +30,8 @@ def write(path: Path, fill: Callable[[Path], None]) -> None:
     The neighbour has a name that no other writer uses, and is locked: one that a killed process left is deleted by the
     next writer. Raises ManyheadsError when the disk refuses; whatever was at `path` is then untouched.
     """
+    if not path.name or (path.exists() and not path.is_file()):
+        raise ManyheadsError(f"Could not write {str(path)!r}: it is no name of a file.")
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,13 +68,56 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
+def open_file(path: Path) -> IO[bytes]:
+    """Opens a file or a pipe for reading; a folder, a device or what can't be opened is a ManyheadsError."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe that nobody writes to is empty, not waited for
+    except FileNotFoundError:
+        raise ManyheadsError(f"{path} is missing.") from None
+    except (OSError, ValueError) as error:
+        raise ManyheadsError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}.") from None
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
+        os.close(handle)
+        raise ManyheadsError(f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'a device'}; expected a file.")
+    os.set_blocking(handle, True)
+    return open(handle, "rb")  # noqa: PTH123
+
+
+def read_bytes(path: Path, limit: int = MAX_JSON, what: str = "file") -> bytes:
+    """A file's content; raises ManyheadsError where it has more than `limit` bytes, of which no more are read."""
+    with open_file(path) as file:
+        try:
+            content = file.read(limit + 1)
+        except OSError as error:
+            raise ManyheadsError(f"{path} can't be read: {error.strerror}.") from None
+    if len(content) > limit:
+        raise ManyheadsError(f"{path} is larger than {limit // 1000} kB; expected a {what}.")
+    return content
+
+
+def read_text(path: Path, limit: int = MAX_JSON, what: str = "file") -> str:
+    """A file's text, of at most `limit` bytes in UTF-8; raises ManyheadsError that names the file."""
+    try:
+        return read_bytes(path, limit, what).decode()
+    except UnicodeDecodeError:
+        raise ManyheadsError(f"{path} is no text in UTF-8.") from None
+
+
+def read_lines(path: Path, limit: int = MAX_LINE) -> Iterator[bytes]:
+    """Each line of a file without its end; a last line that has none was torn by a crash and is passed over."""
+    with open_file(path) as file:
+        while (line := file.readline(limit)).endswith(b"\n"):
+            yield line[:-1]
+    if len(line) == limit:
+        raise ManyheadsError(f"{path} has a line of more than {limit // 1000} kB; expected a file of short lines.")
+
+
 def read_json(path: Path) -> Any:
     """Reads JSON; a half-written or missing file is a ManyheadsError that names it."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ManyheadsError(f"{path} is missing.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        return json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
         raise ManyheadsError(f"{path} can't be read: {error}. Was it edited or cut short?") from None
 
 

@@ -8,6 +8,17 @@ class ManyheadsError(Exception):
     """A mistake or a missing thing outside the program: shown on one screen without a traceback, exit code 1."""
 
 
+class ForeignError(ManyheadsError):
+    """Code of a plugin or a user failed; nothing is wrong with what was learned so far, which can be saved.
+
+    `words` are the failed code's own, where there are any.
+    """
+
+    def __init__(self, message: str, words: str = "") -> None:
+        super().__init__(message)
+        self.words = words
+
+
 def unknown(kind: str, name: str, known: Iterable[str], listing: str = "") -> ManyheadsError:
     """The error for a misspelt name: `unknown("environment", "dmc/wlaker", names, "manyheads list environments")`."""
     names = sorted(known)

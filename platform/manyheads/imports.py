@@ -23,7 +23,10 @@ def load_object(where: str, expected: type[T], what: str) -> T:
     except ModuleNotFoundError as error:
         missing = error.name or module_name
         if module_name == missing or module_name.startswith(f"{missing}."):
-            raise ManyheadsError(f"The {what} is said to be {where}; there is no module {missing}.") from error
+            raise ManyheadsError(
+                f"The {what} is said to be {where}; there is no module {missing}. If it is a file of yours, name its "
+                "folder in PYTHONPATH."
+            ) from error
         raise ManyheadsError(f"The {what} needs the module {missing}; install its package.") from error
     try:
         found = getattr(module, name)

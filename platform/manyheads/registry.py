@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import pluggy
 
-from manyheads import hookspecs
+from manyheads import hookspecs, trust
 from manyheads.environment.contract import Environment
 from manyheads.errors import ManyheadsError, unknown
 from manyheads.heads.kind import HeadKind, LazyHeadKind
@@ -195,6 +195,7 @@ class Registry:
                 self.report(plugin, f"did not load: {misspelt}")
                 return
             self._manager.register(module, entry.name)
+            trust.allow_package(entry.value)
         except (Exception, SystemExit) as error:  # whatever a plugin raises, the others go on
             if module is not None and self._manager.has_plugin(entry.name):
                 self._manager.unregister(name=entry.name)

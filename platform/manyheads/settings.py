@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from manyheads import yamlfile
 from manyheads.errors import ManyheadsError, unknown
@@ -73,6 +73,25 @@ class TrainingSettings(BaseModel):
         "auto", description="of large matrix products; auto: bfloat16 where the device has instructions for it"
     )
     compile: bool = Field(True, description="compile updates, which takes a minute once")
+
+    @model_validator(mode="after")
+    def _room(self) -> TrainingSettings:
+        if problem := self.lacks_room(self.num_envs, self.capacity_rows):
+            raise ValueError(problem)
+        return self
+
+    def lacks_room(self, envs: int, rows: int) -> str:
+        """Why no sequence would ever be drawn from `rows` rows of that many environments; empty where one would.
+
+        Whole files of rows are dropped, of 16 rows or a 64th of what is kept.
+        """
+        needed = envs * (self.batch_length + max(16, rows // 64))
+        if rows >= needed:
+            return ""
+        return (
+            f"{envs} environments with sequences of training.batch_length={self.batch_length} rows need room for "
+            f"{needed} rows, and training.capacity_rows or capacity_bytes keep {rows}"
+        )
 
 
 class Settings(BaseModel):

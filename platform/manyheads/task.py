@@ -17,8 +17,10 @@ from manyheads.environment.notice import note_once
 from manyheads.errors import ManyheadsError, unknown
 from manyheads.filenames import file_name
 from manyheads.registry import registry
+from manyheads.rewards.duration import check_duration
 from manyheads.rewards.finding import errors
 from manyheads.rewards.nodes import Success, signals_of
+from manyheads.rewards.sources import SpecSettings
 from manyheads.rewards.validate import check_success, check_time
 from manyheads.yamlfile import Document
 from manyheads.yamltext import Key
@@ -250,7 +252,8 @@ def _resolve(content: TaskFile, name: str, document: Document, path: Path | None
     kind = lookup(("reward", "source"), lambda: known.rewards[content.reward.source])
     lookup(("head",), lambda: known.heads[content.head])
     settings = document.check(kind.settings, ("reward",), content.reward.model_extra or {})
-    if content.episode_steps is None and instance.episode_steps is None:
+    steps = content.episode_steps or instance.episode_steps
+    if steps is None:
         raise document.error(
             ("episode_steps",), f"is missing, and {environment.name} has no number of its own; for example: 1000"
         )
@@ -259,14 +262,11 @@ def _resolve(content: TaskFile, name: str, document: Document, path: Path | None
             _require_measured(signals_of(content.success), instance)
         except ManyheadsError as error:
             raise document.error_about(("success",), str(error)) from None
-        if wrong := errors([*check_success(content.success, instance.signals), *check_time(content.success, instance)]):
+        found = [*check_success(content.success, instance.signals), *check_time(content.success, instance)]
+        if wrong := errors([*found, *check_duration(content.success, steps)]):
             raise document.error(("success",), "; ".join(map(str, wrong)))
-        steps = content.episode_steps or instance.episode_steps
-        if steps is not None and content.success.held_for > steps:
-            raise document.error(
-                ("success", "held_for"),
-                f"{content.success.held_for} steps in a row can't happen in an episode of {steps}",
-            )
+    if isinstance(settings, SpecSettings) and (wrong := check_duration(settings.spec, steps)):
+        raise document.error(("reward", "spec"), "; ".join(map(str, wrong)))
     return Task(name, content, instance, settings, path, document)
 
 

@@ -88,15 +88,7 @@ class Document:
 
 def read(path: Path) -> Document:
     """Reads a YAML file; raises ManyheadsError with file and line for anything but plain data."""
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ManyheadsError(f"{path} is larger than {MAX_BYTES // 1000} kB; expected a short YAML file.")
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ManyheadsError(f"{path} can't be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise ManyheadsError(f"{path} is no text in UTF-8.") from None
-    return read_text(text, path)
+    return read_text(atomic.read_text(path, MAX_BYTES, "short YAML file"), path)
 
 
 def read_text(text: str, path: Path) -> Document:
@@ -121,7 +113,12 @@ def read_setting(text: str, example: str) -> tuple[str, Any]:
 
 def write(path: Path, data: Mapping[str, Any]) -> None:
     """Atomically writes plain data as YAML for people: small things in one line, others in blocks."""
-    atomic.write_text(path, to_text(data))
+    text = to_text(data)
+    if (size := len(text.encode("utf-8", "surrogatepass"))) > MAX_BYTES:
+        raise ManyheadsError(
+            f"{path} would have {size // 1000} kB, and no file of more than {MAX_BYTES // 1000} kB is read back."
+        )
+    atomic.write_text(path, text)
 
 
 def to_text(data: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from manyheads import ManyheadsError
+from manyheads.rewards.document import MAX_NUMBER
 from manyheads_glam.catalogue import Reading
 from manyheads_glam.evidence import Wish
 from manyheads_glam.lexicon import Aspect, Degree, Number
@@ -310,6 +311,8 @@ def _require_reach(reading: Reading, number: Number, made: Target) -> None:
     low, high = reading.signal.low, reading.signal.high
     if made.of == "size":
         low, high = 0.0, None if low is None or high is None else max(abs(low), abs(high))
+    if max(abs(end) for end in (made.lower, made.upper, 0.0) if end is not None) > MAX_NUMBER:
+        raise ManyheadsError(f"`{number.text}` is too much: numbers of a reward lie within ±{MAX_NUMBER:,.0f}.")
     over = high is not None and made.lower is not None and made.lower > high
     under = low is not None and made.upper is not None and made.upper < low
     if over or under:

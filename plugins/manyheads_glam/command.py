@@ -13,8 +13,9 @@ from typing import Any
 import click
 from rich.console import Console
 
-from manyheads import LanguageModel, ManyheadsError, TaskFile, load_task
+from manyheads import LanguageModel, ManyheadsError, TaskFile, load_task, yamlfile
 from manyheads.environment.contract import Instance
+from manyheads.parameters import NamedPath, NewFile
 from manyheads.registry import registry
 from manyheads.rewards.describe import describe
 from manyheads.rewards.spec import RewardSpec
@@ -30,7 +31,7 @@ from manyheads_glam.models.settings import remember as remember_model
 from manyheads_glam.options import model_flags
 from manyheads_glam.session import Session
 from manyheads_glam.task_files import task_file
-from manyheads_glam.transcript import write_jsonl
+from manyheads_glam.transcript import require_journal, write_jsonl
 from manyheads_glam.writer import Written
 
 UNSEEN = 3
@@ -41,7 +42,7 @@ UNSEEN = 3
 @click.argument("sentence", required=False)
 @click.option("--environment", metavar="NAME", help="where the goal is to be reached; default: the world's only one")
 @click.option("--set", "settings", multiple=True, metavar="OPTION=VALUE", help="an option of the environment")
-@click.option("--world", type=click.Path(path_type=Path), help="take ranges and episodes from this world, or `starter`")
+@click.option("--world", type=NamedPath(), help="take ranges and episodes from this world, or `starter`")
 @model_flags
 @click.option("--no-cache", is_flag=True, help="ask again, even what was asked before")
 @click.option("--remember", is_flag=True, help="make this model with its limits the default; a goal may be left out")
@@ -53,7 +54,7 @@ UNSEEN = 3
 @click.option("--yes", is_flag=True, help="write the task without asking")
 @click.option("--json", "as_json", is_flag=True, help="print JSON, ask nothing; with --yes the task is written too")
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="the task file; default: WORLD/goals/ or here, named by the goal"
+    "--out", type=NewFile(".yaml", ".yml"), help="the task file; default: WORLD/goals/ or here, named by the goal"
 )
 @click.pass_context
 def goal(
@@ -174,8 +175,17 @@ def _edited(content: TaskFile) -> TaskFile:
 
 
 def _require_free(path: Path, content: TaskFile, given: bool) -> None:
-    """A file that was not asked for by name is never overwritten by another task."""
-    if not given and path.exists() and load_task(path).content != content:
+    """A task that can't be used is not written, and none over a file that holds no task; nor, where that file was not
+    asked for by name, over another task."""
+    content.resolve(path.stem)
+    require_journal(path.with_suffix(".jsonl"))
+    if not path.exists():
+        return
+    try:
+        held = yamlfile.read(path).check(TaskFile)
+    except ManyheadsError as error:
+        raise ManyheadsError(f"{path} exists and holds no task ({error}). Choose another --out.") from None
+    if not given and held != content:
         raise ManyheadsError(f"{path} holds another task already; --out {path} replaces it, another --out keeps both.")
 
 

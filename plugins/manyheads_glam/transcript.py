@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from manyheads import LanguageModel, ManyheadsError
-from manyheads.atomic import write_text
+from manyheads.atomic import read_lines, write_text
 from manyheads_glam.models.chat import ChatModel
 
 if TYPE_CHECKING:
@@ -98,6 +98,18 @@ class RecordingModel:
     def usage(self) -> list[dict[str, Any]]:
         """What the answers took, from a model that counts it."""
         return [self._model.spending.record()] if isinstance(self._model, ChatModel) else []
+
+
+def require_journal(path: Path) -> None:
+    """Raises ManyheadsError where a file, which would be overwritten, is no journal of a goal."""
+    if not path.exists():
+        return
+    try:
+        sound = all("call" in json.loads(line) for line in read_lines(path))
+    except (ValueError, TypeError, RecursionError):
+        sound = False
+    if not sound:
+        raise ManyheadsError(f"{path} holds something else than a goal's journal. Choose another --out.")
 
 
 def write_jsonl(path: Path, records: Sequence[Mapping[str, Any]]) -> None:

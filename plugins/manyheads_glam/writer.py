@@ -78,6 +78,8 @@ def write(
     goal = goal.strip()
     if not goal or len(goal) > 500:
         raise ManyheadsError(f"A goal is a sentence of 1 to 500 characters; this one has {len(goal)}.")
+    if any("\ud800" <= letter <= "\udfff" for letter in goal):
+        raise ManyheadsError(f"A goal is text in Unicode; {goal!r} holds half a character. Type it again.")
     recorded = RecordingModel(model)
     if getattr(model, "drafts", True):
         drafted = draft(goal, instance, recorded, measured or {}, around, attempts, max_tokens, evidence, imagined)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import sys
 from functools import cache
 from importlib.metadata import entry_points
 
@@ -11,6 +12,7 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec, registry
 
 from manyheads.errors import ManyheadsError
+from manyheads.trust import require_allowed
 
 GROUPS = ("gymnasium.envs", "gymnasium.envs.__root__")
 """Entry points of packages that announce ids, each a function that registers them."""
@@ -39,6 +41,8 @@ def find_spec(name: str) -> EnvSpec | None:
 
 
 def _import(module: str, name: str) -> None:
+    if module not in sys.modules:
+        require_allowed(module, f"environment gymnasium/{name}")
     try:
         importlib.import_module(module)
     except (Exception, SystemExit) as error:  # whatever a module raises as it is imported

@@ -22,11 +22,11 @@ class ActionRepeat(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs)
     def __init__(self, env: gymnasium.Env[Any, Any], times: int) -> None:
         RecordConstructorArgs.__init__(self, times=times)
         gymnasium.Wrapper.__init__(self, env)
-        self._times = times
+        self.repeated = times
 
     def step(self, action: Any) -> Step:
         total = 0.0
-        for _ in range(self._times):
+        for _ in range(self.repeated):
             observation, reward, terminated, truncated, info = self.env.step(action)
             total += float(reward)
             if terminated or truncated:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import time
@@ -118,12 +119,22 @@ class Walk(gymnasium.Env[Any, Any]):
         return {"image": np.full((16, 16, 1), self.at, np.uint8), "vector": vector}
 
 
+OTHERS: dict[str, BaseException] = {
+    "cancels": asyncio.CancelledError("by its own loop"),
+    "ends a generator": GeneratorExit(),
+    "interrupts": KeyboardInterrupt(),
+}
+"""what is no Exception"""
+
+
 def fail(how: str) -> None:
     """What simulators do at times."""
     if how == "raises":
         raise RuntimeError("the wheel came off")
     if how == "exits":
         sys.exit("no licence")
+    if how in OTHERS:
+        raise OTHERS[how]
     if how == "dies":
         os._exit(7)
     while how == "hangs":

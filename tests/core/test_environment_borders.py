@@ -1,10 +1,14 @@
 """What an environment declares and gives is taken as it is, or refused by name; docs/borders.md lists what holds."""
 
+import asyncio
+import os
 import sys
+from pathlib import Path
 
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 
 from manyheads.environment import notice
@@ -13,7 +17,7 @@ from manyheads.environment.adapter import FlatEnv
 from manyheads.environment.contract import Environment, Signal
 from manyheads.environment.observations import ObservationFlattener
 from manyheads.environment.text import TEXT_SIZE, encode_text
-from manyheads.errors import ManyheadsError
+from manyheads.errors import ForeignError, ManyheadsError
 
 
 @pytest.fixture(autouse=True)
@@ -380,6 +384,82 @@ def test_what_an_environment_raises_names_it_and_its_step(fails, words):
         measured.reset()
     with pytest.raises(ManyheadsError, match=f"toy/x does not build: {words}"):
         Environment("toy/x", lambda options: fails()).instance().make()
+
+
+@pytest.mark.parametrize(
+    ("raised", "words"),
+    [
+        (GeneratorExit(), "GeneratorExit"),
+        (asyncio.CancelledError("late"), "CancelledError: late"),
+        (BaseException("odd"), "BaseException: odd"),
+        (StopIteration(), "StopIteration"),
+        (MemoryError(), "MemoryError"),
+    ],
+)
+def test_what_is_raised_and_no_exception_is_named_too(raised, words):
+    def fails():
+        raise raised
+
+    env = made(None, fails)
+    env.reset()
+    with pytest.raises(ForeignError, match=rf"^toy/x: step 1 failed: {words}\.$") as error:
+        env.step(0)
+    assert error.value.words == words
+    with pytest.raises(ForeignError, match=rf"^toy/x does not build: {words}\.$"):
+        Environment("toy/x", lambda options: fails()).instance().make()
+
+
+def test_a_person_s_ctrl_c_is_passed_on():
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        made(interrupted).reset()
+
+
+def test_an_environment_that_changes_the_folder_keeps_it_for_itself(tmp_path, monkeypatch):
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "its").mkdir()
+    monkeypatch.chdir(tmp_path / "ours")
+    seen = []
+
+    def moves():
+        seen.append(Path.cwd().name)
+        os.chdir(tmp_path / "its")
+        return 0, {}
+
+    env = made(moves)
+    for _ in range(2):
+        env.reset()
+        assert Path.cwd().name == "ours"
+    assert seen == ["ours", "its"]
+
+
+def test_torch_is_as_it_was_whatever_an_environment_did_to_it():
+    def changes():
+        torch.set_grad_enabled(False)
+        torch.set_default_dtype(torch.float64)
+        return 0, {}
+
+    made(changes).reset()
+    assert torch.is_grad_enabled()
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_measuring_can_not_change_what_was_observed():
+    def measure(env, observation):
+        observation["place"] += 1
+        return {"a": 0.0}
+
+    class Placed(Toy):
+        observation_space = spaces.Dict({"place": box(2, low=-9, high=9, dtype=np.float32)})
+
+        def reset(self, *, seed=None, options=None):
+            return {"place": np.zeros(2, np.float32)}, {}
+
+    environment = Environment("toy/x", lambda options: Placed(), signals=[Signal("a")], measure=measure)
+    with pytest.raises(ManyheadsError, match=r"measuring signals at step 0 failed: ValueError: .* read-only"):
+        environment.instance().make().reset()
 
 
 @pytest.mark.parametrize("built", [None, object()])

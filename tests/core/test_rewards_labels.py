@@ -13,6 +13,9 @@ from manyheads.experience.stream import RecordedInstance
 from manyheads.learning.labels import Labeller
 from manyheads.rewards.sources import KINDS
 from manyheads.task import Task, TaskFile
+from manyheads.trust import allow_module
+
+allow_module(__name__)
 
 PLACE = {"signal": "place[0]"}
 WINDOW = {"op": "window", "take": "mean", "of": PLACE, "steps": 20}

@@ -14,6 +14,9 @@ from manyheads.environment.contract import Environment, Signal
 from manyheads.errors import ManyheadsError
 from manyheads.rewards.contract import RewardSource
 from manyheads.rewards.sources import ENVIRONMENT, KINDS, PYTHON, SPEC, load_spec
+from manyheads.trust import allow_module
+
+allow_module(__name__)
 
 INSTANCE = Environment(
     "test/thing", factory=lambda options: None, signals=(Signal("height", "m"), Signal("control[0]"))

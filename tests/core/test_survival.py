@@ -1,15 +1,15 @@
 """Harnesses that break a run in every way they can think of, and print how often it stood (`pytest -m slow -s`)."""
 
 import json
+import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,33 +23,51 @@ from manyheads.learning.trainer import Trainer
 from manyheads.storage.world_folder import WorldFolder
 
 pytestmark = pytest.mark.slow
+KILLS = int(os.environ.get("MANYHEADS_KILLS", "10"))
+"""at random, and twice as many inside a save"""
+SHARE = float(os.environ.get("MANYHEADS_DAMAGES", "1"))
+"""of the cases of damage, drawn at random"""
 
-KILLED_IN_SAVING = """
-import os, signal, sys
-from manyheads import atomic
-from manyheads.learning.trainer import Trainer
-from manyheads.__main__ import main
+CALLS = ("fsync", "open", "close", "replace", "unlink", "write")
+"""of the system, that a save is made of"""
 
-save, left = Trainer.save, int(sys.argv.pop(1))
 
-def dying(call):
-    def die(*args, **options):
-        global left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return call(*args, **options)
-    return die
+def die_inside_saving(number: int) -> None:
+    """Ends this process by SIGKILL before the `number`-th of these calls inside a save."""
+    save, left = Trainer.save, number
 
-def saved(self):
-    for name in ("fsync", "open", "close", "replace", "unlink", "write"):
-        if hasattr(os, name):
+    def dying(call: Callable[..., Any]) -> Callable[..., Any]:
+        def die(*arguments: Any, **options: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*arguments, **options)
+
+        return die
+
+    def saved(self: Trainer) -> None:
+        for name in CALLS:
             setattr(os, name, dying(getattr(os, name)))
-    save(self)
+        save(self)
 
-Trainer.save = saved
-main()
-"""
+    Trainer.save = saved  # type: ignore[method-assign]
+
+
+def train_in_child(world: Path, steps: int, number: int, seconds: float) -> int:
+    """Trains in a forked process, which dies inside a save or after so many seconds; its wait status."""
+    child = os.fork()
+    if child == 0:
+        try:
+            if number:
+                die_inside_saving(number)
+            CliRunner().invoke(manyheads, ["train", str(world), "--steps", str(steps)])
+        finally:
+            os._exit(0)
+    if not number:
+        time.sleep(seconds)
+        os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1]
 
 
 @pytest.fixture
@@ -86,29 +104,22 @@ def run_updates(trainer: Trainer) -> None:
 
 
 def test_kills(world: Path) -> None:
-    """SIGKILL at random moments, and at every call of the system inside a save."""
+    """SIGKILL at random moments, and at calls of the system inside a save."""
     counts: Counter[str] = Counter()
     moments = random.Random(0)
     rows = check_whole(world)
-    for number in [*range(1, 41, 2), *[0] * 10]:
-        before = (
-            [sys.executable, "-c", KILLED_IN_SAVING, str(number)] if number else [sys.executable, "-m", "manyheads"]
-        )
-        steps = str(rows + 20) if number else "1000000"
-        process = subprocess.Popen([*before, "train", str(world), "--steps", steps], stderr=subprocess.PIPE, text=True)
-        if not number:
-            time.sleep(moments.uniform(5, 15))
-            process.kill()
-        _, errors = process.communicate(timeout=300)
-        killed = process.returncode == -signal.SIGKILL
-        assert killed or process.returncode == 0, errors
+    for number in [*range(1, 4 * KILLS, 2), *[0] * KILLS]:
+        steps = rows + 20 if number else 1_000_000
+        status = train_in_child(world, steps, number, moments.uniform(2, 15))
+        killed = os.WIFSIGNALED(status)
         counts[("killed inside saving" if number else "killed at random") if killed else "ended before"] += 1
         now = check_whole(world)
         assert now >= rows, f"rows were lost after call {number}"
+        counts["rows"] += now - rows
         rows = now
         counts["whole"] += 1
     print(dict(counts))
-    assert counts["killed inside saving"] >= 10
+    assert counts["killed inside saving"] >= KILLS
 
 
 def damages(path: Path, random_numbers: random.Random) -> Iterator[tuple[str, bytes]]:
@@ -129,7 +140,8 @@ def damages(path: Path, random_numbers: random.Random) -> Iterator[tuple[str, by
 
 KINDS = {
     "checkpoint.json": "manifest", "world.yaml": "world", "evaluations.json": "evaluations", "replay.json": "header",
-    "stream.json": "sidecar", "task.yaml": "task", ".safetensors": "weights", ".rows": "rows", ".latents": "latents",
+    "stream.json": "sidecar", "task.yaml": "task", "metrics.jsonl": "metrics",
+    ".safetensors": "weights", ".rows": "rows", ".latents": "latents",
 }  # fmt: skip
 
 
@@ -143,12 +155,12 @@ def test_damage(world: Path, tmp_path: Path) -> None:
     for path in files:
         kind = next(kind for end, kind in KINDS.items() if path.name.endswith(end))
         for damage, content in damages(path, numbers):
-            if content == path.read_bytes():
+            if content == path.read_bytes() or numbers.random() > SHARE:
                 continue
             broken = tmp_path / "broken"
             shutil.copytree(world, broken)
             (broken / path.relative_to(world)).write_bytes(content)
-            outcome = judge(broken, reference)
+            outcome = judge(broken, reference, kind in ("metrics", "evaluations"))
             counts[kind, damage, outcome.partition(":")[0]] += 1
             if outcome.startswith(("traceback", "silent")):
                 tracebacks.append(f"{path.relative_to(world)} {damage}: {outcome}")
@@ -158,14 +170,15 @@ def test_damage(world: Path, tmp_path: Path) -> None:
     assert not tracebacks, "\n".join(tracebacks)
 
 
-def judge(broken: Path, reference: dict[str, torch.Tensor]) -> str:
+def judge(broken: Path, reference: dict[str, torch.Tensor], reported: bool) -> str:
     """What the commands make of a damaged world."""
     try:
         if not same(reference, weights(broken)):
             return "silent: other weights were read"
     except ManyheadsError:
         pass
-    for arguments in (["show"], ["evaluate", "--episodes", "1"], ["train", "--steps", "104"], ["finetune"]):
+    report = [["report", "--video-steps", "0"]] if reported else []
+    for arguments in (["show"], *report, ["evaluate", "--episodes", "1"], ["train", "--steps", "104"], ["finetune"]):
         more = [TASKS[1], "--updates", "3"] if arguments == ["finetune"] else arguments[1:]
         result: Result = CliRunner().invoke(manyheads, [arguments[0], str(broken), *more])
         error = result.exception

@@ -253,7 +253,7 @@ reward:
         ),
         (
             'reward: {source: python, function: "nowhere:f", signals: [x]}',
-            ":4: reward: The reward function is said to be nowhere:f; there is no module nowhere.",
+            ":4: reward: The reward function nowhere:f is code of the module 'nowhere', which no installed",
         ),
     ],
 )

@@ -159,6 +159,7 @@ def test_a_module_registers_its_id_also_in_worker_processes(tmp_path, monkeypatc
     (tmp_path / "swings.py").write_text(MODULE.format(name="swings"))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("MANYHEADS_ALLOW_MODULES", "swings")
     name = "gymnasium/swings:swings/Swing-v0"
     env = manyheads.make(name)
     env.reset(seed=0)
@@ -181,7 +182,8 @@ def test_a_module_registers_its_id_also_in_worker_processes(tmp_path, monkeypatc
         ("Ant-v2", "no environment named 'gymnasium/Ant-v2'. Did you mean gymnasium/Ant-v"),
     ],
 )
-def test_an_id_that_is_not_there_is_said(name, message):
+def test_an_id_that_is_not_there_is_said(name, message, monkeypatch):
+    monkeypatch.setenv("MANYHEADS_ALLOW_MODULES", "no_such_module")
     with pytest.raises(ManyheadsError, match=message):
         manyheads.make(f"gymnasium/{name}")
 

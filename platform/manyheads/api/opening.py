@@ -11,7 +11,7 @@ from manyheads.learning.device import check_device
 from manyheads.report.text import plain
 from manyheads.settings import FIXED, Settings, differences, flat_settings, load_settings, machine_settings
 from manyheads.storage.growth import grow, growth, records, rehearse
-from manyheads.storage.world_folder import WORLD, InstanceRecord, WorldFolder
+from manyheads.storage.world_folder import WORLD, InstanceRecord, WorldFolder, clear_empty, is_empty
 from manyheads.task import Task
 
 Say = Callable[[str], None]
@@ -37,12 +37,13 @@ def open_or_create(
     `may_change` an existing world takes other settings of learning, too, and notes it in its history; what it was made
     with stays. `say` is told of all that changes.
     """
-    if not (world / WORLD).exists():
+    if not (world / WORLD).exists() or (tasks and is_empty(world)):
         if not tasks:
             raise ManyheadsError(f"{world} is new: name at least one task. `manyheads list tasks` shows what there is.")
         settings = load_settings(source, overrides)
         check_device(settings.training.device)
         found = records(tasks)
+        clear_empty(world)
         return WorldFolder.create(world, weighed(settings, found, say), found), list(tasks)
     folder = open_with(world, source, overrides, say, may_change)
     chosen = list(tasks) or last_tasks(folder)

@@ -10,6 +10,7 @@ import click
 
 from manyheads.cli import manyheads
 from manyheads.errors import ManyheadsError
+from manyheads.parameters import NamedPath
 
 TASKS = ("dmc/cartpole-park_left", "dmc/cartpole-keep_up")
 ENVIRONMENT = "dmc/cartpole"
@@ -20,7 +21,7 @@ UNSEEN = 3
 
 @click.command()
 @click.option("--goal", default=GOAL, show_default=True, help="your own sentence")
-@click.option("--world", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="where")
+@click.option("--world", type=NamedPath(), default=Path("demo"), show_default=True, help="where")
 @click.option("--steps", default=8000, show_default=True, type=click.IntRange(min=1), help="environment steps")
 @click.option(
     "--updates", default=1000, show_default=True, type=click.IntRange(min=1), help="of each head, in imagination"

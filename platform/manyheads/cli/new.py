@@ -13,9 +13,9 @@ from typing import Any
 import click
 
 from manyheads import atomic
-from manyheads.cli.options import NewFile
 from manyheads.errors import ManyheadsError
 from manyheads.filenames import file_name
+from manyheads.parameters import NamedPath, NewFile
 from manyheads.registry import registry
 from manyheads.task import environment_task
 from manyheads.yamlfile import read_setting
@@ -32,7 +32,7 @@ def new() -> None:
 @click.argument("name")
 @click.option(
     "--folder",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     help="Where to write it; manyheads-NAME in the current folder unless given.",
 )
 def plugin(name: str, folder: Path | None) -> None:

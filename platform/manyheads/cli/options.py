@@ -8,35 +8,18 @@ from typing import Any, TypeVar
 
 import click
 
+from manyheads.parameters import NamedPath
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class NewFile(click.ParamType[Path]):
-    """The path of a file to be written, whose name must end in one of these."""
-
-    name = "path"
-
-    def __init__(self, *suffixes: str) -> None:
-        self.suffixes = suffixes
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        path = Path(value)
-        if not str(value).strip() or path.suffix not in self.suffixes or path.is_dir():
-            self.fail(
-                f"{str(value)!r} is no name for this file: expected one that ends in {self.suffixes[0]}.", param, ctx
-            )
-        return path
-
-
-class WorldPath(click.ParamType[Path]):
+class WorldPath(NamedPath):
     """The folder of a world, or the name of one that comes with manyheads."""
-
-    name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         from manyheads.storage.packaged_worlds import world_path
 
-        return world_path(value)
+        return world_path(super().convert(value, param, ctx))
 
 
 log = click.option(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from manyheads.cli.options import NewFile, WorldPath
+from manyheads.cli.options import WorldPath
+from manyheads.parameters import NewFile
 from manyheads.storage.agent import load
 from manyheads.storage.packing import pack as make_pack
 from manyheads.storage.packs import SUFFIX

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from manyheads.cli.options import NewFile, WorldPath
+from manyheads.cli.options import WorldPath
+from manyheads.parameters import NewFile
 from manyheads.report.text import plain
 
 

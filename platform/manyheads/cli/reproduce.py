@@ -17,6 +17,7 @@ from manyheads.filenames import file_name
 from manyheads.jobs import Job, rows_of
 from manyheads.kinds import split_overrides
 from manyheads.learning.trainer import Trainer
+from manyheads.parameters import NamedPath
 from manyheads.registry import registry
 from manyheads.report.metrics import Metrics, Series, read
 from manyheads.report.open_loggers import Loggers, choose_loggers
@@ -45,7 +46,7 @@ EARLY = (
 )
 @click.option("--seed", type=click.IntRange(min=0), help="default: 0")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="one setting, in addition to the suite's")
-@click.option("--world", type=click.Path(path_type=Path), help="where; default reproduce/SUITE/TASK-SEED-SETTINGS")
+@click.option("--world", type=NamedPath(), help="where; default reproduce/SUITE/TASK-SEED-SETTINGS")
 @click.option(
     "--runner", default="local", show_default=True, metavar="NAME", help="where the tasks of a whole suite are trained"
 )

@@ -16,6 +16,7 @@ from manyheads import atomic, yamlfile
 from manyheads.cli import console
 from manyheads.environment.contract import Instance, Signal
 from manyheads.errors import ManyheadsError
+from manyheads.parameters import NamedPath, NewFile
 from manyheads.registry import registry
 from manyheads.rewards.describe import Words, describe, summarize
 from manyheads.rewards.document import Refused, read_document
@@ -25,8 +26,8 @@ from manyheads.rewards.validate import check_instance, check_text, read_text
 from manyheads.task import TaskFile, load_task
 from manyheads.yamlfile import read_setting
 
-FILE = click.argument("file", type=click.Path(path_type=Path))
-WORLD = click.argument("world", type=click.Path(path_type=Path))
+FILE = click.argument("file", type=NamedPath())
+WORLD = click.argument("world", type=NamedPath())
 ENVIRONMENT = click.option("--environment", metavar="NAME", help="for this environment; default: the one in FILE")
 SETTINGS = click.option("--set", "settings", multiple=True, metavar="OPTION=VALUE", help="an option of the environment")
 JSON = click.option("--json", "as_json", is_flag=True, help="print JSON instead of text")
@@ -63,16 +64,16 @@ def signals(environment: str, settings: Sequence[str], as_json: bool) -> None:
 @FILE
 @ENVIRONMENT
 @SETTINGS
-@click.option("--world", type=click.Path(path_type=Path), help="hold it against this world's recorded rows, too")
+@click.option("--world", type=NamedPath(), help="hold it against this world's recorded rows, too")
 @click.option(
     "--paraphrase",
     "paraphrases",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="FILE",
     help="a specification of the same goal in other words, to compare on the rows",
 )
-@click.option("--opposite", type=click.Path(path_type=Path), metavar="FILE", help="one of the opposite goal")
+@click.option("--opposite", type=NamedPath(), metavar="FILE", help="one of the opposite goal")
 @JSON
 @click.pass_context
 def check(
@@ -135,7 +136,7 @@ def explain(file: Path, environment: str | None, settings: Sequence[str], as_jso
 @reward.command()
 @FILE
 @WORLD
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=NewFile(".png", ".svg"))
 @click.option("--episodes", default=3, show_default=True, type=click.IntRange(1, 12), help="the newest ones")
 def plot(file: Path, world: Path, out: Path, episodes: int) -> None:
     """Draw FILE term by term along recorded episodes of WORLD, to OUT, a .png or .svg."""
@@ -158,7 +159,7 @@ def plot(file: Path, world: Path, out: Path, episodes: int) -> None:
 
 @reward.command()
 @FILE
-@click.argument("other", type=click.Path(path_type=Path))
+@click.argument("other", type=NamedPath())
 @WORLD
 @JSON
 def compare(file: Path, other: Path, world: Path, as_json: bool) -> None:
@@ -184,13 +185,11 @@ def compare(file: Path, other: Path, world: Path, as_json: bool) -> None:
 @reward.command()
 @FILE
 @WORLD
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=NewFile(".csv"))
 def label(file: Path, world: Path, out: Path) -> None:
     """Write what FILE pays for each recorded row of WORLD to OUT, a .csv with the row's episode and step."""
     from manyheads.cli.recorded import read_rows
 
-    if out.suffix != ".csv":
-        raise ManyheadsError(f"{out}: labels are written as .csv.")
     checked = _require(file)
     rows = read_rows(world, checked.instance)
     labels = _labels(checked, rows)

@@ -16,13 +16,14 @@ from manyheads.callbacks import Callback, EarlyStopping, TimeLimit
 from manyheads.cli import options
 from manyheads.errors import ManyheadsError
 from manyheads.kinds import split_overrides
+from manyheads.parameters import NamedPath
 from manyheads.settings import Settings, load_settings
 from manyheads.storage.head_folders import foreign_words
 from manyheads.storage.world_folder import WORLD, WorldFolder
 
 
 @click.command()
-@click.argument("world", type=click.Path(path_type=Path))
+@click.argument("world", type=NamedPath())
 @click.argument("tasks", nargs=-1)
 @click.option("--add", is_flag=True, help="train TASKS with all that WORLD was trained on last")
 @click.option("--steps", type=click.IntRange(min=1), help="rows to collect in all  [default: by size]")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from manyheads.cli.console import stdout_for_results
-from manyheads.cli.options import NewFile
+from manyheads.parameters import NewFile
 from manyheads.storage.evaluations import RESERVED_SEEDS
 
 

@@ -119,7 +119,8 @@ class LayoutMap:
             what = f"the place {new[0]!r}" if new else f"pictures of size {layout.image}"
             raise ManyheadsError(f"The world's interface lacks {what}. Grow it with `interface.union(places)` first.")
         self.interface, self.layout = interface, layout
-        self._vector = np.array([interface.vector.index(name) for name in layout.vector], np.intp)
+        entries = {name: at for at, name in enumerate(interface.vector)}
+        self._vector = np.array([entries[name] for name in layout.vector], np.intp)
         starts = dict(zip(interface.discrete, _starts(interface), strict=True))
         self._action = np.array(
             [interface.continuous.index(name) for name in layout.continuous]

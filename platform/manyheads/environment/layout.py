@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeVar
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_serializer, field_validator
 
 from manyheads.errors import ManyheadsError
 
 T = TypeVar("T")
+LONG = 4
+"""successive entries of one name that a file has as a range"""
+MAX_ENTRIES = 1_000_000
+"""of a range in a file"""
 
 
 class SpaceLayout(BaseModel):
@@ -28,6 +33,15 @@ class SpaceLayout(BaseModel):
     continuous: tuple[str, ...] = ()
     discrete: tuple[tuple[str, int], ...] = ()
     """(name, choices); one name with two numbers of choices is two places"""
+
+    @field_validator("vector", "continuous", mode="before")
+    @classmethod
+    def _read(cls, names: Any) -> Any:
+        return tuple(_from_ranges(names)) if isinstance(names, list) else names
+
+    @field_serializer("vector", "continuous", when_used="json")
+    def _write(self, names: tuple[str, ...]) -> list[str]:
+        return _to_ranges(names)
 
     @property
     def action_size(self) -> int:
@@ -78,4 +92,41 @@ class Mask(BaseModel):
 
 
 def _append(mine: tuple[T, ...], theirs: Iterable[T]) -> tuple[T, ...]:
-    return (*mine, *(item for item in theirs if item not in mine))
+    known = {*mine}
+    return (*mine, *(item for item in theirs if item not in known))
+
+
+def _to_ranges(names: Sequence[str]) -> list[str]:
+    """Names as a file has them: `x[0]` to `x[63]` are `x[0:64]`."""
+    written: list[str] = []
+    run: list[str] = []
+    end = ("", -1)
+    for name in names:
+        found = re.fullmatch(r"(.*)\[(0|[1-9]\d*)\]", name, re.DOTALL)
+        own = (found[1], int(found[2])) if found else ("", -1)
+        if run and (not found or own != (end[0], end[1] + 1)):
+            written += _run(run, end)
+            run = []
+        if found:
+            run.append(name)
+        else:
+            written.append(name)
+        end = own
+    return written + _run(run, end)
+
+
+def _run(names: list[str], end: tuple[str, int]) -> list[str]:
+    """Successive entries up to `end`, as a range where they are many."""
+    return names if len(names) < LONG else [f"{end[0]}[{end[1] + 1 - len(names)}:{end[1] + 1}]"]
+
+
+def _from_ranges(names: list[Any]) -> Iterator[Any]:
+    for name in names:
+        found = re.fullmatch(r"(.*)\[(\d+):(\d+)\]", name, re.DOTALL) if isinstance(name, str) else None
+        if found is None:
+            yield name
+            continue
+        start, stop = int(found[2]), int(found[3])
+        if not 0 < stop - start <= MAX_ENTRIES:
+            raise ValueError(f"{name} is no range of entries")
+        yield from (f"{found[1]}[{i}]" for i in range(start, stop))

@@ -11,7 +11,8 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
-from manyheads.errors import ManyheadsError, unknown
+from manyheads.environment.foreign import CONTRACT, Foreign, read_only
+from manyheads.errors import ForeignError, ManyheadsError, unknown
 
 Info = dict[str, Any]
 Measure = Callable[[gymnasium.Env[Any, Any], Any], Mapping[str, float]]
@@ -21,11 +22,10 @@ Measure = Callable[[gymnasium.Env[Any, Any], Any], Mapping[str, float]]
 def build(owner: str, make: Callable[[], Any]) -> gymnasium.Env[Any, Any]:
     """The environment that a factory makes; raises ManyheadsError where it fails or makes something else."""
     try:
-        env = make()
-    except ManyheadsError:
-        raise
-    except (Exception, SystemExit) as error:  # whatever a simulator raises, the user reads whose it is
-        raise ManyheadsError(f"{owner} does not build: {_described(error)}.") from error
+        with Foreign(owner).run("building it"):
+            env = make()
+    except ForeignError as error:
+        raise ForeignError(f"{owner} does not build: {error.words}.", error.words) from error.__cause__
     if not isinstance(env, gymnasium.Env):
         raise ManyheadsError(
             f"{owner} builds {type(env).__module__}.{type(env).__name__}; expected a gymnasium.Env. "
@@ -61,17 +61,14 @@ class MeasuredEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self.owner, self.key = owner, key
         self.observation_keys: Mapping[str, str] = observation_keys or {}
         self._measure = measure
+        self._foreign = Foreign(owner)
         self._declared = tuple(signals)
         self._step = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Info]:
         self._step = 0
-        try:
+        with self._foreign.run("reset"):
             returned: Any = self.env.reset(seed=seed, options=options)
-        except ManyheadsError:
-            raise
-        except (Exception, SystemExit) as error:  # whatever a simulator raises
-            raise self._failed("reset", error) from error
         if not isinstance(returned, tuple) or len(returned) != 2 or not isinstance(returned[1], Mapping | None):
             raise ManyheadsError(f"{self.owner}: reset returned {_counted(returned)}; {CONTRACT}")
         observation, info = returned[0], returned[1] or {}
@@ -79,12 +76,8 @@ class MeasuredEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, Info]:
         self._step += 1
-        try:
+        with self._foreign.run(f"step {self._step}"):
             returned: Any = self.env.step(action)
-        except ManyheadsError:
-            raise
-        except (Exception, SystemExit) as error:  # whatever a simulator raises
-            raise self._failed(f"step {self._step}", error) from error
         if not isinstance(returned, tuple) or len(returned) != 5 or not isinstance(returned[4], Mapping | None):
             raise ManyheadsError(f"{self.owner}: step {self._step} returned {_counted(returned)}; {CONTRACT}")
         observation, reward, terminated, truncated, info = returned
@@ -144,16 +137,8 @@ class MeasuredEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
     def _measured(self, observation: Any) -> Any:
         assert self._measure is not None
-        try:
-            return self._measure(self.env, observation)
-        except ManyheadsError:
-            raise
-        except (Exception, SystemExit) as error:  # whatever an author's function raises
-            raise self._failed(f"measuring signals at step {self._step}", error) from error
-
-    def _failed(self, what: str, error: BaseException) -> ManyheadsError:
-        hint = f" {CONTRACT}" if isinstance(error, ValueError) and "values to unpack" in str(error) else ""
-        return ManyheadsError(f"{self.owner}: {what} failed: {_described(error)}.{hint}")
+        with self._foreign.run(f"measuring signals at step {self._step}", "measuring signals: "):
+            return self._measure(self.env, read_only(observation))
 
     def _wrong(self, values: Mapping[str, Any], name: str) -> ManyheadsError:
         environment = self.owner
@@ -165,19 +150,5 @@ class MeasuredEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         return ManyheadsError(f"{environment}: signal {name!r} is {values[name]!r}; a signal is one number.")
 
 
-CONTRACT = (
-    "Gymnasium's reset returns (observation, info) and its step (observation, reward, terminated, truncated, info), "
-    "info a dict."
-)
-
-
 def _counted(returned: Any) -> str:
     return f"{len(returned)} values" if isinstance(returned, tuple) else f"a {type(returned).__name__}"
-
-
-def _described(error: BaseException) -> str:
-    """An error in one line; SystemExit is what `sys.exit` raises."""
-    if isinstance(error, SystemExit):
-        words = "" if error.code is None else repr(error.code)
-        return f"it called sys.exit({words}); an environment raises an error instead"
-    return f"{type(error).__name__}: {str(error).rstrip('.')}"

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from manyheads.environment.layout import SpaceLayout
-from manyheads.errors import ManyheadsError
+from manyheads.errors import ForeignError
 from manyheads.experience.chunk import Rows
 from manyheads.experience.contract import RecordedStreams, ReplaySink
 from manyheads.experience.recorded_episode import Episode
@@ -34,7 +34,7 @@ flat actions (N, A), unclipped, and the latents deter (N, D), stoch (N, G, C) af
 Where `is_first`, what it remembers is void."""
 
 
-class EnvironmentFailed(ManyheadsError):
+class EnvironmentFailed(ForeignError):
     """An environment failed too often; collection can't go on, and nothing is wrong with what was collected."""
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
 from manyheads.experience.batch import Batch, WindowIndex
-from manyheads.experience.chunk import MapPool, Rows
+from manyheads.experience.chunk import MapPool, Rows, record_type
 from manyheads.experience.latent_table import Floats, LatentLayout, PackedLatents
 from manyheads.experience.recorded_episode import Episode
 from manyheads.experience.replay_folder import check_header, lock_folder, stream_folders
@@ -275,6 +275,11 @@ class Replay:
                     "was written: its newest file was cut short. Restore it from a copy, or go on without them."
                 )
         return notes
+
+    def room(self, signals: int) -> int:
+        """How many rows with so many signals are kept at most."""
+        size = record_type(self.interface, signals).itemsize + self.latent.record.itemsize
+        return min(self.capacity_rows, (self.capacity_bytes or size * self.capacity_rows) // size)
 
     def close(self) -> None:
         """Ends writing and lets another process open the folder."""

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from manyheads.environment.adapter import FlatEnv, LayoutMap
 from manyheads.environment.contract import Instance
 from manyheads.environment.episode import limit_episodes
+from manyheads.environment.foreign import words
 from manyheads.environment.layout import SpaceLayout
-from manyheads.errors import ManyheadsError
+from manyheads.errors import ForeignError, ManyheadsError
 
 Floats = npt.NDArray[np.float32]
 
@@ -111,6 +112,8 @@ class SyncVectorEnv:
         self.slots, self.interface = slots, interface
         self._at = [0] * 4 if at is None else at
         """environment that is at work, calls so far, its episode's seed and step: for who watches from outside"""
+        self._passed_on: tuple[type[BaseException], ...] = (KeyboardInterrupt,) if at is None else ()
+        """a person's Ctrl-C, which workers do not get"""
         self._episodes: list[tuple[int, int]] = [(0, 0)] * len(slots)
         self.environments: list[FlatEnv | None] = [self._make(env) for env in range(len(slots))]
         self.layouts = [made.layout for made in self.environments if made is not None]
@@ -145,8 +148,12 @@ class SyncVectorEnv:
         self._mark(env)
         try:
             return self.slots[env].make()
-        except (Exception, SystemExit) as error:
-            raise ManyheadsError(f"{self.slots[env].instance.key} could not be made: {_words(error)}.") from error
+        except self._passed_on:
+            raise
+        except BaseException as error:  # whatever an environment raises
+            raise ManyheadsError(
+                f"{self.slots[env].instance.key} could not be made: {self._words(env, error)}."
+            ) from error
 
     def _advance(self, env: int, seed: int | None, action: Any, step: VectorStep, row: int) -> None:
         """One reset or step, into that row of `step`."""
@@ -169,8 +176,12 @@ class SyncVectorEnv:
             image = layout_map.map_image(observation.image)
             if step.image is not None and image is not None:
                 step.image[row] = image
-        except (Exception, SystemExit) as error:
-            step.failures[env] = EnvFailure(f"{describe(self.slots[env], *self._episodes[env])}: {_words(error)}")
+        except self._passed_on:
+            raise
+        except BaseException as error:  # whatever an environment raises
+            step.failures[env] = EnvFailure(
+                f"{describe(self.slots[env], *self._episodes[env])}: {self._words(env, error)}"
+            )
             self._discard(env)
 
     def _made_again(self, env: int) -> FlatEnv:
@@ -190,8 +201,18 @@ class SyncVectorEnv:
         """Closes an environment; one that fails in closing has been given up anyway."""
         made, self.environments[env] = self.environments[env], None
         if made is not None:
-            with suppress(Exception, SystemExit):
+            with suppress(BaseException):
                 made.close()
+
+    def _words(self, env: int, error: BaseException) -> str:
+        """An error in its own words, without the names of environment and step, which stand before it already."""
+        if isinstance(error, ForeignError) and error.words:
+            return error.words
+        if isinstance(error, ManyheadsError):
+            instance = self.slots[env].instance
+            text = str(error).rstrip(".")
+            return text.removeprefix(f"{instance.key}: ").removeprefix(f"{instance.environment.name}: ")
+        return words(error)
 
     def _mark(self, env: int) -> None:
         self._at[0], self._at[2], self._at[3] = env, *self._episodes[env]
@@ -200,12 +221,4 @@ class SyncVectorEnv:
 
 def describe(slot: EnvSlot, seed: int, step: int) -> str:
     """The beginning of a failure's message."""
-    return f"{slot.instance.key}: step {step} of the episode with seed {seed} failed"
-
-
-def _words(error: BaseException) -> str:
-    """An error in its own words."""
-    if isinstance(error, ManyheadsError):
-        return str(error).rstrip(".")
-    name = "sys.exit" if isinstance(error, SystemExit) else type(error).__name__
-    return f"{name}: {error}".rstrip(": .")
+    return f"{slot.instance.key}, step {step} of the episode with seed {seed}"

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manyheads.errors import ManyheadsError
+from manyheads.errors import ForeignError, ManyheadsError
 from manyheads.experience.batch import Batch, WindowIndex
 from manyheads.experience.replay import Replay
 from manyheads.experience.stream import RecordedInstance
@@ -70,10 +70,10 @@ class Labeller:
             steps = self.source.unroll(signals, (batch.is_first[windows] | unknown).T, before)
         except Exception as error:
             cause = error if isinstance(error, ManyheadsError) else f"{type(error).__name__}: {error}"
-            raise ManyheadsError(f"{self._rows(where, windows, instance)}: {cause}") from error
+            raise ForeignError(f"{self._rows(where, windows, instance)}: {cause}") from error
         finite = steps.reward.isfinite().all(0)
         if not finite.all():
-            raise ManyheadsError(
+            raise ForeignError(
                 f"{self._rows(where, windows[~finite], instance)}: a reward is not finite. "
                 "A signal that it reads was not, or the source divides by zero."
             )

@@ -26,7 +26,7 @@ def latent_rows(batch: Batch, latents: Latent) -> LatentRows:
     start = Latent(batch.deter[:, None], batch.stoch[:, None]).feature
     feature = latents.detach().feature
     previous = torch.cat([start.to(feature.dtype), feature[:, :-1]], 1)
-    return LatentRows(previous, batch.previous_action, feature, ~(batch.is_first | batch.reset_state))
+    return LatentRows(previous, batch.previous_action.clone(), feature, ~(batch.is_first | batch.reset_state))
 
 
 class LatentRewards:

@@ -32,6 +32,12 @@ class StopRequest:
                 self._before[number] = signal.signal(number, self._ask)
         return self
 
+    def keep(self) -> None:
+        """Takes the signals back that an environment has taken over meanwhile."""
+        for number in self._before:
+            if signal.getsignal(number) != self._ask:
+                signal.signal(number, self._ask)
+
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,7 +21,7 @@ from manyheads.execution.ranks import ALONE, Ranks
 from manyheads.execution.toolchain import is_compiler_error
 from manyheads.execution.trees import map_tensors
 from manyheads.experience.batch import WindowIndex
-from manyheads.experience.collector import EnvironmentFailed, FinishedEpisode
+from manyheads.experience.collector import FinishedEpisode
 from manyheads.experience.replay import Replay
 from manyheads.heads.contract import Head
 from manyheads.learning.device import accelerate, choose_device
@@ -149,6 +149,8 @@ class Trainer:
         self._collector: RowCollector | None = None
         self._collecting: Mapping[str, float] = {}
         self._prefetcher: Prefetcher | None = None
+        self._sound = True
+        """what was learned may be saved: no update has begun that did not end"""
         self._run: Mapping[str, Any] = {}
         self._best: dict[str, dict[str, Any]] = {}
         """records of the best heads of this run's tasks"""
@@ -198,17 +200,24 @@ class Trainer:
         ratio."""
         training = self.folder.settings.training
         monitor = self._begin(monitoring)
-        self._refresh_latents(progress)
-        collector = self._open_collector(progress)
-        feed = self._open_prefetcher(metrics)
+        tasks = self._dealt(progress)
         rows_an_update = training.batch_size * training.batch_length
-        before_learning = max(rows_an_update, training.num_envs * training.batch_length)
+        before_learning = max(rows_an_update, len(tasks) * training.batch_length)
+        credit = self.update_credit + (steps - max(before_learning, self.steps)) * training.train_ratio / rows_an_update
+        if self.learns and self.steps < steps and credit < 1:
+            progress.say(
+                f"Nothing is learned up to step {steps:,}: learning begins at step {before_learning:,}, and then an "
+                f"update takes {rows_an_update / training.train_ratio:,.4g} steps."
+            )
+        self._refresh_latents(progress)
+        collector = self._open_collector(tasks, progress)
+        feed = self._open_prefetcher(metrics)
         with self._safely(progress) as stopping:
             self._tell("start")
             while not stopping():
                 if self.update_credit >= 1 and not collector.due(self.updates):
-                    self.update_credit -= 1
                     self._update(feed, progress)
+                    self.update_credit -= 1
                 elif self.steps < steps:
                     wanted = 0 if self.update_credit >= 1 else steps - self.steps
                     result = collector.collect(self.updates, wanted)
@@ -226,6 +235,17 @@ class Trainer:
                         self._evaluate(metrics, progress)
                 else:
                     break
+
+    def _dealt(self, progress: Progress) -> list[Task]:
+        """The task of each environment: every task has one. Raises ManyheadsError where replay is too small."""
+        training = self.folder.settings.training
+        count = max(training.num_envs, len(self.tasks))
+        if count > training.num_envs:
+            progress.say(f"{count} environments are stepped, one a task; training.num_envs is {training.num_envs}.")
+        room = self.replay.room(max(len(task.instance.signals) for task in self.tasks))
+        if problem := training.lacks_room(count, room):
+            raise ManyheadsError(f"{self.folder.path}: {problem}. Begin a world with more, or with shorter sequences.")
+        return [self.tasks[i % len(self.tasks)] for i in range(count)]
 
     def imagine(self, updates: int, progress: Progress, metrics: Metrics, monitoring: Monitoring | None = None) -> None:
         """Trains the heads on what replay holds, until `updates` have been made in this run, or a callback ends it; no
@@ -394,9 +414,8 @@ class Trainer:
             for note in self.replay.restore(self._run["replay"]):
                 print(note)
 
-    def _open_collector(self, progress: Progress) -> RowCollector:
+    def _open_collector(self, tasks: Sequence[Task], progress: Progress) -> RowCollector:
         if self._collector is None:
-            tasks = [self.tasks[i % len(self.tasks)] for i in range(self.folder.settings.training.num_envs)]
             policies = f"{self.run_name}/policies"
             saved = self._run["collector"] if self._run.get("collector") and self._same_environments(tasks) else None
             tensors = self.folder.checkpoint.read(policies) if policies in self.folder.checkpoint.names else {}
@@ -444,14 +463,19 @@ class Trainer:
         alone = self.ranks.count == 1
         device = self.world.device if alone else torch.device("cpu")  # ranks move their parts themselves
         ahead = alone and self.learner.asynchronous
-        self._prefetcher = Prefetcher(lambda: dealt(*draw(), self.ranks.count), self.step, keep, device, ahead)
+        self._prefetcher = Prefetcher(lambda: dealt(*draw(), self.ranks.count), self._learn, keep, device, ahead)
         return self._prefetcher
+
+    def _learn(self, work: TrainingBatch) -> UpdateOutput:
+        self._sound = False
+        return self.step(work)
 
     def _update(self, feed: Prefetcher, progress: Progress) -> None:
         began = time.monotonic()
         with self._patience(progress, "update"):
             feed.update(UpdateCount(self.steps, self.updates + 1))
         self.updates += 1
+        self._sound = True
         if changed := self._threads.changed(time.monotonic() - began):
             progress.say(changed)
             accelerate(self.world, self.folder.settings.training)  # compiled functions are made for a number of threads
@@ -466,14 +490,15 @@ class Trainer:
 
     @contextmanager
     def _safely(self, progress: Progress) -> Iterator[Callable[[], bool]]:
-        """Saves now and then, at the end, where environments fail for good, and at Ctrl-C, SIGTERM or SIGHUP, which
-        end the work with KeyboardInterrupt."""
+        """Saves now and then and at every end but one inside an update or at a second Ctrl-C. The first, SIGTERM and
+        SIGHUP end the work with KeyboardInterrupt."""
         stop = self.stop
         every = 60 * self.folder.settings.training.checkpoint_minutes
         saved = time.monotonic()
 
         def stopping() -> bool:
             nonlocal saved
+            stop.keep()
             if time.monotonic() - saved > every:
                 self.save()
                 saved = time.monotonic()
@@ -481,19 +506,13 @@ class Trainer:
 
         with stop:
             try:
-                yield stopping
-            except EnvironmentFailed:
-                self.save()
+                with self._in_words(stop, progress):
+                    yield stopping
+            except BaseException as error:
+                if self._sound and not (stop.requested and isinstance(error, KeyboardInterrupt)):
+                    with suppress(ManyheadsError):  # what ended the work is said, not that a full disk stays full
+                        self.save()
                 raise
-            except torch.OutOfMemoryError as error:
-                raise ManyheadsError(FULL.format(error=str(error).split(". ")[0])) from error
-            except Exception as error:
-                if not stop.requested or not is_compiler_error(error):
-                    raise
-                progress.say(
-                    "Stopped while compiling: rows are kept, and weights as last saved; the same command goes on."
-                )
-                raise KeyboardInterrupt from None
             self.save()
             self._tell("end")
         if stop.requested:
@@ -501,6 +520,19 @@ class Trainer:
             raise KeyboardInterrupt
         if self._monitor.stopped:
             progress.say(f"A callback ended the run at {self.steps:,} steps, {self.updates:,} updates; it is saved.")
+
+    @contextmanager
+    def _in_words(self, stop: StopRequest, progress: Progress) -> Iterator[None]:
+        """What ends an update though nothing is wrong with it, in words."""
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise ManyheadsError(FULL.format(error=str(error).split(". ")[0])) from error
+        except Exception as error:
+            if not stop.requested or not is_compiler_error(error):
+                raise
+            progress.say("Stopped while compiling: rows are kept, and weights as last saved; the same command goes on.")
+            raise KeyboardInterrupt from None
 
     def _report(self, episode: FinishedEpisode, metrics: Metrics, progress: Progress) -> None:
         task = next(task for task in self.tasks if task.name == episode.policy)

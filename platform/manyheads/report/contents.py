@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import yaml
+from pydantic import BaseModel
 
+from manyheads.atomic import read_lines, read_text
 from manyheads.environment.contract import Instance, Signal
 from manyheads.errors import ManyheadsError
 from manyheads.report import plots
@@ -42,6 +44,18 @@ ERROR_AT = (1, 15, 50, 200)
 """steps into imagination at which its error is told"""
 
 
+class Decision(BaseModel):
+    """What the goal's writer decided; other parts of the record are not shown."""
+
+    about: str
+    question: str
+    answer: str
+    step: str
+    """which of its steps decided"""
+    margin: float | None = None
+    why: str = ""
+
+
 @dataclass(frozen=True)
 class HeadContents:
     """One head: its task in words and as a file, what experience earns under it, and a clip of it at work."""
@@ -60,7 +74,7 @@ class HeadContents:
     """recorded episodes that succeed, of how many; None where the task says nothing about success"""
     trained: str
     """how, in words"""
-    decisions: list[dict[str, Any]]
+    decisions: list[Decision]
     """what the goal's writer decided, and which of its steps did; empty where a person wrote the task"""
     evaluations: dict[str, Evaluation]
     """by policy, `random` and `head`"""
@@ -178,7 +192,7 @@ def _head(
     clip, no_video = _clip(agent, steps)
     return HeadContents(
         task=task,
-        file=(folder.head_folder(task) / "task.yaml").read_text(encoding="utf-8"),
+        file=read_text(folder.head_folder(task) / "task.yaml"),
         words=words,
         success=Words(task.instance.signals).success(task.success) if task.success else "",
         curve=plots.reward_along_episodes([_rewards(task, episode) for episode in own[-CURVES:]]),
@@ -230,16 +244,16 @@ def _trained(folder: WorldFolder, name: str) -> str:
     return f"Trained {how}: {made['updates']:,} updates, {made['steps']:,} {'new ' if alone else ''}environment steps."
 
 
-def _decisions(folder: WorldFolder, task: Task) -> list[dict[str, Any]]:
-    """The journal's decisions: `about`, `question`, `answer`, the `step` that decided, its `margin` and `why`."""
+def _decisions(folder: WorldFolder, task: Task) -> list[Decision]:
+    """The decisions in a head's journal; none where it has no journal."""
     places = (folder.head_folder(task) / "goal.jsonl", folder.path / "goals" / f"{task.slug}.jsonl")
     path = next((place for place in places if place.exists()), None)
     if path is None:
         return []
     try:
-        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return [record for record in records if record.get("call") == "decision"]
-    except (ValueError, AttributeError) as error:
+        records = [json.loads(line) for line in read_lines(path)]
+        return [Decision.model_validate(record) for record in records if record["call"] == "decision"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ManyheadsError(f"{path} can't be read: {error}. Delete it to go on without it.") from error
 
 

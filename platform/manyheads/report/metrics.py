@@ -18,13 +18,29 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from manyheads.atomic import read_lines
 from manyheads.errors import ManyheadsError
 
 if TYPE_CHECKING:
     from manyheads.loggers import Logger
 
 FILE = "metrics.jsonl"
+
+
+class _Line(BaseModel):
+    """A line of the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    step: int = Field(ge=0)
+    updates: int = Field(ge=0)
+    time: float = Field(ge=0)
+    numbers: dict[str, float | None]
+
+
+_LINES = TypeAdapter(_Line)
 
 
 @dataclass
@@ -146,22 +162,16 @@ class Follower:
         return bool(lines)
 
     def _add(self, text: bytes, number: int) -> None:
-        try:
-            line = json.loads(text)
-            step, updates, seconds, numbers = line["step"], line["updates"], line["time"], line["numbers"]
-        except (ValueError, TypeError, KeyError) as error:
-            raise ManyheadsError(
-                f"{self.path}, line {number} is not a line of metrics: {error!r}. Delete it to go on."
-            ) from error
-        for name, value in numbers.items():
+        line = _line(self.path, f"line {number}", text)
+        for name, value in line.numbers.items():
             one = self.series.setdefault(name, Series())
-            one.rewind(step, updates)
+            one.rewind(line.step, line.updates)
             if value is None:
                 one.nonfinite += 1
                 continue
-            one.step.append(step)
-            one.updates.append(updates)
-            one.time.append(seconds)
+            one.step.append(line.step)
+            one.updates.append(line.updates)
+            one.time.append(line.time)
             one.value.append(value)
 
 
@@ -187,6 +197,18 @@ def thinned(one: Series, most: int = 400) -> Series:
     )
 
 
+def _line(path: Path, where: str, text: bytes) -> _Line:
+    """A line as it was written; raises ManyheadsError with file, line and key."""
+    try:
+        return _LINES.validate_json(text)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = "".join(f"{part}: " for part in problem["loc"])
+        raise ManyheadsError(
+            f"{path}, {where} is not a line of metrics: {key}{problem['msg']}. Delete it to go on."
+        ) from None
+
+
 def _cut_torn_tail(path: Path) -> None:
     """Cuts a last line that a crash left without its end."""
     if not path.exists():
@@ -199,12 +221,8 @@ def _cut_torn_tail(path: Path) -> None:
 
 
 def _last_time(path: Path) -> float:
-    if not path.exists():
-        return 0.0
-    lines = path.read_bytes().splitlines()
-    try:
-        return float(json.loads(lines[-1])["time"]) if lines else 0.0
-    except (ValueError, TypeError, KeyError) as error:
-        raise ManyheadsError(
-            f"The last line of {path} is not a line of metrics: {error!r}. Delete that line."
-        ) from error
+    """Seconds of work in the last line; 0 without lines."""
+    last = b""
+    for line in read_lines(path) if path.exists() else ():
+        last = line
+    return _line(path, "the last line", last).time if last else 0.0

@@ -40,6 +40,7 @@ ADVICE: Mapping[str, str] = {
     "L2_SIZE": "Drop the terms that refine least, or shorten the windows.",
     "L2_STAGE": "End every stage but the last by `advance_when`, and the last one by nothing.",
     "L2_TIME": "Take a signal that is a speed instead of `rate` or `progress`.",
+    "L2_EPISODE": "Ask for fewer steps than an episode has.",
     "L2_ENVIRONMENT": "Name this environment.",
     "L2_UNKNOWN_SIGNAL": "Use one of the signals that the environment measures.",
     "L2_UNIT": "Combine only what has one unit.",

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from manyheads.errors import ManyheadsError, unknown
+from manyheads.errors import ForeignError, ManyheadsError, unknown
 from manyheads.imports import load_object
 from manyheads.rewards.contract import Labels, RewardKind, Steps
 from manyheads.rewards.nodes import Success, signals_of
 from manyheads.rewards.spec import RewardSpec, control_names
+from manyheads.trust import require_allowed, require_own
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,7 +90,12 @@ class SignalSource:
         starts = started(like) if is_first is None else torch.as_tensor(is_first).bool()
         if self.memory_size and not starts.dim():
             raise ManyheadsError("This reward remembers earlier rows; label rows (T, ...), time along axis 0.")
-        reward, terminated, _ = self.unroll(columns, starts)
+        try:
+            reward, terminated, _ = self.unroll(columns, starts)
+        except ManyheadsError:
+            raise
+        except Exception as error:  # whatever a plugin's source raises
+            raise ForeignError(f"{type(self).__name__} raised {type(error).__name__}: {error}") from error
         return Labels(reward.numpy(), terminated.numpy()) if numpy else Labels(reward, terminated)
 
     def _flat(
@@ -170,11 +176,11 @@ class PythonReward(SignalSource):
         try:
             result = self.function({name: column.clone() for name, column in signals.items()})
         except Exception as error:
-            raise ManyheadsError(f"Reward function {self.name} raised {type(error).__name__}: {error}") from error
+            raise ForeignError(f"Reward function {self.name} raised {type(error).__name__}: {error}") from error
         reward, terminated = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
         reward = self._checked("reward", reward, shape)
         if not bool(reward.isfinite().all()):
-            raise ManyheadsError(f"Reward function {self.name} returned a reward that is not finite.")
+            raise ForeignError(f"Reward function {self.name} returned a reward that is not finite.")
         return reward, None if terminated is None else self._checked("terminated", terminated, shape).bool()
 
     def _checked(self, what: str, value: Any, shape: Any) -> Tensor:
@@ -183,7 +189,7 @@ class PythonReward(SignalSource):
         if isinstance(value, torch.Tensor) and value.shape == shape:
             return value.detach()
         got = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
-        raise ManyheadsError(
+        raise ForeignError(
             f"Reward function {self.name} must return {what} as a tensor of shape {tuple(shape)}, "
             f"the shape of each signal; it returned {got}."
         )
@@ -276,7 +282,10 @@ def _build_python(settings: PythonSettings, instance: Instance) -> PythonReward:
 
 
 def _import(path: str) -> Callable[..., Any]:
+    module, what = path.partition(":")[0], f"reward function {path}"
+    require_allowed(module, what)
     function = load_object(path, object, "reward function")
+    require_own(function, module, what)
     if not callable(function):
         raise ManyheadsError(f"The reward function at {path!r} is {function!r}, which can't be called.")
     return function

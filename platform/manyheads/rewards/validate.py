@@ -14,16 +14,20 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from manyheads import atomic
 from manyheads.environment.contract import Instance, Signal
 from manyheads.errors import ManyheadsError
 from manyheads.rewards import meaning
 from manyheads.rewards.document import Refused, read_document
+from manyheads.rewards.duration import check_duration
 from manyheads.rewards.finding import Finding, errors, under
 from manyheads.rewards.nodes import Node, Success
 from manyheads.rewards.spec import RewardSpec, control_names, uses_rates
 from manyheads.rewards.upgrade import upgrade
 
 M = TypeVar("M", bound=Node)
+MAX_FILE = 1_000_000
+"""bytes of a file that is read; a longer text than `document.MAX_BYTES` then has its own code"""
 
 
 def check_text(text: str, signals: Sequence[Signal] | None = None) -> tuple[RewardSpec | None, list[Finding]]:
@@ -51,6 +55,9 @@ def check_text(text: str, signals: Sequence[Signal] | None = None) -> tuple[Rewa
             findings += check_success(success, signals)
         if spec is not None:
             spec = spec.model_copy(update={"success": success})
+    steps = data.get("episode_steps") if at else None
+    if spec is not None and type(steps) is int:
+        findings += [under(at, finding) for finding in check_duration(spec, steps)]
     return (None if errors(findings) else spec), findings
 
 
@@ -102,13 +109,8 @@ def read_spec(path: Path) -> RewardSpec:
 
 
 def read_text(path: Path) -> str:
-    """A file's text; raises ManyheadsError that names the file."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ManyheadsError(f"{path} can't be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise ManyheadsError(f"{path} is no text in UTF-8.") from None
+    """The text of a specification or task file; raises ManyheadsError that names the file."""
+    return atomic.read_text(path, MAX_FILE, "specification or task file")
 
 
 def check_instance(spec: RewardSpec, instance: Instance) -> list[Finding]:

@@ -27,7 +27,7 @@ from manyheads.errors import ManyheadsError, unknown
 from manyheads.filenames import file_name
 from manyheads.registry import registry
 from manyheads.settings import Settings, changed_settings, check_settings, flat_settings
-from manyheads.storage.checkpoint import Checkpoint
+from manyheads.storage.checkpoint import MANIFEST, Checkpoint
 from manyheads.storage.upgrade import upgrade_world
 from manyheads.task import Task, TaskFile, load_task
 
@@ -183,7 +183,7 @@ class WorldFolder:
         task.write(path)
         journal = task.file.with_suffix(".jsonl") if task.file is not None else None
         if journal is not None and journal.exists():
-            atomic.write_text(path.with_name("goal.jsonl"), journal.read_text(encoding="utf-8"))
+            atomic.write_text(path.with_name("goal.jsonl"), atomic.read_text(journal))
 
     def head_folder(self, task: Task) -> Path:
         """Where a task's head lives."""
@@ -294,3 +294,16 @@ class WorldFolder:
             "instances": [record.model_dump(mode="json") for record in self.instances],
             "history": [change.model_dump(mode="json") for change in self.history],
         }
+
+
+def is_empty(path: Path) -> bool:
+    """Whether a world's folder holds neither rows nor weights: a run was begun there and did nothing yet."""
+    return not any(next(path.rglob(kind), None) for kind in (MANIFEST, "*.safetensors", "*.rows"))
+
+
+def clear_empty(path: Path) -> None:
+    """Deletes what such a run left, so that a world can be made there."""
+    if (path / WORLD).exists() and is_empty(path):
+        for task in path.glob("heads/*/task.yaml"):
+            task.unlink()
+        (path / WORLD).unlink()

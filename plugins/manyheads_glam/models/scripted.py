@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from manyheads import ManyheadsError
+from manyheads.atomic import read_text
 from manyheads_glam.models.word_vectors import word_vectors
 
 
@@ -24,8 +25,8 @@ class ScriptedModel:
     def __init__(self, path: Path) -> None:
         self.name = f"scripted:{path}"
         try:
-            records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            records = [json.loads(line) for line in read_text(path).splitlines() if line.strip()]
+        except (ValueError, RecursionError) as error:
             raise ManyheadsError(f"{path} can't be read as replies, one JSON object a line: {error}") from error
         if not all(isinstance(record, dict) for record in records):
             raise ManyheadsError(f"{path}: each line of a file of replies is a JSON object.")
