@@ -65,7 +65,7 @@ def test_heads_that_are_fine_tuned_together_are_those_of_each_alone(world: Path,
         expected, found = weights(folder, name), weights(world, name)
         assert found.keys() == expected.keys()
         for key, value in expected.items():
-            torch.testing.assert_close(found[key], value, rtol=1e-3, atol=1e-4, msg=f"{name} {key}")
+            torch.testing.assert_close(found[key], value, rtol=1e-3, atol=4e-4, msg=f"{name} {key}")
     runs = WorldFolder.open(world).checkpoint.state["runs"]
     assert [runs[f"finetune/{name.replace('/', '__')}"]["updates"] for name in names] == [4, 5, 4, 4]
 
