@@ -87,7 +87,7 @@ def _head(folder: WorldFolder, name: str, evaluations: list[Evaluation]) -> dict
     found |= {policy: None if one is None else _score(one) for policy, one in played.items()}
     state = folder.checkpoint.state
     found["stale"] = folder.is_stale(name)
-    scores = ledger.scores_of(folder.path, name)
+    scores = ledger.scores_of(ledger.read(folder.path), name)
     found["ledger"] = [
         {"world_updates": one.world_updates, "mean": one.mean, "episodes": len(one.returns)} for one in scores
     ]
