@@ -138,8 +138,7 @@ def _speed(world: Path, collectors: int) -> dict[str, float]:
     lines = [json.loads(line) for line in (world / "metrics.jsonl").read_text().splitlines()]
     first, last = lines[0], lines[-1]
     rate = (last["step"] - first["step"]) / max(last["time"] - first["time"], 1e-9)
-    lag = [line["numbers"]["collectors/lag_max"] for line in lines if "collectors/lag_max" in line["numbers"]]
-    return {"collectors": collectors, "rows_a_second": round(rate, 1), "lag_max": max(lag, default=0.0)}
+    return {"collectors": collectors, "rows_a_second": round(rate, 1)}
 
 
 @main.command()

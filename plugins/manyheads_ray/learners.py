@@ -90,9 +90,13 @@ def train_by_ranks(
     failure = _run(trainer, receiver)
     if isinstance(receiver.outcome, BaseException):
         raise receiver.outcome
-    if failure is not None:
+    if failure is not None and not receiver.asked_to_stop:
         raise failure
-    if receiver.outcome == "stopped":
+    if failure is not None:
+        progress.say(
+            "Ray ended before all was saved: rows are kept, and weights as last saved; the same command goes on."
+        )
+    if failure is not None or receiver.outcome == "stopped":
         raise KeyboardInterrupt
 
 
@@ -106,7 +110,7 @@ def _run(trainer: TorchTrainer, receiver: Receiver) -> BaseException | None:
         except BaseException as error:
             raised.append(error)
 
-    thread, asked = threading.Thread(target=fit, daemon=True), False
+    thread = threading.Thread(target=fit, daemon=True)
     with StopRequest() as stop:
         thread.start()
         while thread.is_alive():
@@ -115,9 +119,8 @@ def _run(trainer: TorchTrainer, receiver: Receiver) -> BaseException | None:
             if isinstance(receiver.outcome, BaseException):
                 thread.join(timeout=GRACE)
                 break
-            if stop.requested and not asked:
+            if stop.requested and not receiver.asked_to_stop:
                 receiver.stop()
-                asked = True
     receiver.receive()
     return raised[0] if raised else None
 

@@ -115,11 +115,13 @@ class Receiver:
         self.progress, self.metrics = progress, metrics
         self.begun = 0
         """how often learners have begun"""
+        self.asked_to_stop = False
         self.outcome: BaseException | str | None = None
         """how training ended, as the rank that writes says; None: it has not said"""
 
     def stop(self) -> None:
         """Asks for the end."""
+        self.asked_to_stop = True
         self.mailbox.stop.remote()
 
     def receive(self) -> None:

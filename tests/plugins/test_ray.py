@@ -9,6 +9,7 @@ import time
 import numpy as np
 import psutil
 import pytest
+import torch
 
 pytest.importorskip("ray")
 
@@ -53,6 +54,7 @@ def blueprint(folder):
 
 
 def snapshot(blueprint, version=0):
+    torch.manual_seed(0)
     world, heads, _ = blueprint.build()
     return PolicySnapshot.of(world, heads, version)
 
