@@ -173,27 +173,6 @@ def test_another_shape_is_refused():
         ActorCriticStack(heads_of(world, ("a", "b")) | {"d": head(world, 1, horizon=5)})
 
 
-def test_gradients_are_averaged_over_ranks_before_they_are_clipped():
-    """What several learners need: the reduction sees every gradient of the stack, and norms are those after it."""
-    world = small_world(VECTOR)
-    doubled = []
-
-    def double(gradients):
-        doubled.append(len(gradients))
-        for gradient in gradients:
-            gradient.mul_(2)
-
-    norms = []
-    for reduce in (None, double):
-        world = small_world(VECTOR)
-        learner = small_learner(world, heads_of(world), stack_from=2, reduce_gradients=reduce)
-        batch, labels, *masks = random_batch(world)
-        norms.append(learner.update(batch, labels_of(labels), *masks).metrics)
-    assert len(doubled) == 2  # the world's, and the stack's
-    for name in NAMES:
-        assert norms[1][f"{name}/gradient_norm"] == pytest.approx(2 * norms[0][f"{name}/gradient_norm"])
-
-
 def test_elements_that_joined_later_count_their_own_steps():
     """A head that grew keeps the count of its new elements in a stack, too."""
     states = []
