@@ -72,8 +72,6 @@ def open_file(path: Path) -> IO[bytes]:
     """Opens a file or a pipe for reading; a folder, a device or what can't be opened is a ManyheadsError."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe that nobody writes to is empty, not waited for
-    except FileNotFoundError:
-        raise ManyheadsError(f"{path} is missing.") from None
     except (OSError, ValueError) as error:
         raise ManyheadsError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}.") from None
     mode = os.fstat(handle).st_mode
@@ -115,6 +113,8 @@ def read_lines(path: Path, limit: int = MAX_LINE) -> Iterator[bytes]:
 
 def read_json(path: Path) -> Any:
     """Reads JSON; a half-written or missing file is a ManyheadsError that names it."""
+    if not path.exists():
+        raise ManyheadsError(f"{path} is missing.")
     try:
         return json.loads(read_text(path))
     except (ValueError, RecursionError) as error:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from manyheads import LanguageModel, ManyheadsError
-from manyheads.atomic import read_lines, write_text
+from manyheads.atomic import read_text, write_text
 from manyheads_glam.models.chat import ChatModel
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def require_journal(path: Path) -> None:
     if not path.exists():
         return
     try:
-        sound = all("call" in json.loads(line) for line in read_lines(path))
+        sound = all("call" in json.loads(line) for line in read_text(path).splitlines())
     except (ValueError, TypeError, RecursionError):
         sound = False
     if not sound:

@@ -5,7 +5,6 @@ import json
 import os
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 import torch
@@ -91,7 +90,14 @@ def test_a_disk_that_refuses_weights_is_said(
 
 def test_a_file_that_this_user_may_not_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path, 1.0, 10)
-    monkeypatch.setattr(checkpoint.os, "open", Mock(side_effect=PermissionError(13, "Permission denied")))
+    plain = checkpoint.os.open
+
+    def refuse(path: Path, *arguments: int) -> int:
+        if str(path).endswith(".safetensors"):
+            raise PermissionError(13, "Permission denied")
+        return plain(path, *arguments)
+
+    monkeypatch.setattr(checkpoint.os, "open", refuse)
     with pytest.raises(ManyheadsError, match=r"world\.000001\.safetensors can't be read: let this user"):
         Checkpoint(tmp_path).read("world")
 

@@ -43,8 +43,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_is_no_short_file_is_refused_unread(
     kind: str, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if kind.startswith("a pipe") and command[-1] == "--settings":
-        pytest.skip("an empty file of settings sets nothing")
+    if kind.startswith("a pipe") and command[-1] in ("--settings", "--model"):
+        pytest.skip("an empty file of settings sets nothing, and one of replies weighs alike")
     monkeypatch.chdir(tmp_path)
     file = Path("file.yaml")
     if kind == "3 GiB":
@@ -186,7 +186,7 @@ def test_an_empty_world_is_made_anew(tmp_path: Path) -> None:
     world = tmp_path / "world"
     run("train", world, TASKS[0], "--steps", 40, *TINY)
     for left in ("replay", "tensorboard", "train"):
-        shutil.rmtree(world / left)
+        shutil.rmtree(world / left, ignore_errors=True)
     for file in [*world.rglob("*.safetensors"), world / "checkpoint.json"]:
         file.unlink()
     run("train", world, TASKS[1], "--steps", 40, *TINY, "--set=seed=7")

@@ -27,6 +27,8 @@ KILLS = int(os.environ.get("MANYHEADS_KILLS", "10"))
 """at random, and twice as many inside a save"""
 SHARE = float(os.environ.get("MANYHEADS_DAMAGES", "1"))
 """of the cases of damage, drawn at random"""
+SECONDS = float(os.environ.get("MANYHEADS_SECONDS", "inf"))
+"""after which no more of them are tried"""
 
 CALLS = ("fsync", "open", "close", "replace", "unlink", "write")
 """of the system, that a save is made of"""
@@ -149,13 +151,14 @@ def test_damage(world: Path, tmp_path: Path) -> None:
     """Each kind of file, damaged: a message of one line that names it, or no harm; never a traceback."""
     counts: Counter[tuple[str, str, str]] = Counter()
     tracebacks = []
-    numbers = random.Random(0)
+    numbers, end = random.Random(0), time.monotonic() + SECONDS
     files = [p for p in sorted(world.rglob("*")) if p.is_file() and any(p.name.endswith(end) for end in KINDS)]
+    numbers.shuffle(files)
     reference = weights(world)
     for path in files:
         kind = next(kind for end, kind in KINDS.items() if path.name.endswith(end))
         for damage, content in damages(path, numbers):
-            if content == path.read_bytes() or numbers.random() > SHARE:
+            if content == path.read_bytes() or numbers.random() > SHARE or time.monotonic() > end:
                 continue
             broken = tmp_path / "broken"
             shutil.copytree(world, broken)
