@@ -16,7 +16,10 @@ SIDES = {"peer.py", "peer_manyheads.py", "peer_sheeprl.py"}
 def test_it_says_what_it_takes(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(script.parent))
     found = {name: value for name, value in runpy.run_path(str(script)).items() if isinstance(value, click.Command)}
-    for command in found.values():
+    groups = [command for command in found.values() if isinstance(command, click.Group)]
+    for command in [*found.values(), *(part for group in groups for part in group.commands.values())]:
+        if command in groups:
+            continue
         result = CliRunner().invoke(command, ["--help"])
         assert result.exit_code == 0, result.output
         assert "--json" in result.output

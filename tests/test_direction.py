@@ -9,9 +9,9 @@ import pytest
 HERE = Path(__file__).parent.parent
 CORE = HERE / "platform"
 
-BASE = {"errors", "imports", "atomic", "yamltext", "filenames", "parameters", "trust"}
+BASE = {"errors", "imports", "atomic", "yamltext", "filenames", "run_states", "parameters", "trust"}
 NAMES = BASE | {"hookspecs", "models", "commands", "yamlfile", "registry", "task", "settings"}
-NAMES |= {"kinds", "runners", "loggers", "suites"}
+NAMES |= {"kinds", "runners", "loggers", "suites", "callbacks", "goals"}
 CONTRACTS = {"environment.contract", "environment.layout", "environment.pictures"}
 CONTRACTS |= {"rewards.contract", "heads.kind", "heads.contract"}
 LEARNED = {"environment", "experience", "execution", "world", "heads", "rewards"}
@@ -26,20 +26,25 @@ MAY_IMPORT = {
     "parameters": set(),
     "trust": {"errors"},
     "renamed_settings": set(),
+    "run_states": set(),
     "settings": NAMES | {"renamed_settings", "world.sizes"},
     "commands": BASE,
     "yamlfile": BASE,
     "models": BASE,
     "kinds": BASE | {"yamlfile"},
-    "runners": BASE | {"kinds"},
+    "runners": BASE | {"kinds", "callbacks"},
+    "callbacks": set(),
+    "goals": BASE | {"registry", "task"},
     "loggers": BASE | {"kinds"},
     "suites": BASE,
     "hookspecs": NAMES | CONTRACTS,
     "registry": NAMES | CONTRACTS,
     "task": NAMES | CONTRACTS | {"environment", "rewards"},
-    "builtins": NAMES | CONTRACTS | {"rewards", "learning", "report"},
+    "builtins": NAMES | CONTRACTS | {"rewards", "learning", "report", "jobs"},
     "testing": NAMES | LEARNED,
     "blocks": {"heads", "world"},
+    "training": LEARNED | {"run_states", "storage", "learning", "jobs", "report.metrics", "report.progress"},
+    "jobs": set(),
     "environment": BASE | {"environment"},
     "rewards": BASE | {"rewards", "environment.contract"},
     "execution": {"execution", "errors"},
@@ -48,11 +53,14 @@ MAY_IMPORT = {
     "fused": BASE | {"fused", "heads", "world", "execution"},
     "experience": BASE | {"experience", "environment"},
     "storage": NAMES | LEARNED | {"storage"},
+    "exchange": NAMES | WORK | {"exchange"},
+    "imagined_env": NAMES | WORK | {"imagined_env"},
     "learning": NAMES | WORK | {"fused", "learning"},
     "report": NAMES | WORK | {"report"},
-    "cli": NAMES | WORK | {"learning", "report", "cli"},
+    "api": NAMES | WORK | {"learning", "report", "api"},
+    "cli": NAMES | WORK | {"jobs", "learning", "report", "exchange", "api", "cli"},
     "__main__": NAMES | {"cli", "report.text"},
-    "__init__": NAMES | WORK | {"blocks"},
+    "__init__": NAMES | WORK | {"blocks", "api", "imagined_env"},
 }
 """Which modules (and those below them) each room imports; imports for type checkers alone are free."""
 
@@ -68,9 +76,25 @@ PLUGINS_MAY_IMPORT = CONTRACTS | {
     "runners",
     "loggers",
 }
-PLUGINS_MAY_IMPORT |= {"rewards", "storage.world_folder", "atomic", "commands", "parameters", "registry", "blocks"}
-PLUGINS_MAY_IMPORT |= {"trust"}
-"""The public face ("") and the contracts."""
+PLUGINS_MAY_IMPORT |= {"environment.adapter", "environment.space_json"}
+PLUGINS_MAY_IMPORT |= {
+    "rewards",
+    "storage.world_folder",
+    "storage.packs",
+    "storage.packaged_worlds",
+    "storage.evaluations",
+    "storage.ledger",
+    "report.metrics",
+    "report.experience",
+    "atomic",
+    "commands",
+    "parameters",
+    "registry",
+    "blocks",
+    "training",
+    "trust",
+}
+"""The public face (""), the contracts, and what reads a world's folder."""
 
 
 def imports(path: Path, for_type_checkers: bool = False) -> Iterator[str]:

@@ -6,6 +6,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+from docs_pages import PAGES, blocks
 from helpers import MANYHEADS, package, run
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -14,6 +15,14 @@ SMALL = (
     "--set training.batch_length=8 --set training.train_ratio=4 --set training.compile=false "
     "--set heads.actor_critic.horizon=2"
 )
+SHORTER = {
+    "steps=4000": "steps=80",
+    "steps=6000": "steps=160",
+    "evaluate_every=1000": "evaluate_every=40, evaluate_episodes=1",
+    "updates=1000": "updates=3",
+    "episodes=5": "episodes=1",
+    "steps=6200": "steps=170",
+}
 LESS = {r"--steps \d+": "--steps 80", r"--updates \d+": "--updates 3"}
 
 
@@ -59,3 +68,21 @@ def test_journeys_2_and_3(tmp_path: Path) -> None:
         shell(command, tmp_path)
     result = run(sys.executable, "-c", code, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
+
+
+def test_the_page_of_scripts_is_one_script_that_runs(tmp_path: Path) -> None:
+    """As it stands, but with a small network and few steps."""
+    small = ", ".join(f'"{each}"' for each in SMALL.replace("--set ", "").split())
+    code = "\n".join(blocks(PAGES["docs/scripts.md"], "python"))
+    code = code.replace('open_world("world", "demo")', f'open_world("world", "demo", [{small}])')
+    for pattern, less in SHORTER.items():
+        assert re.search(pattern, code), pattern
+        code = re.sub(pattern, less, code)
+    result = run(sys.executable, "-c", code, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    said = result.stdout.splitlines()
+    assert [line for line in said if re.fullmatch(r"\d+ gymnasium/CartPole-v1 \d+\.\d+", line)]  # the callback
+    assert [line for line in said if line.startswith("one episode ")]
+    assert [line for line in said if " by " in line]  # reasons
+    assert {line.split()[0] for line in said if " head " in f"{line} "} >= {"left"}
+    assert "history" in (tmp_path / "world" / "world.yaml").read_text()

@@ -4,6 +4,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from docs_pages import HERE, PAGES, blocks
 from helpers import run
 from manyheads.cli import manyheads
+from manyheads.environment.contract import Kind, Unit
 
 CORE = HERE / "platform" / "manyheads"
 REWARDS = PAGES["docs/rewards.md"]
@@ -79,6 +81,13 @@ def test_the_task_file_of_that_page_passes_its_check(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(manyheads, ["reward", "check", name])
     assert result.exit_code == 0, result.output
+
+
+def test_every_unit_and_kind_of_a_signal_is_listed() -> None:
+    rows = re.findall(r"^\| (unit|kind) \| (.*) \|$", PAGES["docs/own_environment.md"], re.MULTILINE)
+    listed = {part: re.findall(r"`([^`]+)`", text) for part, text in rows}
+    assert listed["unit"] == [*get_args(Unit)]
+    assert [each for each in listed["kind"] if each != "rad"] == [*get_args(Kind)]
 
 
 def test_every_test_on_the_page_of_borders_exists() -> None:

@@ -15,6 +15,7 @@ from manyheads.heads.returns import ReturnScale as ReturnScale
 from manyheads.heads.returns import lambda_return as lambda_return
 from manyheads.world.distributions import symexp as symexp
 from manyheads.world.distributions import symlog as symlog
+from manyheads.world.ensemble import LatentEnsemble as LatentEnsemble
 from manyheads.world.grow import LayoutAxis as LayoutAxis
 from manyheads.world.grow import action_entries as action_entries
 from manyheads.world.grow import choice_entries as choice_entries

@@ -15,6 +15,7 @@ import pluggy
 if TYPE_CHECKING:
     from manyheads.commands import Commands
     from manyheads.environment.contract import Environment
+    from manyheads.goals import Goal, GoalRequest
     from manyheads.heads.kind import HeadKind, LazyHeadKind
     from manyheads.loggers import LoggerKind
     from manyheads.models import LanguageModelKind
@@ -53,6 +54,11 @@ def register_tasks(register: Callable[[Path], None]) -> None:
 @hookspec
 def register_models(register: Callable[[LanguageModelKind], None]) -> None:
     """Register language models that can write reward specifications."""
+
+
+@hookspec
+def write_goal(request: GoalRequest) -> Goal | None:
+    """Turn a goal in plain words into a checked reward specification, for `manyheads.goal`; None: others may."""
 
 
 @hookspec

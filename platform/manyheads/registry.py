@@ -83,10 +83,14 @@ class Table(dict[str, T], Generic[T]):
         self._plugins = plugins
         self._find = find
 
+    def find(self, name: str) -> T | None:
+        """The thing of that name where it is not listed, None where it is unknown."""
+        return self._find(name) if self._find else None
+
     def __missing__(self, name: str) -> T:
         if name in self.contested:
             raise ManyheadsError(self.contested[name])
-        found = self._find(name) if self._find else None
+        found = self.find(name)
         if found is not None:
             return found
         error = unknown(self.kind, name, self, self.listing)
@@ -232,6 +236,14 @@ class Registry:
             else:
                 yield plugin, staged
 
+    def ask(self, hook: str, question: Any) -> Any:
+        """The first answer of any plugin to a hook of one argument that is not None."""
+        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+            answer = implementation.function(question)
+            if answer is not None:
+                return answer
+        return None
+
     def _find_environment(self, name: str) -> Environment | None:
         """What the plugin whose name a name begins with says of it."""
         for implementation in self._manager.hook.find_environment.get_hookimpls():
@@ -265,7 +277,7 @@ class Registry:
 
     def _add(self, table: Table[T], plugin: Plugin, things: Iterable[tuple[str, T]]) -> None:
         for name, thing in things:
-            plain = table.kind == "command" or plugin.name == CORE
+            plain = table.kind == "command" or plugin.name in (CORE, name)
             if not (_NAME.fullmatch(name) or (plain and _PLAIN_NAME.fullmatch(name))):
                 self.report(plugin, f"registers the {table.kind} {name!r}; expected a name like {plugin.name}/thing")
             elif name in table.owners:

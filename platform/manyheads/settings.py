@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -15,13 +15,21 @@ from manyheads.registry import registry
 from manyheads.renamed_settings import current_name, with_current_names
 from manyheads.world.sizes import WorldSettings
 
+MACHINE = tuple(
+    f"training.{name}"
+    for name in ("device", "precision", "compile", "workers", "threads", "step_timeout", "checkpoint_minutes")
+)
+"""Settings of the machine, not of what is learned: any command takes other values for its own time."""
+FIXED = ("seed", "world.")
+"""Settings, or the beginnings of their names, that a world keeps from its making."""
+
 
 class OptimizerSettings(BaseModel):
-    """DreamerV3's numbers (LaProp with adaptive gradient clipping)."""
+    """LaProp with adaptive gradient clipping: DreamerV3's numbers, but for a learning rate that suits small worlds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    lr: float = Field(default=4e-5, gt=0, description="learning rate after the warmup")
+    lr: float = Field(default=1.6e-4, gt=0, description="learning rate after the warmup; DreamerV3 has 4e-5")
     warmup: int = Field(default=1000, ge=0, description="updates until the full learning rate; the first has rate 0")
     agc: float = Field(default=0.3, gt=0, description="largest norm of a gradient, relative to its tensor's norm")
     agc_pmin: float = Field(default=1e-3, gt=0, description="the norm that a smaller tensor counts as")
@@ -38,15 +46,29 @@ class TrainingSettings(BaseModel):
     batch_size: int = Field(16, ge=1, description="sequences a batch")
     batch_length: int = Field(64, ge=2, description="rows a sequence")
     train_ratio: float = Field(512.0, gt=0, description="replayed rows per environment row")
+    environment_shares: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="weight of each environment's rows in a batch, by its name; 1 where none is given",
+    )
+    starts_per_head: int | None = Field(
+        None,
+        ge=1,
+        description="sequences of a batch that each head imagines from; unset: all where one head trains or the world "
+        "is frozen, else the batch is dealt out among the heads",
+    )
+    stack_room: int = Field(
+        0, ge=0, description="places that heads trained as one batch are computed with: up to so many join uncompiled"
+    )
     num_envs: int = Field(16, ge=1, description="environments stepped together")
     workers: int = Field(0, ge=0, description="worker processes that step them; 0: this process")
+    threads: int = Field(0, ge=0, description="CPU threads of an update; 0: as many as are fastest, measured")
     step_timeout: float = Field(
         600.0, gt=0, description="seconds that one reset or step may take in a worker process before it is replaced"
     )
     capacity_rows: int = Field(1_000_000, ge=1024, description="rows kept in replay")
     capacity_bytes: int | None = Field(None, ge=1_000_000, description="bytes kept in replay")
     checkpoint_minutes: float = Field(5.0, gt=0)
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda where this machine has one")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of large matrix products; auto: bfloat16 where the device has instructions for it"
     )
@@ -98,6 +120,8 @@ def load_settings(source: str | Path | None = None, overrides: Iterable[str] = (
     settings = check_settings(values, where="--set")
     for kind in settings.heads:
         head_settings(settings, kind)
+    for name in settings.training.environment_shares:
+        registry().environments[name]  # an unknown one is refused
     return settings
 
 
@@ -108,14 +132,42 @@ def differences(saved: Settings, source: str | Path | None, overrides: Iterable[
     A user sets what is in their own settings file and in overrides; a packaged preset or a default may have changed
     since the settings were saved.
     """
-    overrides = list(overrides)
-    set_by_user = [current_name(text.partition("=")[0], "--set") for text in overrides]
-    if source is not None and str(source) not in presets():
-        set_by_user += _flat(_read(source))
+    set_by_user = _set_by_user(source, overrides := list(overrides))
     asked, current = (_flat(each.model_dump(mode="json")) for each in (load_settings(source, overrides), saved))
     differing = [name for name in {**current, **asked} if asked.get(name) != current.get(name)]
     own = [name for name in differing if any(f"{name}.".startswith(f"{each}.") for each in set_by_user)]
     return own, [name for name in differing if name not in own]
+
+
+def machine_settings(source: str | Path | None, overrides: Iterable[str]) -> dict[str, Any]:
+    """Values of the machine's settings that a user set, by dotted name; also where they are what was saved."""
+    set_by_user = _set_by_user(source, overrides := list(overrides))
+    asked = _flat(load_settings(source, overrides).model_dump(mode="json"))
+    return {name: asked[name] for name in MACHINE if name in set_by_user}
+
+
+def changed_settings(saved: Settings, values: Mapping[str, Any]) -> Settings:
+    """The settings with other values, by dotted name; raises ManyheadsError for one that is wrong."""
+    data = saved.model_dump(mode="json")
+    for name, value in values.items():
+        *groups, last = name.split(".")
+        target = data
+        for group in groups:
+            target = target.setdefault(group, {})
+        target[last] = value
+    return check_settings(data, where="--set")
+
+
+def flat_settings(settings: Settings) -> dict[str, Any]:
+    """All values by their dotted names."""
+    return _flat(settings.model_dump(mode="json"))
+
+
+def _set_by_user(source: str | Path | None, overrides: Iterable[str]) -> list[str]:
+    names = [current_name(text.partition("=")[0], "--set") for text in overrides]
+    if source is not None and str(source) not in presets():
+        names += _flat(_read(source))
+    return names
 
 
 def check_settings(values: Mapping[str, Any], where: str) -> Settings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from manyheads import yamlfile
 from manyheads.environment.contract import Instance
+from manyheads.environment.notice import note_once
 from manyheads.errors import ManyheadsError, unknown
 from manyheads.filenames import file_name
 from manyheads.registry import registry
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from manyheads.rewards.contract import RewardSource
 
 T = TypeVar("T")
+
+EPISODE_STEPS = 1000
+"""of an environment that is trained without a task file and has no number of its own"""
 
 
 class RewardSettings(BaseModel):
@@ -50,13 +55,15 @@ class TaskFile(BaseModel):
     reward: RewardSettings
     success: Success | None = None
     head: str = "actor_critic"
-    episode_steps: Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
-    """steps of the instance (after any action repeat) until an episode is truncated"""
+    episode_steps: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] | None = None
+    """steps of the instance (after any action repeat) until an episode is truncated; None: the environment's own
+    number"""
     goal: Annotated[str, Field(max_length=500)] = ""
 
     def write(self, path: Path | str) -> Path:
         """Writes the file atomically, as YAML that a person can read; `load_task(path)` reads it back."""
-        yamlfile.write(Path(path), self.model_dump(mode="json"))
+        leave_out = {"episode_steps"} if self.episode_steps is None else None
+        yamlfile.write(Path(path), self.model_dump(mode="json", exclude=leave_out))
         return Path(path)
 
     def resolve(self, name: str) -> Task:
@@ -126,14 +133,30 @@ class Task:
 
     @property
     def episode_steps(self) -> int:
-        return self.content.episode_steps
+        """Steps until an episode is truncated: the file's own number, else the environment's."""
+        steps = self.content.episode_steps or self.instance.episode_steps
+        assert steps is not None, "a task without either is refused where it is read"
+        return steps
 
     @property
     def goal(self) -> str:
         return self.content.goal
 
     def make_environment(self, seed: int | None = None) -> gymnasium.Env[Any, Any]:
-        """The simulator with this task's time limit and `info["signals"]`; the first reset uses `seed`."""
+        """The task as a Gymnasium environment: its own reward, end and time limit; the first reset uses `seed`.
+
+        `info` has `signals`, `task_reward` and `simulator_reward`. A reward that reads a world's latents can't be
+        computed here: such a task pays the simulator's.
+        """
+        from manyheads.environment.episode import limit_episodes
+        from manyheads.rewards.task_reward import TaskReward
+
+        simulator = self.instance.make()
+        paid = simulator if self.reward.reads == "latents" else TaskReward(simulator, self.reward)
+        return limit_episodes(paid, self.episode_steps, seed)
+
+    def make_simulator(self, seed: int | None = None) -> gymnasium.Env[Any, Any]:
+        """The simulator alone, with this task's time limit; its reward and its end are the simulator's."""
         from manyheads.environment.episode import limit_episodes
 
         return limit_episodes(self.instance.make(), self.episode_steps, seed)
@@ -146,8 +169,9 @@ class Task:
 def load_task(source: str | Path, name: str | None = None) -> Task:
     """A registered task by its name, or the task in a YAML file.
 
-    A file that is not registered is called by its own name without `.yaml`, or by `name`. Raises
-    ManyheadsError that names the file, line and key of whatever is wrong.
+    A file that is not registered is called by its own name without `.yaml`, or by `name`. An environment's name is a
+    task, too: its own reward and time limit (`environment_task`). Raises ManyheadsError that names the file, line and
+    key of whatever is wrong.
     """
     names = registry().tasks
     if isinstance(source, str) and source in names:
@@ -156,7 +180,44 @@ def load_task(source: str | Path, name: str | None = None) -> Task:
     if path.suffix in (".yaml", ".yml") or isinstance(source, Path):
         registered = {file.resolve(): known for known, file in names.items()}
         return _read(path, name or registered.get(path.resolve(), path.stem))
-    return _read(names[str(source)], str(source))
+    if source not in names.contested and (found := _environment_named(str(source))):
+        return environment_task(found).resolve(name or str(source))
+    try:
+        file = names[str(source)]
+    except ManyheadsError as error:
+        near = get_close_matches(str(source), registry().environments, n=2)
+        also = f" An environment's name is a task, too: {' or '.join(near)}." if near else ""
+        raise ManyheadsError(f"{error}{also}") from None
+    return _read(file, str(source))
+
+
+def environment_task(name: str, options: Mapping[str, Any] | None = None) -> TaskFile:
+    """The task of an environment as it is: the simulator's own reward, and its own time limit.
+
+    Where it has none, episodes are truncated after `EPISODE_STEPS` steps, which is said once.
+    """
+    instance = registry().environments[name].instance(options)
+    steps = None
+    if instance.episode_steps is None:
+        steps = EPISODE_STEPS
+        note_once(
+            f"{name} declares no limit of its episodes: those that last longer are cut after {steps:,} steps. "
+            "Another number is a task file's episode_steps (`manyheads new task`)."
+        )
+    own = instance.options.model_dump(mode="json", exclude_defaults=True)
+    reward = RewardSettings(source="environment")
+    return TaskFile(version=1, environment=name, options=own, reward=reward, episode_steps=steps)
+
+
+def _environment_named(name: str) -> str | None:
+    """The name, where it is an environment's."""
+    environments = registry().environments
+    if name in environments:
+        return name
+    plugin = name.partition("/")[0]
+    if plugin in registry().plugins and name.count("/") and environments.find(name) is not None:
+        return name
+    return None
 
 
 def tasks() -> list[Task]:
@@ -191,15 +252,20 @@ def _resolve(content: TaskFile, name: str, document: Document, path: Path | None
     kind = lookup(("reward", "source"), lambda: known.rewards[content.reward.source])
     lookup(("head",), lambda: known.heads[content.head])
     settings = document.check(kind.settings, ("reward",), content.reward.model_extra or {})
+    steps = content.episode_steps or instance.episode_steps
+    if steps is None:
+        raise document.error(
+            ("episode_steps",), f"is missing, and {environment.name} has no number of its own; for example: 1000"
+        )
     if content.success is not None:
         try:
             _require_measured(signals_of(content.success), instance)
         except ManyheadsError as error:
             raise document.error_about(("success",), str(error)) from None
         found = [*check_success(content.success, instance.signals), *check_time(content.success, instance)]
-        if wrong := errors([*found, *check_duration(content.success, content.episode_steps)]):
+        if wrong := errors([*found, *check_duration(content.success, steps)]):
             raise document.error(("success",), "; ".join(map(str, wrong)))
-    if isinstance(settings, SpecSettings) and (wrong := check_duration(settings.spec, content.episode_steps)):
+    if isinstance(settings, SpecSettings) and (wrong := check_duration(settings.spec, steps)):
         raise document.error(("reward", "spec"), "; ".join(map(str, wrong)))
     return Task(name, content, instance, settings, path, document)
 

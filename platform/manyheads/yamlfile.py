@@ -88,7 +88,11 @@ class Document:
 
 def read(path: Path) -> Document:
     """Reads a YAML file; raises ManyheadsError with file and line for anything but plain data."""
-    text = atomic.read_text(path, MAX_BYTES, "short YAML file")
+    return read_text(atomic.read_text(path, MAX_BYTES, "short YAML file"), path)
+
+
+def read_text(text: str, path: Path) -> Document:
+    """Reads the YAML text of a file, or of a part of one that `path` names in messages."""
     try:
         parsed = parse(text)
     except YamlProblem as problem:
@@ -109,14 +113,20 @@ def read_setting(text: str, example: str) -> tuple[str, Any]:
 
 def write(path: Path, data: Mapping[str, Any]) -> None:
     """Atomically writes plain data as YAML for people: small things in one line, others in blocks."""
-    text = yaml.dump(
-        dict(data), Dumper=_Dumper, default_flow_style=None, sort_keys=False, allow_unicode=True, width=100
-    )
+    text = to_text(data)
     if (size := len(text.encode("utf-8", "surrogatepass"))) > MAX_BYTES:
         raise ManyheadsError(
             f"{path} would have {size // 1000} kB, and no file of more than {MAX_BYTES // 1000} kB is read back."
         )
     atomic.write_text(path, text)
+
+
+def to_text(data: Mapping[str, Any]) -> str:
+    """What `write` writes."""
+    text: str = yaml.dump(
+        dict(data), Dumper=_Dumper, default_flow_style=None, sort_keys=False, allow_unicode=True, width=100
+    )
+    return text
 
 
 def _keys(data: Any, problem: ErrorDetails) -> Iterator[Key]:

@@ -22,6 +22,7 @@ def register_environments(register: Callable[[Environment], None]) -> None:
                 signals=partial(_signals, rom),
                 options=AtariOptions,
                 reset_only_options=frozenset({"protocol", "noops"}),
+                episode_steps=_episode_steps,
                 requires=("ale_py",),
                 extra="atari",
                 description=f"the Atari 2600 game {rom.replace('_', ' ')}",
@@ -33,6 +34,10 @@ def _make(name: str, rom: str, options: AtariOptions) -> "gymnasium.Env[Any, Any
     from manyheads_atari.simulator import Simulator
 
     return Simulator(name, rom, options)
+
+
+def _episode_steps(options: AtariOptions) -> int:
+    return -(-options.max_frames // options.frame_skip)
 
 
 def _signals(rom: str, options: AtariOptions) -> tuple[Signal, ...]:

@@ -24,6 +24,7 @@ def register_environments(register: Callable[[Environment], None]) -> None:
                 options=options(domain),
                 reset_only_options=reset_only_options(domain),
                 step_seconds=partial(_step_seconds, domain),
+                episode_steps=_episode_steps,
                 requires=("dm_control",),
                 extra="dmc",
                 description=f"dm_control's {domain.replace('_', ' ')}; tasks: {', '.join(tasks)}",
@@ -44,6 +45,11 @@ def _make(domain: str, options: SuiteOptions) -> "gymnasium.Env[Any, Any]":
 
 def _step_seconds(domain: str, options: SuiteOptions) -> float:
     return CONTROL_SECONDS[domain] * options.action_repeat
+
+
+def _episode_steps(options: SuiteOptions) -> int:
+    """The suite's episodes have 1,000 steps."""
+    return max(1, 1000 // options.action_repeat)
 
 
 def _signals(domain: str, options: Any) -> tuple[Signal, ...]:

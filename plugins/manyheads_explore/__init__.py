@@ -1,4 +1,4 @@
-"""Exploration without a task: a reward from what a world model does not know yet, `explore/disagreement`."""
+"""Exploration without a task: a reward from what a world model does not know yet, and a head that acts at random."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from manyheads import HeadKind, LazyHeadKind
 from manyheads.hookspecs import hookimpl
 from manyheads.rewards.contract import RewardKind
 from manyheads.rewards.sources import SourceSettings
@@ -37,5 +38,16 @@ def register_rewards(register: Callable[[RewardKind], None]) -> None:
             DisagreementSettings,
             _build,
             "how far predictors of the next latent disagree (Plan2Explore): explores without a task",
+        )
+    )
+
+
+@hookimpl
+def register_heads(register: Callable[[HeadKind | LazyHeadKind], None]) -> None:
+    register(
+        LazyHeadKind(
+            "explore/held_random",
+            where="manyheads_explore.held_random:KIND",
+            description="acts at random, each action held for some steps; nothing to train",
         )
     )

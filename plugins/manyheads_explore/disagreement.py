@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from manyheads.blocks import MLP, Linear, masked_mean
+from manyheads.blocks import LatentEnsemble, masked_mean
 from manyheads.rewards.contract import LatentRows
 from manyheads.rewards.sources import SignalSource
 
@@ -38,44 +38,28 @@ class Disagreement(SignalSource):
         return Ensemble(world, action_size, self.members, self.layers)
 
 
-class Ensemble(nn.Module):
-    """Predictors of the next latent's stochastic part from a latent's feature and an action.
-
-    Trained by mean squared error they predict its probabilities: what is random in the world they agree on in time.
-    """
+class Ensemble(LatentEnsemble):
+    """The reward of the ensemble's disagreement, over its running mean."""
 
     scale: Tensor
     batches: Tensor
 
     def __init__(self, world: WorldSettings, action_size: int, members: int, layers: int) -> None:
-        super().__init__()
-        self.deter, outputs = world.deter, world.groups * world.classes
-        self.members = nn.ModuleList(
-            nn.Sequential(MLP(world.feature_size + action_size, world.units, layers), Linear(world.units, outputs))
-            for _ in range(members)
-        )
+        super().__init__(world, action_size, members, layers)
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("batches", torch.zeros(()))
 
     def forward(self, rows: LatentRows) -> Tensor:
         """The reward (B, T) of arriving in each row: the members' variance over its running mean."""
-        return self._variance(self._predict(rows)) * rows.valid / self.scale
+        return self.variance(self.predict(rows.previous_feature, rows.previous_action)) * rows.valid / self.scale
 
     def loss(self, rows: LatentRows) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean squared error () of all members, metrics without gradients; the running mean moves along."""
-        predicted = self._predict(rows)
-        target = rows.feature[..., self.deter :]
-        loss = masked_mean((predicted - target).square().mean(-1), rows.valid.expand(predicted.shape[:-1]))
+        predicted = self.predict(rows.previous_feature, rows.previous_action)
+        errors = self.errors(predicted, rows.feature)
+        loss = masked_mean(errors, rows.valid.expand(errors.shape))
         with torch.no_grad():
-            disagreement = masked_mean(self._variance(predicted), rows.valid)
+            disagreement = masked_mean(self.variance(predicted), rows.valid)
             self.batches += 1
             self.scale.lerp_(disagreement.clamp(min=1e-8), (1 / self.batches).clamp(min=SCALE_RATE))
         return loss, {"disagreement": disagreement, "ensemble": loss.detach()}
-
-    def _predict(self, rows: LatentRows) -> Tensor:
-        """(members, B, T, G * C)"""
-        inputs = torch.cat([rows.previous_feature, rows.previous_action], -1)
-        return torch.stack([member(inputs) for member in self.members])
-
-    def _variance(self, predicted: Tensor) -> Tensor:
-        return predicted.var(0).mean(-1)

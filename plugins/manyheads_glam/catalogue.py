@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from manyheads import Signal
@@ -150,7 +150,12 @@ class Reading:
 
 def read(signals: Sequence[Signal]) -> list[Reading]:
     """What goals may be about: every declared signal but the simulator's reward and the controls."""
-    return [Reading(s) for s in signals if s.name != "reward" and not s.name.startswith("control[")]
+    return list(_read(tuple(signals)))
+
+
+@lru_cache(maxsize=64)
+def _read(signals: tuple[Signal, ...]) -> tuple[Reading, ...]:
+    return tuple(Reading(s) for s in signals if s.name != "reward" and not s.name.startswith("control["))
 
 
 def _poles(text: str, only: frozenset[str] | None = None) -> list[tuple[str, int]]:

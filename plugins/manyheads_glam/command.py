@@ -19,33 +19,38 @@ from manyheads.parameters import NamedPath, NewFile
 from manyheads.registry import registry
 from manyheads.rewards.describe import describe
 from manyheads.rewards.spec import RewardSpec
-from manyheads.storage.world_folder import WorldFolder
 from manyheads.yamlfile import read_setting
 from manyheads_glam import preview
-from manyheads_glam.experience import Seen, look, ranges
+from manyheads_glam.asking import asked_back
+from manyheads_glam.competition import MOST_ROUNDS, compete
+from manyheads_glam.experience import Seen
 from manyheads_glam.models.chat import ChatModel
 from manyheads_glam.models.choose import choose
 from manyheads_glam.models.settings import ModelSettings, chosen, config_file
 from manyheads_glam.models.settings import remember as remember_model
 from manyheads_glam.options import model_flags
-from manyheads_glam.surroundings import surroundings
+from manyheads_glam.session import Session
+from manyheads_glam.task_files import task_file
 from manyheads_glam.transcript import require_journal, write_jsonl
-from manyheads_glam.writer import NOTHING_KNOWN, Written, write
+from manyheads_glam.writer import Written
 
 UNSEEN = 3
 """exit code where the task was written but the world has not seen what it asks for"""
-EPISODE = 1000
-"""simulator steps in an episode of an environment that has no packaged task"""
 
 
 @click.command()
 @click.argument("sentence", required=False)
 @click.option("--environment", metavar="NAME", help="where the goal is to be reached; default: the world's only one")
 @click.option("--set", "settings", multiple=True, metavar="OPTION=VALUE", help="an option of the environment")
-@click.option("--world", type=NamedPath(), help="take ranges and episodes from this world")
+@click.option("--world", type=NamedPath(), help="take ranges and episodes from this world, or `starter`")
 @model_flags
 @click.option("--no-cache", is_flag=True, help="ask again, even what was asked before")
 @click.option("--remember", is_flag=True, help="make this model with its limits the default; a goal may be left out")
+@click.option(
+    "--candidates", default=1, show_default=True, type=click.IntRange(1, 16), help="specifications to compare"
+)
+@click.option("--rounds", default=1, show_default=True, type=click.IntRange(1, MOST_ROUNDS), help="of candidates")
+@click.option("--updates", default=1000, show_default=True, type=click.IntRange(min=1), help="of candidates' heads")
 @click.option("--yes", is_flag=True, help="write the task without asking")
 @click.option("--json", "as_json", is_flag=True, help="print JSON, ask nothing; with --yes the task is written too")
 @click.option(
@@ -61,6 +66,9 @@ def goal(
     world: Path | None,
     no_cache: bool,
     remember: bool,
+    candidates: int,
+    rounds: int,
+    updates: int,
     yes: bool,
     as_json: bool,
     out: Path | None,
@@ -68,35 +76,37 @@ def goal(
 ) -> None:
     """Turn SENTENCE, a goal in plain words, into a task with a checked reward specification.
 
-    The task is shown in plain words and written when you agree. Exit code 3: it was written, but the world has
-    hardly seen what it asks for, so that it should be trained online.
+    The task is shown in plain words and written when you agree. With --candidates, heads of several specifications are
+    trained in WORLD's imagination, and the one whose head does best is taken. Exit code 3: it was written, but the
+    world has hardly seen what it asks for, so that it should be trained online.
     """
     if sentence is None:
         if not remember:
             raise ManyheadsError('Say the goal: manyheads goal "…" --environment NAME.')
         _model(flags, cached=False, remember=True)
         return
-    folder = WorldFolder.open(world) if world else None
-    instance = _instance(folder, environment, settings)
+    given = dict(read_setting(text, "action_repeat=2") for text in settings)
     limits, model = _model(flags, cached=not no_cache, remember=remember)
-    replay = folder.replay(read_only=True) if folder else None
-    measured = ranges(replay, instance.dynamics_key) if replay else {}
-    drafts = getattr(model, "drafts", True)
-    around = surroundings(instance, _episode_steps(instance, folder)) if drafts else NOTHING_KNOWN
-    try:
-        written = write(sentence, instance, model, measured, around, limits.tries, limits.max_tokens)
-    finally:
-        if isinstance(model, ChatModel) and model.spending.used:
-            _say(f"{model.name}: {model.spending.summary()}.")
-    content = _task_file(written.spec, instance, folder)
-    seen = look(replay, instance.dynamics_key, written.spec, instance.step_seconds) if replay else None
+    with Session(world, environment, given, limits, model) as session:
+        folder, instance = session.folder, session.instance
+        try:
+            if candidates > 1:
+                written = compete(sentence, slug(sentence), session, candidates, rounds, updates, _say)
+            else:
+                written = session.write(sentence) if yes or as_json else asked_back(sentence, session.write)
+        finally:
+            if isinstance(model, ChatModel) and model.spending.used:
+                _say(f"{model.name}: {model.spending.summary()}.")
+        seen = session.look(written.spec)
+    sentence = written.spec.goal
+    content = task_file(written.spec, instance, folder)
     path = out or (folder.path / "goals" if folder else Path()) / f"{slug(sentence)}.yaml"
 
     console = Console(width=None if Console().is_terminal else 120)
     if as_json:
         click.echo(json.dumps(_record(written, instance, seen, path if yes else None), indent=1, ensure_ascii=False))
     else:
-        preview.show(console, written, instance, measured, seen)
+        preview.show(console, written, instance, session.measured, seen)
         if not yes:
             content = _confirmed(content)
     if as_json and not yes:
@@ -118,23 +128,6 @@ def slug(sentence: str) -> str:
     return "_".join(word.strip(".") for word in words[:8])[:60] or "goal"
 
 
-def _instance(folder: WorldFolder | None, environment: str | None, settings: Sequence[str]) -> Instance:
-    """The instance: of a world's own options where there is one, with the options given here on top."""
-    options = dict(read_setting(text, "action_repeat=2") for text in settings)
-    if folder is None:
-        if environment is None:
-            raise ManyheadsError("Say where: --environment NAME, or --world WORLD (`manyheads list environments`).")
-        return registry().environments[environment].instance(options)
-    names = list(dict.fromkeys(record.environment for record in folder.instances))
-    if environment is None and len(names) > 1:
-        raise ManyheadsError(f"{folder.path} knows {', '.join(names)}; say which with --environment NAME.")
-    name = environment or names[0]
-    own = next((record.options for record in folder.instances if record.environment == name), {})
-    instance = registry().environments[name].instance({**own, **options})
-    folder.record_of(instance)
-    return instance
-
-
 def _model(flags: Mapping[str, Any], cached: bool, remember: bool) -> tuple[ModelSettings, LanguageModel]:
     """The model and its limits, from the flags or as remembered; says so, and remembers where that is wanted."""
     limits, recalled = chosen(flags)
@@ -148,36 +141,6 @@ def _model(flags: Mapping[str, Any], cached: bool, remember: bool) -> tuple[Mode
 
 def _say(text: str) -> None:
     click.echo(text, err=True)
-
-
-def _task_file(spec: RewardSpec, instance: Instance, folder: WorldFolder | None) -> TaskFile:
-    data = {"version": 1, **spec.model_dump(mode="json", exclude_defaults=True, exclude={"success"})}
-    return TaskFile.model_validate(
-        {
-            "version": 1,
-            "environment": instance.environment.name,
-            "options": instance.options.model_dump(mode="json", exclude_defaults=True),
-            "reward": {"source": "spec", "spec": data},
-            "success": spec.success,
-            "episode_steps": _episode_steps(instance, folder),
-            "goal": spec.goal,
-        }
-    )
-
-
-def _episode_steps(instance: Instance, folder: WorldFolder | None) -> int:
-    """As long as the world's own tasks there, else as the first packaged task, else the usual length."""
-    for name in folder.heads if folder else ():
-        task = folder.task(name) if folder else None
-        if task is not None and task.instance.dynamics_key == instance.dynamics_key:
-            return task.episode_steps
-    repeat = getattr(instance.options, "action_repeat", 1)
-    prefix = f"{instance.environment.name}-"
-    for name in sorted(registry().tasks):
-        if name.startswith(prefix):
-            task = load_task(name)
-            return max(1, task.episode_steps * int(task.options.get("action_repeat", 1)) // repeat)
-    return max(1, EPISODE // repeat)
 
 
 def _confirmed(content: TaskFile) -> TaskFile:
@@ -235,7 +198,7 @@ def _record(written: Written, instance: Instance, seen: Seen | None, path: Path 
         "description": describe(written.spec, instance.signals),
         "spec": written.spec.model_dump(mode="json", exclude_defaults=True),
         "decisions": [asdict(replace(one, options=())) for one in written.decisions],
-        "warnings": [str(finding) for finding in written.findings],
+        "warnings": [{**asdict(one), "advice": one.advice} for one in written.findings],
         "ignored": list(written.ignored),
         "experience": None
         if seen is None

@@ -9,9 +9,6 @@ from typing import Any
 from manyheads_glam.transcript import RecordingModel
 
 STEPS = {"R0": "R0 lexicon", "R1": "R1 retrieval", "R2": "R2 score"}
-LIKELIHOOD_WEIGHT = 0.6
-LIKELIHOOD_LIMIT = 0.75
-"""a small model's likelihood settles what is open, and never outweighs words that are plain"""
 
 
 @dataclass(frozen=True)
@@ -43,28 +40,54 @@ class Decision:
         return {"call": "decision", **asdict(self), "options": [dict(option) for option in self.options]}
 
 
+@dataclass(frozen=True)
+class Question:
+    """One decision as it is put to a model; `prompt` has a place `{goal}` for what it is about."""
+
+    about: str
+    question: str
+    prompt: str
+    options: tuple[Option, ...]
+
+    @property
+    def says(self) -> list[str]:
+        """The options as continuations of the prompt."""
+        return [f" {option.description}" for option in self.options]
+
+    def given(self) -> str:
+        """The prompt under what the decision is about."""
+        return self.prompt.format(goal=self.about)
+
+    def empty(self) -> str:
+        """The prompt under an empty goal."""
+        return self.prompt.format(goal="")
+
+
 def choose(model: RecordingModel, about: str, question: str, prompt: str, options: Sequence[Option]) -> list[Decision]:
     """Every option as an answer, best first.
 
     `prompt` has a place `{goal}`; likelihood is the mean log-probability of an option's words under the goal, less
     that under an empty goal, so that words that are likely anyway gain nothing.
     """
-    likelihood = [0.0] * len(options)
-    if len(options) > 1:
-        says = [f" {option.description}" for option in options]
-        given = model.score(prompt.format(goal=about), says)
-        empty = model.score(prompt.format(goal=""), says)
-        gains = [LIKELIHOOD_WEIGHT * (a - b) for a, b in zip(given, empty, strict=True)]
-        usual = sum(gains) / len(gains)
-        likelihood = [max(-LIKELIHOOD_LIMIT, min(LIKELIHOOD_LIMIT, gain - usual)) for gain in gains]
+    asked = Question(about, question, prompt, tuple(options))
     rows: list[dict[str, Any]] = [
         {"answer": o.answer, "R0": o.lexicon, "R1": o.retrieval, "R2": score}
-        for o, score in zip(options, likelihood, strict=True)
+        for o, score in zip(options, _likelihood(model, asked), strict=True)
     ]
     rows = [row | {"total": row["R0"] + row["R1"] + row["R2"]} for row in rows]
-    rows.sort(key=lambda row: -row["total"])
+    rows = [rows[i] for i in model.order(asked, [row["total"] for row in rows])]
     shown = tuple({k: v if isinstance(v, str) else round(v, 3) for k, v in row.items()} for row in rows)
     return [_decision(about, question, rows, i, shown) for i in range(len(rows))]
+
+
+def _likelihood(model: RecordingModel, asked: Question) -> list[float]:
+    """What the model's scores add to each option, around their mean and within the trust that it has."""
+    if len(asked.options) == 1:
+        return [0.0]
+    given, empty = model.score(asked.given(), asked.says), model.prior(asked.empty(), asked.says)
+    gains = [model.trust.weight * (a - b) for a, b in zip(given, empty, strict=True)]
+    usual, limit = sum(gains) / len(gains), model.trust.limit
+    return [max(-limit, min(limit, gain - usual)) for gain in gains]
 
 
 def _decision(

@@ -15,6 +15,7 @@ from manyheads.rewards.validate import catalogue_hash, check_text, check_time
 from manyheads_glam.amounts import MeasuredRange
 from manyheads_glam.catalogue import read
 from manyheads_glam.decisions import Decision
+from manyheads_glam.meaning import SERIOUS, Evidence
 from manyheads_glam.prompt import write_prompt
 from manyheads_glam.surroundings import Surroundings
 from manyheads_glam.transcript import RecordingModel
@@ -40,17 +41,28 @@ def draft(
     around: Surroundings,
     attempts: int,
     max_tokens: int,
+    evidence: Evidence | None = None,
+    imagined: str = "",
 ) -> Draft:
-    """Asks at most `attempts` times, each time with what was wrong before; then a ManyheadsError for the person."""
+    """Asks at most `attempts` times, each time with what was wrong before; then a ManyheadsError for the person.
+
+    A specification that teaches nothing on what was recorded (`evidence`) goes back too, but not the last one.
+    """
     if not read(instance.signals):
         raise ManyheadsError(nothing_measured(instance))
     schema = constrained(instance)
     refused: tuple[str, list[Finding]] | None = None
     findings: list[Finding] = []
     for attempt in range(1, attempts + 1):
-        prompt = write_prompt(goal, instance, measured, around, model.embed, refused)
+        prompt = write_prompt(goal, instance, measured, around, model.embed, refused, imagined)
         reply = model.generate(prompt, schema, max_tokens)
         spec, findings = check_reply(reply, instance)
+        if spec is not None and evidence is not None:
+            findings = [*findings, *evidence.check(spec)]
+            if attempt < attempts and (serious := [one for one in findings if one.code in SERIOUS]):
+                refused = (reply, serious)
+                model.calls += [{"call": "refusal", "text": str(refusal)} for refusal in serious]
+                continue
         if spec is not None:
             spec = spec.model_copy(update={"goal": goal, "catalogue": None})
             spec = spec.model_copy(update={"catalogue": catalogue_hash(spec, instance.signals)})

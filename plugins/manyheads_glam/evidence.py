@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from manyheads_glam.catalogue import SYNONYMS, Reading, Role
 from manyheads_glam.lexicon import Aspect, is_agent
-from manyheads_glam.words import stems
+from manyheads_glam.words import POLES, stems
 
 Side = Literal["high", "low", "centre", "fast", "moving", "slow", "still"]
 
@@ -27,6 +27,16 @@ SIDES: Mapping[Role, tuple[Side, ...]] = {
 """The sides that can be asked for, by a signal's role."""
 
 DIRECTIONS = ("lateral", "forward", "vertical", "turning", "opening")
+PLACES = frozenset({"lateral", "forward", "vertical"})
+"""The axes whose words name places, which can be excluded."""
+WAYS: Mapping[str, tuple[str, str]] = {
+    "lateral": ("to the right", "to the left"),
+    "forward": ("forward", "backward"),
+    "vertical": ("up", "down"),
+    "turning": ("counterclockwise", "clockwise"),
+    "opening": ("open", "closed"),
+}
+"""How the two directions of an axis are said, its +1 pole first."""
 _GENERAL = stems(
     "position velocity angle angular cosine upright height distance speed horizontal vertical to at in touch contact "
     "turning torso body root x y z com"
@@ -43,10 +53,46 @@ class Wish:
     anchor: float | None = None
     limit: bool = False
     """`slow` as a limit alone: standing still is as good"""
+    excluded: bool = False
+    """anywhere but on this side"""
+
+
+def names_yes_or_no(reading: Reading, aspect: Aspect) -> int:
+    """Whether a clause names what a boolean signal says: +1, or -1 where it says that it should not be; else 0.
+
+    All words of the signal's name have to be said, or one that no other kind of word explains: `crashed` by `crash`,
+    `door_locked` by `unlock the door` (-1).
+    """
+    if reading.signal.kind != "boolean":
+        return 0
+    said = {other for root in aspect.said for other in (root, SYNONYMS.get(root, root))}
+    undone = {root.removeprefix("un") for root in said if root.startswith("un")}
+    undone |= {name for name in reading.name_stems if any(_opposite(name, root) for root in said - {name})}
+    names = reading.name_stems
+    if not names <= said | undone:
+        return 0
+    return -1 if (aspect.negated or "away" in said) != bool(names & undone - said) else 1
+
+
+def _opposite(root: str, other: str) -> bool:
+    """Whether two words lie on opposite poles of an axis."""
+    return any((axis, -pole) in POLES.get(other, ()) for axis, pole in POLES.get(root, ()))
 
 
 def wish(reading: Reading, aspect: Aspect) -> Wish:
     """Translates a clause's poles into a side of this signal, by the signal's own sign conventions."""
+    if yes := names_yes_or_no(reading, aspect):
+        return Wish("high" if yes > 0 else "low", yes)
+    if not aspect.excluded:
+        return _wish(reading, aspect)
+    if reading.role in ("position", "height", "angle"):
+        found = _wish(reading, aspect)
+        return replace(found, excluded=found.side is not None)
+    turned = {axis: -pole if axis in PLACES else pole for axis, pole in aspect.poles.items()}
+    return _wish(reading, replace(aspect, poles=turned))
+
+
+def _wish(reading: Reading, aspect: Aspect) -> Wish:
     poles, axes, role = aspect.poles, reading.axes, reading.role
     sign = next((poles[axis] * axes[axis] for axis in DIRECTIONS if axis in poles and axis in axes), 0)
     amount = poles.get("amount", 0)
@@ -59,7 +105,7 @@ def wish(reading: Reading, aspect: Aspect) -> Wish:
         if pace:
             return Wish("fast" if pace > 0 else "slow", sign, limit=aspect.limit)
         return Wish("moving", sign) if sign or aspect.verb or poles.get("motion") == 1 else Wish()
-    if poles.keys() & {"pace", "motion"} or (aspect.verb and "vertical" not in poles):
+    if poles.keys() & {"pace", "motion"} or (aspect.verb and not poles.keys() & {"vertical", "nearness"}):
         return Wish()
     if role == "distance":
         near = poles.get("nearness", 0) or -amount
@@ -90,9 +136,10 @@ def fit(reading: Reading, aspect: Aspect) -> float:
     score = _naming(reading, aspect) + _kind(reading.role, aspect)
     if reading.role == "speed" and set(reading.axes) == {"vertical"} and "vertical" not in aspect.poles:
         score -= 0.8
-    if aspect.number is not None and aspect.number.unit not in (None, reading.signal.unit):
-        cosine = reading.role == "posture" and aspect.number.unit == "rad" and "posture" in aspect.poles
-        score += 0.3 if cosine else -6.0
+    if aspect.number is not None and aspect.number.unit not in (None, "share", reading.signal.unit):
+        score += 0.3 if fits_unit(reading, aspect) else -6.0
+    if names_yes_or_no(reading, aspect):
+        score += 2.0 + 0.5 * len(reading.name_stems)
     if wanted.side is not None:
         score += 1.5 + (0.5 if wanted.sign or wanted.anchor is not None else 0.0)
     elif aspect.poles or aspect.centre or aspect.verb:
@@ -100,6 +147,14 @@ def fit(reading: Reading, aspect: Aspect) -> float:
     elif aspect.number is not None and aspect.number.unit is not None:
         score += 0.5
     return score
+
+
+def fits_unit(reading: Reading, aspect: Aspect) -> bool:
+    """Whether the clause's number can be one of this signal: by its unit, or as the angle of a posture."""
+    if aspect.number is None or aspect.number.unit in (None, "share", reading.signal.unit):
+        return True
+    leans = aspect.poles.keys() & {"lateral", "forward"}  # which a cosine can't tell
+    return reading.role == "posture" and aspect.number.unit == "rad" and "posture" in aspect.poles and not leans
 
 
 def mentions(reading: Reading, root: str) -> float:

@@ -66,8 +66,8 @@ def ranges(replay: Experience, key: str) -> dict[str, MeasuredRange]:
     return measure(replay.signals(key))
 
 
-def look(replay: Experience, key: str, spec: RewardSpec, step_seconds: float | None = None) -> Seen | None:
-    """What the newest episodes earn under a specification; None without any."""
+def newest(replay: Experience, key: str) -> list[dict[str, NDArray[np.float64]]]:
+    """The signals of the newest episodes, newest first."""
     episodes, rows = [], 0
     for episode in reversed(replay.episodes(key)):
         if rows >= ROWS:
@@ -75,11 +75,24 @@ def look(replay: Experience, key: str, spec: RewardSpec, step_seconds: float | N
         if len(episode) > 1:
             episodes.append(dict(episode.signals))
             rows += len(episode)
-    if not episodes:
-        return None
+    return episodes
+
+
+def joined(
+    episodes: Sequence[Mapping[str, NDArray[np.float64]]],
+) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.bool_]]:
+    """Episodes' signals one after the other, each (T,), and `is_first`."""
     shared = set.intersection(*(set(one) for one in episodes))
     columns = {name: np.concatenate([one[name] for one in episodes]) for name in sorted(shared)}
-    first = np.concatenate([_first(len(next(iter(one.values())))) for one in episodes])
+    return columns, np.concatenate([_first(len(next(iter(one.values())))) for one in episodes])
+
+
+def look(replay: Experience, key: str, spec: RewardSpec, step_seconds: float | None = None) -> Seen | None:
+    """What the newest episodes earn under a specification; None without any."""
+    episodes = newest(replay, key)
+    if not episodes:
+        return None
+    columns, first = joined(episodes)
     assert spec.success is not None  # the writer always derives one
     when = spec.success.when
     parts = when.of if isinstance(when, Join) and when.op == "all" else [when]

@@ -28,6 +28,15 @@ _PLACE_OF = re.compile(r"\b(?:at|on|in|near|by|to|into) the (?:[a-z]+ ){1,3}of t
 _SAYING = POLES.keys() | _WEAK_MOTION | _MAKING_WAY | _GENTLE | {"centr", *"0123456789"}
 """words that make a clause of what follows `with`"""
 
+_GOING = _WEAK_MOTION | _MAKING_WAY | stems("bring get come take carry put place set land lie sit end")
+"""with one of _AT and a thing, they say where to be"""
+_AT = frozenset({"to", "onto", "on", "at", "into"})
+_RELATIVE = frozenset({"above", "below", "over", "under"})
+_FROM_THING = re.compile(r"\s*(?:away )?(?:from|of|to) the (?P<thing>[a-z]+)")
+_BOUND = r"(?:more|above|over|faster|higher|further|farther|greater|less|below|under|slower|lower|closer|fewer|up)\b"
+_STEPS = re.compile(r"\bfor (?:at least )?(\d+) (?:time )?steps\b")
+_SECONDS = re.compile(r"\bfor (?:at least )?(\d+(?:\.\d+)?) ?s(?:ec(?:ond)?s?)?\b")
+_TURNING = stems(words.TURNING)
 _UNIT = "|".join(f"(?P<u{i}>{pattern})" for i, pattern in enumerate(words.UNITS))
 _WRITTEN = "|".join(sorted(map(re.escape, words.NUMBER_WORDS), key=len, reverse=True))
 _VALUE = rf"(?:(?P<digits>[-+]?\d+(?:\.\d+)?|[-+]?\.\d+)|(?P<word>\b(?:{_WRITTEN})\b))"
@@ -69,6 +78,12 @@ class Aspect:
     """`slowly` on the way to a place: no faster, and at rest once there"""
     unsaid: tuple[str, ...] = ()
     """words that a specification can't express beside the rest"""
+    negated: bool = False
+    """`not` is said, and no number has taken it up"""
+    excluded: bool = False
+    """its place is where the thing should not be"""
+    said: frozenset[str] = frozenset()
+    """the stems of all its words"""
 
     @property
     def where(self) -> tuple[str, ...]:
@@ -86,37 +101,46 @@ class Parsed:
     gentle: bool = False
     held_for: int | None = None
     """steps, where the sentence says so"""
+    held_seconds: float | None = None
 
 
 def parse(sentence: str) -> Parsed:
     """Splits a goal into clauses and aspects; a clause without a subject or a demand borrows its neighbour's."""
     text = spoken(sentence)
-    held_for = _duration(text)
-    text = re.sub(r"\bfor (?:at least )?[\w.]+ (?:time )?steps\b", "", text)
-    clauses = [clause for clause in _clauses(text) if stems(clause) - _FILLER - {""}]
+    held_for = _duration(text, _STEPS)
+    held_seconds = _duration(text, _SECONDS)
+    text = re.sub(_SECONDS, "", re.sub(_STEPS, "", text))
+    clauses = [clause for clause in _clauses(text) if stems(clause) - _FILLER - {""} or _is_ban(clause)]
     tokens = [stem(token) for token in re.findall(r"[a-z]+", text)]
     found = [list(_aspects(clause)) for clause in clauses]
     return Parsed(
         aspects=tuple(_borrow(found)),
         clauses=tuple(clauses),
         gentle=any(token in _GENTLE for token in tokens) and not _fast(found),
-        held_for=held_for,
+        held_for=None if held_for is None else min(200, max(1, round(held_for))),
+        held_seconds=held_seconds,
     )
+
+
+def _is_ban(clause: str) -> bool:
+    """Whether words that say nothing alone are forbidden: `don't move`."""
+    found = clause.split()
+    return "not" in found and bool(_WEAK_MOTION & set(map(stem, found)))
 
 
 def _fast(found: list[list[Aspect]]) -> bool:
     return any(aspect.poles.get("pace") == 1 for aspects in found for aspect in aspects)
 
 
-def _duration(text: str) -> int | None:
-    match = re.search(r"\bfor (?:at least )?(\d+) (?:time )?steps\b", text)
-    return min(200, max(1, int(match[1]))) if match else None
+def _duration(text: str, pattern: re.Pattern[str]) -> float | None:
+    match = pattern.search(text)
+    return float(match[1]) if match else None
 
 
 def _clauses(text: str) -> list[str]:
     """Parts between commas and joining words; `with the toe` belongs to what it is said of."""
     text = re.sub(r"\bbetween ([^,;]*?\d[^,;]*?) and ", r"between \1 … ", text)
-    first, *rest = re.split(r"([,;.!?](?!\d)|\b(?:and|while|but|then|with|so that)\b)", text)
+    first, *rest = re.split(rf"([,;.!?](?!\d)|\b(?:and(?! {_BOUND})|while|but|then|with|so that)\b)", text)
     clauses = [first]
     for joint, part in zip(rest[::2], rest[1::2], strict=True):
         says_something = any(stem(token) in _SAYING for token in re.findall(r"[a-z]+|\d", part))
@@ -132,14 +156,21 @@ def _aspects(clause: str) -> Iterator[Aspect]:
     number, rest = _number(clause)
     tokens = re.findall(r"[a-z_]+", rest.lower())
     stemmed = [stem(token) for token in tokens]
-    poles = _poles(tokens, stemmed)
+    poles = _poles(tokens, stemmed, goes=number is None)
+    if _excludes(tokens, stemmed):
+        poles.pop("nearness", None)
+        poles = {axis: -pole if axis in _DIRECTED and "not" in tokens else pole for axis, pole in poles.items()}
     known = set(POLES) | _FILLER | _WEAK_MOTION | _MAKING_WAY | _GENTLE | set().union(*_DEGREES.values())
     named = known | set().union(*(_QUANTITIES[q] for q in ("speed", "turning", "height", "angle", "distance", "force")))
     subject = tuple(
         root for i, root in enumerate(stemmed) if (root not in named or names_a_part(stemmed, i)) and root != "centr"
     )
+    away = _excludes(tokens, stemmed)
     whole = Aspect(
         text=clause,
+        negated="not" in tokens,
+        excluded=away,
+        said=frozenset(stemmed),
         degree=next((degree for degree, roots in _DEGREES.items() if roots & set(stemmed)), "plain"),
         end=bool(_ENDS & set(stemmed)) and bool(poles.keys() & _DIRECTED),
         quantities=frozenset(q for q, roots in _QUANTITIES.items() if roots & set(stemmed)),
@@ -149,10 +180,41 @@ def _aspects(clause: str) -> Iterator[Aspect]:
         and not {"above", "below"} & set(tokens),
         verb=bool(_MAKING_WAY & set(stemmed)),
     )
+    if number is not None and number.unit in ("m", "rad"):  # a place, whatever the way there is called
+        whole = replace(whole, verb=False, quantities=whole.quantities - {"speed", "turning"})
+        thing = _FROM_THING.match(clause.partition(number.text)[2])
+        if (
+            number.unit == "m"
+            and thing
+            and stem(thing["thing"]) not in POLES.keys() | {"centr"}
+            and "centr" not in stemmed
+        ):
+            whole = replace(whole, quantities=whole.quantities | {"distance"})
     if "pace" in poles and number is None and (whole.end or whole.centre):
         yield from _on_the_way(whole, poles)
     else:
         yield from _separate(whole, poles, number)
+
+
+def _excludes(tokens: list[str], stemmed: list[str]) -> bool:
+    """Whether a place is named as one where something should not be: `away from the left end`, `not on the left`."""
+    starts = [tokens.index(word) + 1 for word in ("away", "not") if word in tokens]
+    after = stemmed[min(starts, default=len(stemmed)) :]
+    return any(axis in _DIRECTED for root in after for axis, _ in POLES.get(root, ())) or "centr" in after
+
+
+def turning_words(sentence: str) -> list[str]:
+    """Words that turn a meaning in ways that nothing here reads."""
+    return [token for token in re.findall(r"[a-z]+", spoken(sentence)) if stem(token) in _TURNING]
+
+
+def foreign(sentence: str) -> bool:
+    """Whether hardly a word of a sentence of some length is one that English sentences here have."""
+    tokens = re.findall(r"[^\W\d_]+", spoken(sentence))
+    known = _FILLER | POLES.keys() | _WEAK_MOTION | _MAKING_WAY | _AGENTS | _GENTLE | stems("not as slowly")
+    read = sum(stem(token) in known for token in tokens)
+    numbered = _number(spoken(sentence))[0]
+    return len(tokens) >= 3 and read <= len(tokens) // 4 and (numbered is None or numbered.unit is None)
 
 
 def _on_the_way(whole: Aspect, poles: dict[str, int]) -> Iterator[Aspect]:
@@ -165,16 +227,16 @@ def _on_the_way(whole: Aspect, poles: dict[str, int]) -> Iterator[Aspect]:
         yield replace(whole, poles={**poles, "pace": -1}, degree="plain", centre=False, end=False, limit=True)
 
 
-def _poles(tokens: list[str], stemmed: list[str]) -> dict[str, int]:
+def _poles(tokens: list[str], stemmed: list[str], goes: bool = True) -> dict[str, int]:
     poles: dict[str, int] = {}
     flip = 1
     for i, (token, root) in enumerate(zip(tokens, stemmed, strict=True)):
         if token == "not":
             flip = -1
             continue
-        if names_a_part(stemmed, i):
+        if names_a_part(stemmed, i) or (i > 1 and tokens[i - 1] == "the" and tokens[i - 2] in _RELATIVE):
             continue
-        if flip < 0 and root in _WEAK_MOTION | _MAKING_WAY:
+        if flip < 0 and root in _WEAK_MOTION | _MAKING_WAY and not _excludes(tokens, stemmed):
             poles["motion"] = -1
         for axis, pole in POLES.get(token, POLES.get(root, ())):
             if axis == "opening" and "to" in tokens[i + 1 : i + 2]:
@@ -182,6 +244,9 @@ def _poles(tokens: list[str], stemmed: list[str]) -> dict[str, int]:
             poles[axis] = flip * pole
             if axis == "motion" and flip < 0 and pole < 0:
                 poles[axis] = 1
+    at = next((i for i, token in enumerate(tokens) if token in _AT), 0)
+    if goes and not poles and _GOING & set(stemmed[:at]):
+        poles["nearness"] = flip
     if not poles and _WEAK_MOTION & set(stemmed):
         poles["motion"] = 1
     return poles
@@ -275,11 +340,18 @@ def _number(clause: str) -> tuple[Number | None, str]:
         rest = clause[: start.start() if start else 0] + clause[last.end() :]
         return Number("between", low, unit, clause[match.start() : last.end()], high), rest
     for relation, pattern in (("at_least", words.AT_LEAST), ("at_most", words.AT_MOST)):
-        found = re.search(rf"(?:^|(?<=\s))(?:{pattern.replace(',', '|')})\s*$", before)
+        found = re.search(rf"(?:^|(?<=\s))(?:{pattern.replace(',', '|')})(?P<of> (?:[a-z]+ ){{1,4}}of)?\s*$", before)
         if found:
-            rest = before[: found.start()] + clause[match.end() :]
-            return Number(relation, value, unit, match[0].strip()), rest  # type: ignore[arg-type]
-    return Number("near", value, unit, match[0].strip()), before + clause[match.end() :]
+            rest = before[: found.start()] + (found["of"] or "")
+            if re.search(r"\bnot\b", rest):
+                relation = "at_most" if relation == "at_least" else "at_least"
+                rest = re.sub(r"\bnot\b", "", rest)
+            return Number(relation, value, unit, match[0].strip()), rest + clause[match.end() :]  # type: ignore[arg-type]
+    after = clause[match.end() :]
+    for relation, pattern in (("at_least", words.MORE), ("at_most", words.LESS)):
+        if found := re.match(pattern, after):
+            return Number(relation, value, unit, match[0].strip()), before + after[found.end() :]  # type: ignore[arg-type]
+    return Number("near", value, unit, match[0].strip()), before + after
 
 
 def _read(match: re.Match[str]) -> tuple[float | None, str | None]:

@@ -57,7 +57,7 @@ def advice(seen: Seen, world: str, task: str) -> str:
     return (
         f"This world has hardly seen what the goal asks for: {seen.fulfilled:.2%} of its steps are so, of its rarest "
         f"part {min(seen.parts):.2%}, and its best 50 steps in a row earn {seen.coverage.best_stretch:.2f} on average. "
-        f"Imagination alone would be guesswork. Train online instead: `manyheads train {world} {task}`."
+        f"Imagination alone would be guesswork. Train online instead: `manyheads train {world} --add {task}`."
     )
 
 

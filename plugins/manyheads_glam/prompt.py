@@ -32,8 +32,10 @@ def write_prompt(
     around: Surroundings,
     embed: Embed,
     refused: tuple[str, Sequence[Finding]] | None = None,
+    imagined: str = "",
 ) -> str:
-    """The whole prompt; `refused` is the answer before this attempt and what was wrong with it.
+    """The whole prompt; `refused` is the answer before this attempt and what was wrong with it, `imagined` what
+    earlier specifications would do.
 
     Texts from outside (goal, names, descriptions, a refused answer) come last, as JSON strings in which no tag can
     be closed and no line can be broken.
@@ -51,9 +53,12 @@ def write_prompt(
         reply, findings = refused
         rows += [
             f'"refused answer": {quoted(reply)}',
-            f'"what is wrong with it": {quoted([str(one) for one in findings])}',
+            f'"what is wrong with it": {quoted([f"{one} {one.advice}" for one in findings])}',
         ]
         closing = "Write the specification of the goal in the data above again, without what was wrong with it."
+    if imagined:
+        rows.append(f'"what agents of earlier specifications would do": {quoted(imagined)}')
+        closing += " Better than the earlier ones, by what their agents would do."
     data = "{\n" + ",\n".join(rows) + "\n}"
     return f"{instructions}\n# Examples\n\n{examples}\n\n# The task\n\n<data>\n{data}\n</data>\n\n{closing}\n"
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,12 +15,33 @@ from manyheads import LanguageModel, ManyheadsError
 from manyheads.atomic import read_text, write_text
 from manyheads_glam.models.chat import ChatModel
 
+if TYPE_CHECKING:
+    from manyheads_glam.decisions import Decision, Question
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How much a model's likelihoods count beside the lexicon and the examples: their weight, and how far they go.
+
+    Those of a small model settle what is open, and never outweigh words that are plain.
+    """
+
+    weight: float = 0.6
+    limit: float = 0.75
+    learned: bool = False
+    """it has practised, and so may read words that the lexicon does not know"""
+
+
+CLEAR = 0.5
+"""margin of a decision, in units of log-probability, from which on it is no guess"""
+
 
 class RecordingModel:
     """A language model whose calls are recorded and whose answers are checked for form."""
 
     def __init__(self, model: LanguageModel) -> None:
         self.name = model.name
+        self.trust: Trust = getattr(model, "trust", Trust())
         self.calls: list[dict[str, Any]] = []
         self._model = model
         self._vectors: dict[str, Any] = {}
@@ -46,6 +68,19 @@ class RecordingModel:
             self.calls.append({"call": "score", "prompt": prompt, "candidates": list(candidates), "scores": rounded})
             self._scores[key] = scores
         return self._scores[key]
+
+    def prior(self, prompt: str, candidates: Sequence[str]) -> list[float]:
+        """Scores under an empty goal: by what the model was before it was adapted, where it was."""
+        before = getattr(self._model, "prior", None)
+        return self.score(prompt, candidates) if before is None else [float(x) for x in before(prompt, candidates)]
+
+    def order(self, question: Question, totals: Sequence[float]) -> list[int]:
+        """The options of a decision, best first."""
+        return sorted(range(len(totals)), key=lambda i: -totals[i])
+
+    def is_clear(self, decision: Decision) -> bool:
+        """Whether a decision on words that the lexicon does not know is not just a guess."""
+        return len(decision.options) < 2 or decision.margin >= CLEAR
 
     def embed(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Unit embeddings; each text is only embedded once."""

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 
 from manyheads import ManyheadsError, Signal
 from manyheads.environment.contract import Instance
+from manyheads_glam.asking import unmeasurable
 from manyheads_glam.catalogue import Reading, read
 from manyheads_glam.decisions import Decision, Option, choose
-from manyheads_glam.evidence import SIDES, Side, Wish, fit, mentions, wish
-from manyheads_glam.lexicon import Aspect, demands, is_agent, parse
+from manyheads_glam.evidence import DIRECTIONS, SIDES, WAYS, Side, Wish, fit, fits_unit, mentions, names_yes_or_no, wish
+from manyheads_glam.lexicon import Aspect, demands, foreign, is_agent, parse, turning_words
 from manyheads_glam.retrieval import Index, Near, role_votes, side_votes
 from manyheads_glam.transcript import RecordingModel
-from manyheads_glam.words import stem
+from manyheads_glam.words import SEQUENCE, spoken, stem
 
 CANDIDATES = 6
 TERMS = 4
@@ -25,10 +26,15 @@ SURE = 0.62
 
 SIGNAL_PROMPT = "Goal: {goal}\nTo see whether the goal is reached, one must measure the"
 SIDE_PROMPT = "Goal: {goal}\nSo the {noun} should be"
+WAY_PROMPT = "Goal: {goal}\nSo the {noun} should go"
 PHRASES: dict[Side, str] = {
     "high": "high", "low": "low", "centre": "in the middle, close to zero",
     "fast": "fast", "moving": "moving", "slow": "slow", "still": "still, not moving",
 }  # fmt: skip
+
+
+SIGNS = {"either": 0, "plus": 1, "minus": -1}
+"""the directions of a motion, by the sign of the signal"""
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,7 @@ def understand(
     readings = read(instance.signals)
     if not readings:
         raise ManyheadsError(nothing_measured(instance))
+    _require_readable(goal)
     parsed = parse(goal)
     if not parsed.aspects:
         raise ManyheadsError(f"The goal {goal!r} asks for nothing. {_measured(instance, readings)}")
@@ -84,18 +91,54 @@ def understand(
         if nowhere and len(parsed.aspects) > 1:  # nothing here measures where that is
             ignored += aspect.where
             continue
-        wanted, second = mind.side(reading, aspect, near)
-        if reading.name not in {one.reading.name for one in found} and len(found) < TERMS:
+        wanted, rest = mind.side(reading, aspect, near)
+        if not demands(aspect) and model.trust.learned and not all(map(model.is_clear, rest)):
+            raise mind.unclear(aspect)
+        before = next((i for i, one in enumerate(found) if one.reading.name == reading.name), None)
+        if before is not None:  # the same signal again: a direction for its number, or too much for one term
+            joined = _joined(found[before], aspect, wanted)
+            if joined is None:
+                ignored.append(aspect.text)
+            else:
+                found[before] = joined
+        elif len(found) == TERMS:
+            ignored.append(aspect.text)
+        else:
             found.append(Understood(reading, aspect, wanted))
-            decisions += [first, second]
+            decisions += [first, *rest]
             for extra, decision in mind.implied(aspect, near, found):
                 if len(found) < TERMS:
                     found.append(extra)
                     decisions.append(decision)
     keeps = re.search(r"\b(?:keep|hold|stay|balance|still|remain|park|rest)", goal.lower())
-    return Understanding(
-        tuple(found), tuple(decisions), parsed.gentle, parsed.held_for or (50 if keeps else 20), tuple(ignored)
-    )
+    if parsed.held_seconds is not None and instance.step_seconds:
+        held_for = min(200, max(1, round(parsed.held_seconds / instance.step_seconds)))
+    else:
+        held_for = parsed.held_for or (50 if keeps else 20)
+        ignored += [f"for {parsed.held_seconds:g} s"] if parsed.held_seconds is not None else []
+    return Understanding(tuple(found), tuple(decisions), parsed.gentle, held_for, tuple(ignored))
+
+
+def _require_readable(goal: str) -> None:
+    """Refuses what the rules here would read as something else, and says who reads it."""
+    models = "A language model that drafts reads it: --model openai:NAME, anthropic:NAME, llm:NAME or local:FOLDER."
+    if turning := turning_words(goal):
+        raise ManyheadsError(f"{turning[0]!r} turns the meaning of {goal!r} in a way that isn't read here. {models}")
+    if re.search(SEQUENCE, spoken(goal)):
+        raise ManyheadsError(f"{goal!r} says one thing after another, which isn't read here. {models}")
+    if foreign(goal):
+        raise ManyheadsError(f"Only English is read here, and {goal!r} seems to be none. {models}")
+
+
+def _joined(one: Understood, aspect: Aspect, wanted: Wish) -> Understood | None:
+    """The same demand said twice, or a number and a direction (`at 1 m, left of the centre`); None: they clash."""
+    if one.wanted == wanted and aspect.number in (None, one.aspect.number):
+        return one
+    said, new = one.aspect.number, aspect.number
+    if (said is None) == (new is None) or (one.wanted.sign and wanted.sign and one.wanted.sign != wanted.sign):
+        return None
+    numbered = one if said is not None else Understood(one.reading, aspect, wanted)
+    return replace(numbered, wanted=replace(numbered.wanted, sign=one.wanted.sign or wanted.sign))
 
 
 class _Mind:
@@ -107,7 +150,8 @@ class _Mind:
         self.instance, self.readings, self.model = instance, readings, model
         self.allowed = [reading for reading in readings if reading.name not in banned]
         self.index = Index(model.embed)
-        own = re.findall(r"[A-Z]?[a-z]+", instance.environment.name.rsplit("/", 1)[-1].replace("_", " "))
+        name = instance.environment.name.rsplit("/", 1)[-1].replace("_", " ")
+        own = re.findall(r"[A-Z]?[a-z]+", f"{name} {instance.environment.description}")
         self.own = frozenset(stem(word.lower()) for word in own)
 
     def signal(self, aspect: Aspect, near: Sequence[Near]) -> tuple[Reading, Decision]:
@@ -121,32 +165,45 @@ class _Mind:
         options = sorted(options, key=lambda o: -(o.lexicon + o.retrieval))[:CANDIDATES]
         decision = choose(self.model, aspect.text, "which signal", SIGNAL_PROMPT, options)[0]
         reading = next(r for r in self.readings if r.name == decision.answer)
-        if aspect.number is not None and max(option.lexicon for option in options) < -2:
+        if aspect.number is not None and not fits_unit(reading, aspect):
             raise ManyheadsError(
                 f"`{aspect.number.text}` in the goal fits nothing that {self.instance.environment.name} measures "
                 f"(nothing is in {aspect.number.unit}). {_measured(self.instance, self.readings)}"
             )
         return reading, decision
 
-    def side(self, reading: Reading, aspect: Aspect, near: Sequence[Near]) -> tuple[Wish, Decision]:
-        """On which side the signal should be."""
+    def side(self, reading: Reading, aspect: Aspect, near: Sequence[Near]) -> tuple[Wish, list[Decision]]:
+        """On which side the signal should be, and for a motion in which direction."""
         wanted = wish(reading, aspect)
         if aspect.number is not None:
             answer = aspect.number.relation.replace("_", " ")
-            return wanted, Decision(aspect.text, "which side", answer, "R0 lexicon", 2.0, "a number was given")
+            return wanted, [Decision(aspect.text, "which side", answer, "R0 lexicon", 2.0, "a number was given")]
         votes = side_votes(near, reading.role)
         options = [
             Option(side, PHRASES[side], 2.5 * (side == wanted.side), votes.get(side, 0.0))
             for side in SIDES[reading.role]
             if side != "centre" or reading.signed
         ]
-        prompt = SIDE_PROMPT.replace("{noun}", reading.noun.replace("{", "").replace("}", ""))
-        decision = choose(self.model, aspect.text, "which side", prompt, options)[0]
+        decision = choose(self.model, aspect.text, "which side", _about(SIDE_PROMPT, reading), options)[0]
         side: Side = decision.answer  # type: ignore[assignment]
+        moves = side in ("fast", "moving", "slow")
         if side != wanted.side:
-            sign = wanted.sign if side in ("fast", "moving", "slow") else 0
-            wanted = Wish(side, sign, None)
-        return wanted, decision
+            wanted = Wish(side, wanted.sign if moves else 0, None)
+        if not moves or wanted.limit:
+            return wanted, [decision]
+        way = self._way(reading, aspect, wanted.sign)
+        if way is None:
+            return wanted, [decision]
+        return replace(wanted, sign=SIGNS[way.answer]), [decision, way]
+
+    def _way(self, reading: Reading, aspect: Aspect, said: int) -> Decision | None:
+        """In which direction it should move; None for a signal whose sign has no words."""
+        axis = next((axis for axis in DIRECTIONS if axis in reading.axes), None)
+        if axis is None or not reading.signed:
+            return None
+        ways = {0: "either way", reading.axes[axis]: WAYS[axis][0], -reading.axes[axis]: WAYS[axis][1]}
+        options = [Option(answer, ways[sign], 2.5 * (sign == said)) for answer, sign in SIGNS.items()]
+        return choose(self.model, aspect.text, "which way", _about(WAY_PROMPT, reading), options)[0]
 
     def implied(
         self, aspect: Aspect, near: Sequence[Near], found: Sequence[Understood]
@@ -171,6 +228,8 @@ class _Mind:
 
     def strange_words(self, aspect: Aspect) -> tuple[str, ...]:
         """Words of a clause that nothing here is called."""
+        if any(names_yes_or_no(reading, aspect) for reading in self.readings):
+            return ()
         words = [root for root in aspect.subject if not is_agent(root) and root not in self.own]
         words = [root for root in words if not any(mentions(reading, root) for reading in self.readings)]
         if not words:
@@ -185,17 +244,20 @@ class _Mind:
         known = [root for root in aspect.subject if root not in strange]
         if strange and not known:
             written = {stem(token): token for token in re.findall(r"[a-z_]+", goal.lower())}
-            names = ", ".join(repr(written.get(root, root)) for root in strange)
-            raise ManyheadsError(
-                f"{self.instance.environment.name} measures nothing called {names}. "
-                f"{_measured(self.instance, self.readings)}"
-            )
+            unknown = " ".join(written.get(root, root) for root in strange)
+            raise unmeasurable(aspect.text, unknown, self.instance, self.readings, near, self.model)
+        if any(names_yes_or_no(reading, aspect) for reading in self.readings):
+            return
         says_more = len(re.findall(r"[a-z]+", aspect.text)) > 2
-        if not demands(aspect) and not (says_more and near[0].similarity >= SURE):
-            raise ManyheadsError(
-                f"What should happen is not clear from {aspect.text!r}: say where, how fast, how high, or a number. "
-                f"{_measured(self.instance, self.readings)}"
-            )
+        if not demands(aspect) and not self.model.trust.learned and not (says_more and near[0].similarity >= SURE):
+            raise self.unclear(aspect)
+
+    def unclear(self, aspect: Aspect) -> ManyheadsError:
+        """The refusal of a clause that names something and says nothing of it."""
+        return ManyheadsError(
+            f"What should happen is not clear from {aspect.text!r}: say where, how fast, how high, or a number. "
+            f"{_measured(self.instance, self.readings)}"
+        )
 
     def _fit(self, reading: Reading, aspect: Aspect) -> float:
         own = replace(
@@ -207,6 +269,11 @@ class _Mind:
         vectors = self.model.embed([reading.sentence for reading in self.readings])
         scores = vectors @ self.model.embed([text])[0]
         return {reading.name: float(score) for reading, score in zip(self.readings, scores, strict=True)}
+
+
+def _about(prompt: str, reading: Reading) -> str:
+    """A prompt about one signal, with a place for the goal."""
+    return prompt.replace("{noun}", reading.noun.replace("{", "").replace("}", ""))
 
 
 def _measured(instance: Instance, readings: Sequence[Reading]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 PHRASES = {
     r"upside[ -]down": "dangling",
@@ -18,13 +18,21 @@ PHRASES = {
     r"\bas (\w+) as (?:it can|you can|possible|it gets)\b": r"\1 utmost",
     r"\b(?:at|to a|in) (?:rest|standstill)\b": "motionless",
     r"\b(?:all the way|as far as it goes)\b": "far",
+    r"\bfrom (?:the )?[a-z]+ (?=to\b(?! the (?:left|right)))": "",
+    r"\bup to (?=the\b)": "to ",
+    r"\bup (?=(?:in|inside|at|on|near|by)\b)": "",
     r"\bin the (?:middle|centre|center)\b|\bcent(?:red|ered)\b": "at the centre",
     r"\bmiddle\b|\bcenter\b|\borigin\b": "centre",
     r"\ba (?:little )?(?:bit|little)\b|\bsomewhat\b|\ba touch\b": "slightly",
-    r"\b(?:do not|don't|never|without|avoid|not|prevent|from(?= \w+ing\b))": "not",
+    r"\b(?:no|any) longer\b": "not",
+    r"\bno matter\b": "",
+    r"\b(?:anywhere|everywhere|anything) (?:but|except)(?: for)?\b|\bother than\b": "away",
+    r"\b(?:cannot|can't|won't|mustn't|shouldn't|isn't|aren't|doesn't|don't|do not)\b": "not",
+    r"\b(?:never|without|avoid|prevent|no|not|from(?= \w+ing\b))\b": "not",
     r"\bstraight (?:up|upright)\b|\bright way up\b": "upright",
     r"\bstraight down\b": "hanging",
-    r"\bout of the way of\b|\baway from\b": "away",
+    r"\b(?:out of the way of|away from|clear of|out of|outside(?: of)?)\b": "away",
+    r"\boff(?: of)? (?=the (?!ground\b|floor\b))": "away ",
     r"\bmoving\b": "moving speed",
 }
 """Phrases that stand for one word, tried in this order."""
@@ -99,6 +107,7 @@ SYNONYMS = {
     "velocity": "speed",
     "hinge": "spinner",
     "ground": "floor",
+    "carrying": "hold pick grab have take",
 }
 """a signal's word: other words for it"""
 
@@ -122,7 +131,7 @@ FILLER = (
     "continuously not push pull give run maintain need without too also only even both toward move send steer "
     "flip throw point face place lay sit carry drag slide guide nudge steer perform achieve look fully "
     "target-position state level value simply now first next same time nearly almost quite rather edge "
-    "border extreme half"
+    "border extreme half using"
 )
 
 DIRECTIONS = (
@@ -153,6 +162,7 @@ UNITS: dict[str, tuple[str, float]] = {
     r"f(?:oo|ee)t": ("m", 0.3048),
     r"inch(?:es)?": ("m", 0.0254),
     r"N|newtons?": ("N", 1.0),
+    r"%|per ?cent\b": ("share", 0.01),
     r"steps?": ("steps", 1.0),
     r"s|sec(?:ond)?s?": ("s", 1.0),
 }
@@ -162,18 +172,30 @@ NUMBER_WORDS = {
     "zero": 0, "half": 0.5, "a half": 0.5, "quarter": 0.25, "a quarter": 0.25, "a": 1, "an": 1, "one": 1, "two": 2,
     "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "twelve": 12,
     "fifteen": 15, "twenty": 20, "thirty": 30, "forty": 40, "forty-five": 45, "fifty": 50, "sixty": 60, "ninety": 90,
-    "hundred": 100, "a hundred": 100, "one and a half": 1.5, "two and a half": 2.5,
+    "hundred": 100, "a hundred": 100,
 }  # fmt: skip
 
 AT_LEAST = (
-    "at least,no less than,not less than,more than,greater than,over,above,faster than,higher than,exceed,exceeds,"
-    "exceeding,beyond,further than,farther than,minimum of,>=,>"
+    "at least,more than,greater than,over,above,faster than,higher than,exceed,exceeds,exceeding,beyond,further than,"
+    "farther than,minimum of,>=,>,≥"
 )
 AT_MOST = (
-    "at most,no more than,not more than,less than,under,below,slower than,lower than,up to,maximum of,closer than,"
-    "within,inside,<=,<"
+    "at most,less than,under,below,slower than,lower than,up to,maximum of,closer than,nearer than,within,inside,<=,<,≤"
 )
-"""What is said before a number that it bounds."""
+"""What is said before a number that it bounds; a negation anywhere before turns one into the other."""
+
+MORE = r"\s*(?:or|and) (?:more|above|over|faster|higher|further|farther|greater|up)\b|\s*(?:at least|upwards)\b"
+LESS = r"\s*(?:or|and) (?:less|below|under|slower|lower|closer|fewer)\b|\s*(?:at most|tops)\b"
+"""What is said after a number that it bounds."""
+
+TURNING = "neither nor except unless instead rather opposite contrary hardly scarcely"
+"""Words that turn a meaning in ways that no rule here reads: a goal with one is refused, never guessed."""
+
+SEQUENCE = (
+    r"^first\b|[,;.] ?first\b"
+    r"|\b(?:afterwards?|after that|thereafter|then|next|finally|once there|before|only after)\b"
+)
+"""What says that one thing is to be done after another."""
 
 SCALES = {
     "m": 1.0, "m/s": 1.0, "m/s^2": 10.0, "rad": math.pi, "rad/s": math.pi, "rad/s^2": 10.0, "N": 10.0, "N*m": 1.0,
@@ -215,9 +237,35 @@ def names_a_part(roots: Sequence[str], i: int) -> bool:
     return not (after in _NO_THING or after in POLES)
 
 
+def plain_numbers(text: str) -> str:
+    """Numbers as people write them, as plain decimals: −1, minus 1, 0,5, 1/2, 1e-1, one and a half, ±0.5."""
+    for pattern, write in NUMERALS:
+        text = re.sub(pattern, write, text)
+    return text
+
+
+def _fraction(match: re.Match[str]) -> str:
+    return f"{float(match[1] or 0) + float(match[2]) / float(match[3]):.6g}" if float(match[3]) else match[0]
+
+
+NUMERALS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
+    (r"[\u2212\u2013](?=\s?[\d.])\s?", "-"),
+    (r"\b(?:minus|negative) (?=[\d.])", "-"),
+    (r"(?<![\d,.])([1-9]\d{0,2}(?:,\d{3})+)(?![\d,])", lambda match: match[1].replace(",", "")),
+    (r"(?<=\d),(?=\d)", "."),
+    (r"(?<![\d./])(?:(\d+) )?(\d+)/(\d+)(?![\d./])", _fraction),
+    (r"-?\d+(?:\.\d+)?e[-+]?\d+\b", lambda match: f"{float(match[0]):.10g}"),
+    (rf"\b({'|'.join(sorted((w for w in NUMBER_WORDS if ' ' not in w), key=len, reverse=True))}) and a half\b",
+     lambda match: f"{NUMBER_WORDS[match[1]] + 0.5:g}"),
+    (r"(?:within |to within )?(?:±|\+/-|\+-) ?(\d+(?:\.\d+)?)", r"between -\1 and \1"),
+)  # fmt: skip
+"""How each way of writing a number becomes a decimal, in this order."""
+
+
 def spoken(text: str) -> str:
-    """Lower case, each phrase of the table replaced by its word."""
+    """Lower case, plain numbers, each phrase of the table replaced by its word."""
     text = re.sub(r"(?<=[a-z])'s\b", "", " ".join(text.replace("\u2019", "'").split()).lower())
+    text = plain_numbers(text)
     for pattern, word in PHRASES.items():
         text = re.sub(pattern, word, text)
     return text

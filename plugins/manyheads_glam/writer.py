@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from manyheads import LanguageModel, ManyheadsError
@@ -27,6 +28,7 @@ from manyheads_glam.amounts import MeasuredRange, Target, target
 from manyheads_glam.catalogue import read
 from manyheads_glam.decisions import Decision
 from manyheads_glam.drafting import draft, given_up
+from manyheads_glam.meaning import Evidence
 from manyheads_glam.surroundings import Surroundings
 from manyheads_glam.transcript import RecordingModel
 from manyheads_glam.understanding import Understanding, Understood, understand
@@ -62,12 +64,16 @@ def write(
     around: Surroundings = NOTHING_KNOWN,
     attempts: int = ATTEMPTS,
     max_tokens: int = TOKENS,
+    evidence: Evidence | None = None,
+    imagined: str = "",
 ) -> Written:
     """Writes the specification of a goal for an instance; `measured` are a world's quantiles of its signals.
 
     Refused attempts leave out the signals at fault, or go back to a model that drafts, which is told what is known
     `around` the signals and writes at most `max_tokens` each time. After the last attempt the refusals go to the
-    person as a ManyheadsError.
+    person as a ManyheadsError. With `evidence` the specification is held against what was recorded (L3, L4), and what
+    a model that decides makes of other wordings and of the opposite goal, too (L5). `imagined` tells a model that
+    drafts what its earlier specifications would do.
     """
     goal = goal.strip()
     if not goal or len(goal) > 500:
@@ -76,16 +82,19 @@ def write(
         raise ManyheadsError(f"A goal is text in Unicode; {goal!r} holds half a character. Type it again.")
     recorded = RecordingModel(model)
     if getattr(model, "drafts", True):
-        drafted = draft(goal, instance, recorded, measured or {}, around, attempts, max_tokens)
+        drafted = draft(goal, instance, recorded, measured or {}, around, attempts, max_tokens, evidence, imagined)
         return Written(*drafted, journal=_journal(recorded, drafted.decisions))
     banned: frozenset[str] = frozenset()
     refusals: list[Finding] = []
     for _ in range(attempts):
         understood = understand(goal, instance, recorded, banned)
-        spec, amounts = compose(goal, instance, understood, measured or {})
+        spec, amounts = compose(goal, instance, understood, measured or {}, around.episode_steps)
         findings = check(spec, instance.signals)
         refusals = errors(findings)
         if not refusals:
+            if evidence is not None:
+                again = partial(_decided, instance, recorded, measured or {})
+                findings += [*evidence.check(spec), *evidence.meaning(goal, spec, again)]
             decisions = understood.decisions + amounts
             journal = _journal(recorded, decisions)
             return Written(spec, decisions, tuple(findings), understood.ignored, journal)
@@ -94,6 +103,13 @@ def write(
         if banned >= {reading.name for reading in read(instance.signals)}:
             break
     raise given_up(goal, attempts, refusals)
+
+
+def _decided(
+    instance: Instance, recorded: RecordingModel, measured: Mapping[str, MeasuredRange], goal: str
+) -> RewardSpec:
+    """What a model that decides makes of a goal, unchecked."""
+    return compose(goal, instance, understand(goal, instance, recorded), measured)[0]
 
 
 def _journal(recorded: RecordingModel, decisions: tuple[Decision, ...]) -> tuple[Mapping[str, Any], ...]:
@@ -118,9 +134,16 @@ def _names(term: Any) -> frozenset[str]:
 
 
 def compose(
-    goal: str, instance: Instance, understood: Understanding, measured: Mapping[str, MeasuredRange]
+    goal: str,
+    instance: Instance,
+    understood: Understanding,
+    measured: Mapping[str, MeasuredRange],
+    episode_steps: int | None = None,
 ) -> tuple[RewardSpec, tuple[Decision, ...]]:
-    """The specification of what was understood, and where each number comes from."""
+    """The specification of what was understood, and where each number comes from.
+
+    Success is held for at most half of an episode.
+    """
     targets = [(one, _target(one, measured)) for one in understood.demands]
     terms = [_term(one, where) for one, where in targets]
     wanted = [_success(one, where) for one, where in targets]
@@ -131,7 +154,8 @@ def compose(
         reward=terms[0] if len(terms) == 1 else Combine(combine="product", of=list(terms)),
         effort=GENTLE if understood.gentle and controls else None,
         success=Success(
-            when=wanted[0] if len(wanted) == 1 else Join(op="all", of=wanted), held_for=understood.held_for
+            when=wanted[0] if len(wanted) == 1 else Join(op="all", of=wanted),
+            held_for=min(understood.held_for, max(1, (episode_steps or 1 << 20) // 2)),
         ),
     )
     spec = spec.model_copy(update={"catalogue": catalogue_hash(spec, instance.signals)})

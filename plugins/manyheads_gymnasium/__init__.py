@@ -69,6 +69,7 @@ def _declare(id: str, spec: EnvSpec) -> Environment:
         measure=overlay.read if overlay else None,
         options=GymnasiumOptions,
         observation_keys=_observation_keys,
+        episode_steps=partial(_episode_steps, spec),
         requires=requires,
         extra=extra,
         description=f"Gymnasium's {id}",
@@ -89,6 +90,12 @@ def _make(spec: EnvSpec, module: str, options: GymnasiumOptions) -> gymnasium.En
 
 def _observation_keys(options: GymnasiumOptions) -> Mapping[str, KeyRule]:
     return options.observation_keys
+
+
+def _episode_steps(spec: EnvSpec, options: GymnasiumOptions) -> int | None:
+    """The id's own limit in steps of the instance."""
+    steps = options.max_episode_steps or spec.max_episode_steps
+    return None if steps is None else -(-steps // options.action_repeat)
 
 
 def _how_to_name(id: str) -> str:

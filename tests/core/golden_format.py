@@ -123,9 +123,9 @@ def set_constant(monkeypatch: pytest.MonkeyPatch, name: str, value: object) -> N
 
 
 def world_settings(sizes: dict, **others: object) -> WorldSettings:
-    """Settings from a file's own names of sizes; what is no setting of a world is left out."""
+    """Settings from a file's own names of sizes, in DreamerV3's variant; what is no setting of a world is left out."""
     names = {"stoch": "groups", "conv_mults": "mults"}
-    named = {names.get(name, name): value for name, value in sizes.items()}
+    named = {"vectors": "natural"} | {names.get(name, name): value for name, value in sizes.items()}
     return WorldSettings(**{name: named[name] for name in named.keys() & WorldSettings.model_fields.keys()}, **others)
 
 

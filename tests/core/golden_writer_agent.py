@@ -14,7 +14,6 @@ from manyheads.environment.layout import SpaceLayout
 from manyheads.execution.eager import Execution
 from manyheads.heads.actor_critic import ActorCritic, ActorCriticSettings
 from manyheads.heads.contract import evaluate_loss
-from manyheads.learning.learner import _all_losses
 from manyheads.world.model import Latent, World
 
 HYPER: dict[str, dict[str, Any]] = {
@@ -72,7 +71,7 @@ def write_agent(folder: Path, kind: str) -> None:
 def _gradients(agent: Agent, arguments: tuple[Any, ...]) -> dict[str, Tensor]:
     """Means of the losses, and what each of them and their sum teaches every tensor."""
     terms, heads, _ = agent.learner._losses(*arguments)
-    losses = {name: evaluate_loss(loss)[0] for name, loss in _all_losses(terms, heads).items()}
+    losses = {name: evaluate_loss(loss)[0] for name, loss in agent.learner._all_losses(terms, heads).items()}
     means = {name: losses[term] / scale for scale, (name, term) in zip(LOSS_SCALES, TERMS.items(), strict=True)}
     parameters = [p for module in (agent.world, agent.head) for p in module.parameters() if p.requires_grad]
     table = []
@@ -82,7 +81,7 @@ def _gradients(agent: Agent, arguments: tuple[Any, ...]) -> dict[str, Tensor]:
     total = torch.stack([*losses.values()]).sum()
     total.backward()
     gradients = gradients_of(agent.world) | gradients_of(agent.head)
-    agent.head.after_update(heads["task"].new_state)
+    agent.head.after_update(heads[0].new_state)
     norms = {name: x.norm() for name, x in gradients.items()}
     g = under("loss.", means | {"total": total}) | under("grad.", gradients) | under("gradnorm.", norms)
     g |= {"loss_scales": LOSS_SCALES, "gradnorm_global": torch.stack([*norms.values()]).norm()}

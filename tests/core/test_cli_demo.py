@@ -15,6 +15,7 @@ from manyheads.registry import registry
 def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Runs it with commands that only note that they were called; `verdict` is the goal's exit code."""
     called: list[str] = []
+    taught: list[tuple[str, ...]] = []
     verdict = {"goal": 0}
 
     def stub(name: str) -> click.Command:
@@ -23,6 +24,8 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         @click.pass_context
         def noted(context: click.Context, arguments: tuple[str, ...]) -> None:
             called.append(name)
+            if name == "finetune":
+                taught.append(arguments)
             if name == "goal":
                 out = Path(arguments[arguments.index("--out") + 1])
                 out.parent.mkdir(parents=True, exist_ok=True)
@@ -36,18 +39,20 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def run(goal: str, verdict_of_goal: int = 0) -> tuple[int, list[str]]:
         called.clear()
+        taught.clear()
         verdict["goal"] = verdict_of_goal
         result = CliRunner().invoke(command_line, ["demo", "--world", str(tmp_path), "--goal", goal])
-        return result.exit_code, [*called]
+        goals = sum(word.endswith(".yaml") for arguments in taught for word in arguments)
+        return result.exit_code, [f"{name} {goals} goals" if name == "finetune" else name for name in called]
 
     return run
 
 
 def test_a_goal_that_the_world_has_hardly_seen_gets_no_head_however_often(demo) -> None:
     for _ in range(2):
-        assert demo("fly", 3) == (3, ["train", "goal", "evaluate", "report"])
-    assert demo("fly") == (0, ["train", "goal", "finetune", "evaluate", "report"])
-    assert demo("fly") == (0, ["train", "finetune", "evaluate", "report"])
+        assert demo("fly", 3) == (3, ["train", "goal", "finetune 0 goals", "evaluate", "report"])
+    assert demo("fly") == (0, ["train", "goal", "finetune 1 goals", "evaluate", "report"])
+    assert demo("fly") == (0, ["train", "finetune 1 goals", "evaluate", "report"])
 
 
 def test_a_refused_goal_ends_it(demo) -> None:

@@ -4,6 +4,8 @@ import json
 import os
 import re
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 import torch
@@ -180,3 +182,13 @@ def test_lazy_command_runs_the_real_one() -> None:
     group.add_lazy("list", "manyheads.cli.list:list", "what there is")
     assert "what there is" in CliRunner().invoke(group, ["--help"]).stdout
     assert "actor_critic" in CliRunner().invoke(group, ["list", "heads"]).stdout
+
+
+def test_the_doctor_knows_what_every_extra_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no optional module installed, it names a command for each extra but those for working on manyheads."""
+    project = Path(__file__).parent.parent.parent / "pyproject.toml"
+    extras = {*tomllib.loads(project.read_text())["project"]["optional-dependencies"]} - {"dev", "docs"}
+    for place in ("environment.contract", "kinds", "models", "commands", "cli.doctor"):
+        monkeypatch.setattr(f"manyheads.{place}.missing_modules", list, raising=False)
+    fixes = " ".join(check.fix for check in doctor.extras())
+    assert {extra for extra in extras if f"manyheads[{extra}]" not in fixes} == set()

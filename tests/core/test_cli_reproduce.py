@@ -8,6 +8,7 @@ from click.testing import CliRunner, Result
 
 from manyheads.cli import manyheads
 from manyheads.cli.reproduce import _folder
+from manyheads.report import published
 from manyheads.settings import load_settings
 from manyheads.storage.world_folder import WorldFolder
 
@@ -134,3 +135,18 @@ def test_a_run_is_followed_to_its_mark(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "the first published mark is at 100,000 steps" in few
     reproduce(stand, "--suite", "dmc/vision")
     assert Recorded.stops[-1] == 50_000, "to the first mark, at 100,000 steps"
+
+
+def test_a_whole_suite_is_one_command_that_goes_on(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite = published.load_suite("dmc/proprio")
+    two = {name: suite.scores[name] for name in (TASK, "dmc/cartpole-swingup")}
+    monkeypatch.setattr("manyheads.cli.reproduce.load_suite", lambda name: suite.model_copy(update={"scores": two}))
+    for steps in ("64", "80"):
+        result = reproduce("--suite", "dmc/proprio", *FEW[2:], "--steps", steps)
+        assert "no task has reached its first published mark" in result.output
+        worlds = [path for path in (here / "dmc/proprio").iterdir() if path.is_dir()]
+        assert [WorldFolder.open(path).checkpoint.state["steps"] for path in worlds] == [int(steps) // 2] * 2
+    failed = reproduce("--suite", "dmc/proprio", "--set", "training.num_envs=0", "--steps", "64", code=1)
+    assert "2 of 2 tasks failed; the same command tries them again" in str(failed.exception)
+    assert "training.num_envs" in str(failed.exception)
+    assert "Name a task, or a suite" in str(reproduce(code=1).exception)

@@ -66,12 +66,42 @@ def test_a_world_that_may_only_be_read(world: Path, monkeypatch: pytest.MonkeyPa
 
     opened = Path.open
     monkeypatch.setattr(Path, "open", refuse)
-    result = CliRunner().invoke(manyheads, ["evaluate", str(world), "--episodes", "1"])
+    result = CliRunner().invoke(manyheads, ["evaluate", str(world), "--episodes", "3"])
     assert "better than random by" in result.output
     assert str(result.exception).startswith(f"These results were not kept. Could not write {world}/evaluations.json: ")
     assert LONG in run("show", world)
     for command in (["train", str(world), "--steps", "900"], ["finetune", str(world), LONG]):
         assert "Let this user write there" in str(CliRunner().invoke(manyheads, command).exception)
+
+
+def test_what_is_recorded_is_told(world: Path) -> None:
+    facts = json.loads(run("replay", world, "--newest", 2, "--json"))
+    assert facts["rows"] == 40
+    assert [one["episode"] for one in facts["newest"]] == sorted(
+        (one["episode"] for one in facts["newest"]), reverse=True
+    )
+    assert len(facts["newest"]) == 2
+    [instance] = facts["instances"]
+    assert instance["rows"] == 40
+    assert instance["episodes"] == facts["episodes"]
+    measured = {one["signal"]: one for one in instance["signals"]}
+    assert measured["cart_position"]["unit"] == "m"
+    assert sum(measured["cart_position"]["counts"]) == 40
+    low, middle, high = measured["cart_position"]["quantiles"]
+    assert measured["cart_position"]["low"] <= low <= middle <= high <= measured["cart_position"]["high"]
+    newest = facts["newest"][0]
+    episode = json.loads(run("replay", world, "--episode", newest["episode"], "--json"))
+    assert len(episode["signals"]["cart_position"]) == newest["rows"]
+    assert sum(episode["signals"]["reward"][1:]) == newest["return"]
+    assert "Measured in gymnasium/CartPole-v1" in " ".join(run("replay", world).split())
+    assert "cart_position" in run("replay", world, "--episode", newest["episode"])
+
+
+def test_an_episode_or_a_replay_that_is_not_there_is_said(world: Path, tmp_path: Path) -> None:
+    wrong = CliRunner().invoke(manyheads, ["replay", str(world), "--episode", "999"])
+    assert "There is no recorded episode named '999'" in str(wrong.exception)
+    bare = shutil.copytree(world, tmp_path / "bare", ignore=shutil.ignore_patterns("replay"))
+    assert "has no replay" in str(CliRunner().invoke(manyheads, ["replay", str(bare)]).exception)
 
 
 def test_what_is_not_installed_is_said_and_the_rest_is_shown(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:

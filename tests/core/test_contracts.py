@@ -1,8 +1,5 @@
 """The contracts between rooms, each with a small real use beyond the actor-critic."""
 
-import multiprocessing as mp
-from pathlib import Path
-
 import numpy as np
 import torch
 from small_agent import VECTOR, head_context, random_batch, small_head, small_learner, small_world
@@ -141,48 +138,3 @@ def test_the_standard_head_predicts_rewards():
     world = small_world(VECTOR)
     assert isinstance(small_head(world), RewardPredictor)
     assert not isinstance(Alternating(head_context(choosing_world(), None)), RewardPredictor)
-
-
-def test_ranks_draw_other_numbers_and_rank_0_those_of_a_single_learner():
-    world = small_world(VECTOR)
-    states = [
-        small_learner(world, {}, **more).state_dict()["world/generator"] for more in ({}, {"rank": 0}, {"rank": 1})
-    ]
-    assert torch.equal(states[0], states[1])
-    assert not torch.equal(states[0], states[2])
-
-
-def _train(rank: int, address: str, results: "mp.Queue") -> None:
-    import torch.distributed as dist
-
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{address}", rank=rank, world_size=2)
-
-    def average(gradients):
-        for gradient in gradients:
-            dist.all_reduce(gradient)
-            gradient /= 2
-
-    world = small_world(VECTOR)
-    heads = {"task": small_head(world)}
-    learner = small_learner(world, heads, rank=rank, reduce_gradients=average)
-    batch, labels, *masks = random_batch(world, seed=rank)
-    for _ in range(2):
-        learner.update(batch, {"task": labels}, *masks)
-    results.put((rank, {name: x.numpy() for name, x in world.state_dict().items()}))
-    dist.destroy_process_group()
-
-
-def test_two_learners_that_average_their_gradients_stay_equal(tmp_path: Path):
-    """On different batches, in two processes: real gradients meet between the backward pass and clipping."""
-    context = mp.get_context("spawn")
-    results = context.Queue()
-    processes = [context.Process(target=_train, args=(rank, str(tmp_path / "meet"), results)) for rank in (0, 1)]
-    for process in processes:
-        process.start()
-    found = dict(results.get(timeout=120) for _ in processes)
-    for process in processes:
-        process.join(timeout=30)
-    assert all(np.array_equal(found[0][name], found[1][name]) for name in found[0])
-    alone = small_world(VECTOR).state_dict()
-    assert any(not np.allclose(found[0][name], alone[name].numpy()) for name in alone)

@@ -492,7 +492,7 @@ def test_parameter_counts(name, monkeypatch):
     set_constant(monkeypatch, "VECTOR_LAYERS", sizes["vector_layers"])
     settings = world_settings(sizes)
     if preset := re.match(r"size(\w+?)_", name):
-        official = WorldSettings(size=preset[1])
+        official = WorldSettings(size=preset[1], vectors="natural")
         assert official == settings.model_copy(update={"size": preset[1]})
     observation, (kind, count) = dict(expected["observation"]), expected["action"]
     image = observation.pop("image", None)

@@ -12,7 +12,6 @@ from manyheads.execution.eager import Execution
 from manyheads.execution.select import make_execution
 from manyheads.fused import REPLACEMENTS
 from manyheads.heads.contract import evaluate_loss
-from manyheads.learning.learner import _all_losses
 from manyheads.world.model import Latent
 
 pytestmark = pytest.mark.usefixtures("bins_of_golden")
@@ -100,19 +99,27 @@ def test_losses_of_every_row(recorded):
         close(losses[name.removeprefix("rec_")], g[f"loss_steps.{name}"], rtol=2e-5)
 
 
-def test_losses_gradients_and_norms(recorded):
-    agent, g, arguments = recorded
-    terms, heads, _ = agent.learner._losses(*arguments)
-    losses = {name: evaluate_loss(loss)[0] for name, loss in _all_losses(terms, heads).items()}
-    scales = dict(zip(TERMS, g["loss_scales"].tolist(), strict=True))
-    means = {name: losses[term] / scales[name] for name, term in TERMS.items()}
-    for name, mean in means.items():
-        close(mean, g[f"loss.{name}"], rtol=2e-5)
-    total = torch.stack(list(losses.values())).sum()
-    close(total, g["loss.total"], rtol=2e-5)
-
+def trained(agent):
     named = dict(agent.world.named_parameters()) | dict(agent.head.named_parameters())
-    parameters = {name: p for name, p in named.items() if p.requires_grad}
+    return {name: p for name, p in named.items() if p.requires_grad}
+
+
+def evaluated(agent, arguments):
+    """All losses by the learner's names, and the heads' own."""
+    terms, heads, _ = agent.learner._losses(*arguments)
+    return {name: evaluate_loss(loss)[0] for name, loss in agent.learner._all_losses(terms, heads).items()}, heads
+
+
+def unscaled(losses, g):
+    scales = g["loss_scales"].tolist()
+    return {name: losses[term] / scale for scale, (name, term) in zip(scales, TERMS.items(), strict=True)}
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS[:2], ids=["plain", "fast"], indirect=True)
+def test_which_loss_trains_which_parameter(recorded):
+    """Not compiled: there a backward pass is one from the sum of all losses."""
+    agent, g, arguments = recorded
+    means, parameters = unscaled(evaluated(agent, arguments)[0], g), trained(agent)
     names = list(our_state({name: torch.zeros(1) for name in g.metadata["gradnorm_columns"]}))
     assert sorted(names) == sorted(parameters)
     for row, (name, mean) in enumerate(means.items()):
@@ -122,8 +129,16 @@ def test_losses_gradients_and_norms(recorded):
         torch.testing.assert_close(norms, expected, rtol=1e-4, atol=1e-6, msg=lambda m, name=name: f"{name}: {m}")
         assert torch.equal(norms == 0, expected == 0), name
 
+
+def test_losses_gradients_and_norms(recorded):
+    agent, g, arguments = recorded
+    losses, heads = evaluated(agent, arguments)
+    for name, mean in unscaled(losses, g).items():
+        close(mean, g[f"loss.{name}"], rtol=2e-5)
+    total = torch.stack(list(losses.values())).sum()
+    close(total, g["loss.total"], rtol=2e-5)
     total.backward()
-    expected = our_state(g.under("grad."))
+    expected, parameters = our_state(g.under("grad.")), trained(agent)
     assert expected.keys() == parameters.keys()
     for name, gradient in expected.items():
         close(parameters[name].grad, gradient, rtol=0, of_largest=1e-4)
@@ -131,7 +146,7 @@ def test_losses_gradients_and_norms(recorded):
         close(parameters[name].grad.norm(), norm, rtol=1e-4)
     norms = torch.stack([o.gradient_norms().norm() for o in agent.learner.optimizers.values()])
     close(norms.norm(), g["gradnorm_global"], rtol=1e-4)
-    agent.head.after_update(heads["task"].new_state)
+    agent.head.after_update(heads[0].new_state)
     close(agent.head.return_scale.low, g["after.return_norm_low"])
     close(agent.head.return_scale.high, g["after.return_norm_high"])
 

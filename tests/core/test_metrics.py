@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manyheads.errors import ManyheadsError
-from manyheads.report.metrics import FILE, Metrics, read
+from manyheads.report.metrics import FILE, Follower, Metrics, read
 from manyheads.report.tensorboard import TensorBoard
 
 
@@ -24,6 +24,42 @@ def test_what_is_written_is_read(tmp_path):
     assert series["a/return"].updates == [1, 2]
     assert series["a/return"].value == [1.5, 2.5]
     assert series["world/loss/image"].value == [2.0]
+
+
+def test_who_follows_reads_each_line_once_and_waits_for_a_torn_one(tmp_path):
+    follower = Follower(tmp_path)
+    assert not follower.update()
+    with Metrics(tmp_path) as metrics:
+        metrics.write(10, 1, {"a": 1.0})
+        assert follower.update()
+        assert not follower.update()
+        metrics.write(20, 2, {"a": 2.0, "b": 3.0})
+    whole = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(whole[:-5])
+    assert not follower.update()
+    (tmp_path / FILE).write_bytes(whole)
+    assert follower.update()
+    assert follower.series == read(tmp_path)
+    assert follower.series["a"].value == [1.0, 2.0]
+
+
+def test_who_follows_takes_a_rewound_run_and_another_runs_file(tmp_path):
+    follower = Follower(tmp_path)
+    with Metrics(tmp_path) as metrics:
+        for step in (10, 20, 30):
+            metrics.write(step, step, {"a": float(step)})
+    follower.update()
+    with Metrics(tmp_path) as metrics:
+        metrics.write(25, 25, {"a": 25.5})
+    follower.update()
+    assert follower.series["a"].value == [10.0, 20.0, 25.5]
+    (tmp_path / FILE).unlink()
+    assert not follower.update()
+    assert follower.series == {}
+    with Metrics(tmp_path) as metrics:
+        metrics.write(1, 1, {"c": 5.0})
+    follower.update()
+    assert list(follower.series) == ["c"]
 
 
 def test_a_world_without_metrics_has_none(tmp_path):

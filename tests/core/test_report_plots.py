@@ -8,7 +8,7 @@ import pytest
 
 from manyheads.learning.evaluate import bootstrap
 from manyheads.report import plots
-from manyheads.report.metrics import Series
+from manyheads.report.metrics import Series, thinned
 from manyheads.report.svg import SERIES
 from manyheads.storage.evaluations import EpisodeResult, Evaluation
 
@@ -97,7 +97,7 @@ def test_what_a_plot_says_is_escaped():
 
 def test_long_series_are_thinned_to_their_means():
     long = series(np.arange(10_000.0))
-    thin = plots.thinned(long, 100)
+    thin = thinned(long, 100)
     assert len(thin.value) == len(thin.step) == 100
     assert np.mean(thin.value) == pytest.approx(np.mean(long.value))
     assert thin.step[-1] == long.step[-1]

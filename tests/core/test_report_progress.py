@@ -1,6 +1,8 @@
 """Progress says how far, how fast and how long still, also for resumed work and without a terminal."""
 
 import io
+import json
+import math
 import time
 
 import pytest
@@ -119,3 +121,28 @@ def test_on_a_terminal_a_bar_with_the_live_numbers():
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+def test_programs_are_told_in_json_lines(monkeypatch):
+    monkeypatch.setenv("MANYHEADS_PROGRESS", "json")
+    clock, console = Clock(), Console(file=io.StringIO(), force_terminal=True, width=20)
+    with Progress(1000, "training a task of a very long name", console=console, clock=clock) as progress:
+        clock.now = 10.0
+        progress.advance(100, {"a/return": 812.0, "b/return": math.nan})
+        progress.say("[bold]A line for people.")
+        clock.now = 10.1
+        progress.advance(1)
+    first, second, said, last = console.file.getvalue().splitlines()
+    assert json.loads(first)["done"] == 0
+    record = json.loads(second)
+    assert record == {
+        "progress": "training a task of a very long name",
+        "done": 100,
+        "total": 1000,
+        "unit": "steps",
+        "rate": pytest.approx(10.0),
+        "seconds_left": pytest.approx(90.0),
+        "numbers": {"a/return": 812.0},
+    }
+    assert said == "[bold]A line for people."
+    assert json.loads(last)["done"] == 101

@@ -121,7 +121,7 @@ def test_a_learner_takes_in_what_sequences_have():
 
 
 def test_only_standardised_worlds_have_anything_to_learn():
-    plain, standardised = small_world(BOTH), small_world(BOTH, vectors="standardised")
+    plain, standardised = small_world(BOTH, vectors="natural"), small_world(BOTH, vectors="standardised")
     assert standardised.state_dict().keys() - plain.state_dict().keys() == {
         "vector_norm.mean", "vector_norm.variance", "vector_norm.batches"
     }  # fmt: skip

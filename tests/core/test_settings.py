@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from manyheads.cli.train import open_or_create
+from manyheads.api.opening import open_or_create
 from manyheads.errors import ManyheadsError
+from manyheads.learning.device import choose_device
 from manyheads.registry import registry
 from manyheads.renamed_settings import RENAMED, _say_once
 from manyheads.settings import Settings, differences, head_settings, load_settings, setting_names
+from manyheads.storage.world_folder import WorldFolder
 from manyheads.task import load_task
 
 TASK = "dmc/cartpole-swingup"
@@ -67,23 +69,57 @@ def test_a_preset_that_changed_since_leaves_a_worlds_own_settings(
 @pytest.mark.parametrize(
     ("text", "overrides", "wrong"),
     [
-        ("", ["training.batch_size=8"], "training.batch"),
-        ("", ["heads.actor_critic.horizon=4"], "heads.actor_critic.horizon"),
         ("", ["world={size: 1m}"], r"world\.size, world\.deter"),
-        ("training: {batch: 8}", [], "training.batch"),
-        ("training: {batch: 4}\nseed: 1", [], "seed"),
+        ("", ["training.batch_size=8", "world.free_nats=0.5"], r"world\.free_nats\."),
+        ("training: {batch: 8}\nseed: 1", [], r"seed\."),
     ],
 )
-def test_a_user_who_asks_for_other_settings_is_refused(
+def test_a_user_who_asks_for_another_world_is_refused(
     text: str, overrides: list[str], wrong: str, tmp_path: Path
 ) -> None:
     world, file = tmp_path / "world", tmp_path / "mine.yaml"
-    open_or_create(world, [load_task(TASK)], "demo", ["training.batch_size=4"])
+    made, _ = open_or_create(world, tasks := [load_task(TASK)], "demo", ["training.batch_size=4"])
     file.write_text(text)
     with pytest.raises(ManyheadsError, match=f"was made with other settings: {wrong}"):
-        open_or_create(world, [], str(file) if text else "demo", overrides)
+        open_or_create(world, tasks, str(file) if text else "demo", overrides)
     with pytest.raises(ManyheadsError, match=r"Did you mean training\.batch"):
-        open_or_create(world, [], "demo", ["training.batsh=4"])
+        open_or_create(world, tasks, "demo", ["training.batsh=4"])
+    assert WorldFolder.open(world).settings == made.settings
+
+
+def test_what_may_be_changed_of_a_world(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The machine's settings for one time, in an override or a file; learning's from now on, in its history."""
+    world, tasks, file = tmp_path / "world", [load_task(TASK)], tmp_path / "mine.yaml"
+    made, _ = open_or_create(world, tasks, "demo", [])
+    file.write_text("training: {workers: 2, train_ratio: 8}\n")
+    now, _ = open_or_create(world, tasks, str(file), ["training.compile=false", "heads.actor_critic.lam=0.5"])
+    assert (now.settings.training.workers, now.settings.training.compile) == (2, False)
+    assert f"{world} goes on with other settings, noted in its history: " in capsys.readouterr().err
+    with pytest.raises(ManyheadsError, match=r"was made with other settings: training\.train_ratio"):
+        open_or_create(world, tasks, None, ["training.train_ratio=9"], may_change=False)
+    again = WorldFolder.open(world)
+    assert again.settings.training == made.settings.training.model_copy(update={"train_ratio": 8.0})
+    assert head_settings(again.settings, "actor_critic").lam == 0.5
+    [change] = again.history
+    assert change.changes["training.train_ratio"] == (384.0, 8.0)
+    assert change.changes["heads.actor_critic.lam"] == (None, 0.5)
+    assert now.grown([]).saved_settings == again.settings
+
+
+def test_a_world_of_a_gpu_goes_on_without_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world, tasks = tmp_path / "world", [load_task(TASK)]
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: True)
+        made, _ = open_or_create(world, tasks, "demo", ["training.device=cuda"])
+        assert choose_device(made) == "cuda"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device(WorldFolder.open(world)) == "cpu"
+    assert f"{world} was trained on cuda, which this machine lacks: it goes on with the cpu." in caplog.text
+    asked, _ = open_or_create(world, tasks, None, ["training.device=cuda"])
+    with pytest.raises(ManyheadsError, match="torch finds no CUDA device here"):
+        choose_device(asked)
 
 
 def test_device_that_this_machine_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

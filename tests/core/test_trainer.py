@@ -129,7 +129,7 @@ def refreshed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_latents_are_refreshed_once_for_each_state_of_the_world(world: Path, refreshed: list[int]) -> None:
     run("finetune", world, TASKS[1], "--updates", 0, "--steps", 10)
     run("finetune", world, TASKS[1], "--updates", 2, "--steps", 20)
-    run("train", world, "--steps", 120)
+    run("train", world, "--steps", 120, "--yes")
     run("finetune", world, TASKS[1], "--updates", 2, "--steps", 30)
     assert refreshed == [100, 0, 140]
 
@@ -150,7 +150,7 @@ def test_latents_of_a_world_that_was_killed_before_it_was_saved_are_made_again(
     before = weights(world)
     with monkeypatch.context() as patch:
         patch.setattr(trainer.Trainer, "save", Mock(side_effect=SystemExit(9)))
-        CliRunner().invoke(manyheads, ["train", str(world), "--steps", "140"])
+        CliRunner().invoke(manyheads, ["train", str(world), "--steps", "140", "--yes"])
     assert same(before, weights(world))
     run("finetune", world, TASKS[1], "--updates", 4)
     assert refreshed[0] == 100
@@ -219,7 +219,8 @@ def test_a_signal_to_the_whole_group_saves(world: Path, number: str) -> None:
     time.sleep(0.05)
     os.killpg(process.pid, getattr(signal, number))
     _, output = process.communicate(timeout=60)
-    assert process.returncode == 130, output
+    # the second signal may arrive when all is saved and the process is about to end by itself
+    assert process.returncode in (130, -getattr(signal, number)), output
     assert "Stopped and saved at" in output
     saved = WorldFolder.open(world)
     assert saved.checkpoint.state["steps"] == saved.replay(read_only=True).rows

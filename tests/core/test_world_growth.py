@@ -169,4 +169,4 @@ def test_killed_at_any_step_of_growing_it_is_the_old_world_or_the_new_one(world:
     assert not grown_at[0]
     assert grown_at[-1]
     assert [*grown_at] == sorted(grown_at)
-    run("train", copy, pictured(tmp_path, 16), "--steps", 100)
+    run("train", copy, pictured(tmp_path, 16), "--steps", 100, "--yes")

@@ -4,11 +4,16 @@ import torch
 from click.testing import CliRunner
 
 from manyheads.cli import manyheads
+from manyheads.environment.contract import REWARD
+from manyheads.environment.layout import SpaceLayout
+from manyheads.heads.kind import HeadContext, HeadTask
 from manyheads.registry import registry
 from manyheads.report import metrics
 from manyheads.rewards.contract import LatentRewardSource, LatentRows
+from manyheads.rewards.sources import EnvironmentReward
 from manyheads.storage.world_folder import WorldFolder
 from manyheads.task import load_task
+from manyheads.world.model import World
 from manyheads.world.sizes import WorldSettings
 
 SIZE = WorldSettings(size="demo", deter=16, hidden=8, groups=4, classes=4, units=16)
@@ -93,3 +98,26 @@ def test_a_world_is_trained_with_no_task_and_goes_on(tmp_path):
     run("train", tmp_path / "straight", name, "--steps", 160, *TINY)
     straight = WorldFolder.open(tmp_path / "straight").checkpoint.read(f"heads/{name.replace('/', '__')}/reward")
     assert straight["optimizer/count"] == after["optimizer/count"]
+
+
+def test_held_random_actions_are_held_and_are_the_task_s_own():
+    kind = registry().heads["explore/held_random"].load()
+    own = SpaceLayout(vector=("p",), continuous=("v",), discrete=(("m", 3),))
+    interface = own.union(SpaceLayout(continuous=("u",), discrete=(("n", 2),)))
+    world = World(interface, SIZE)
+    task = HeadTask("task", EnvironmentReward(), (REWARD,))
+    head = kind.build(HeadContext(interface, interface.mask(own), SIZE, task, kind.settings(hold=5.0)))
+    generator, first = torch.Generator().manual_seed(0), torch.ones(4, dtype=torch.bool)
+    state, rows = head.initial_state(4), []
+    for step in range(400):
+        action, state = head.act(world, world.initial(4), state, first & (step == 0), generator)
+        rows.append(action)
+    actions = torch.stack(rows)
+    assert (actions[..., 0].abs() <= 1).all()
+    assert (actions[..., 1] == 0).all()
+    assert (actions[..., 2:5].sum(-1) == 1).all()
+    assert (actions[..., 5:] == 0).all()
+    changed = (actions[1:] != actions[:-1]).any(-1).float().mean()
+    assert 0.12 < changed < 0.28
+    assert not head.learns
+    assert not head.losses(None, world).losses

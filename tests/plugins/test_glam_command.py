@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from manyheads import ManyheadsError, load_task
 from manyheads.registry import registry
-from manyheads_glam import command
+from manyheads_glam import command, session
 from manyheads_glam.experience import Seen
 from manyheads_glam.preview import sparkline
 
@@ -48,6 +48,9 @@ class FakeReplay:
     def episodes(self, experience=None):
         return self.kept
 
+    def close(self):
+        pass
+
 
 @pytest.fixture
 def world(tmp_path, monkeypatch):
@@ -63,7 +66,7 @@ def world(tmp_path, monkeypatch):
             record_of=lambda instance: record,
             replay=lambda read_only: FakeReplay(place),
         )
-        monkeypatch.setattr(command, "WorldFolder", SimpleNamespace(open=lambda path: folder))
+        monkeypatch.setattr(session, "WorldFolder", SimpleNamespace(open=lambda path: folder))
         return "world"
 
     return make

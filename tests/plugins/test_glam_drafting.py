@@ -124,7 +124,7 @@ def test_a_refused_answer_goes_back_with_all_that_was_found():
     found = [Finding("L2_UNIT", "error", "reward.x", "metres"), Finding("L2_TRIVIAL", "warning", "reward", "always 1")]
     data = data_of(prompt(refused=("{wrong}", found)))
     assert data["refused answer"] == "{wrong}"
-    assert data["what is wrong with it"] == ["L2_UNIT at reward.x: metres", "L2_TRIVIAL at reward: always 1"]
+    assert data["what is wrong with it"] == [f"{one} {one.advice}" for one in found]
     assert "without what was wrong" in prompt(refused=("{wrong}", found))
 
 

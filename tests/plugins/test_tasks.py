@@ -24,7 +24,7 @@ def test_a_packaged_task_is_sound(name):
     assert source.signals <= {signal.name for signal in signals}
     labels = source.label({name: np.zeros((3, 2)) for name in source.signals})
     assert labels.reward.shape == (3, 2)
-    if source.reads == "signals":
+    if source.reads == "signals" and task.head != "explore/held_random":
         assert task.success is not None
         assert check_success(task.success, signals) == []
     if task.content.reward.source == "spec":

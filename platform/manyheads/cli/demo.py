@@ -12,7 +12,7 @@ from manyheads.cli import manyheads
 from manyheads.errors import ManyheadsError
 from manyheads.parameters import NamedPath
 
-TASKS = ("dmc/cartpole-upright", "dmc/cartpole-park_left")
+TASKS = ("dmc/cartpole-park_left", "dmc/cartpole-keep_up")
 ENVIRONMENT = "dmc/cartpole"
 GOAL = "Spin the pole around fast"
 UNSEEN = 3
@@ -23,9 +23,11 @@ UNSEEN = 3
 @click.option("--goal", default=GOAL, show_default=True, help="your own sentence")
 @click.option("--world", type=NamedPath(), default=Path("demo"), show_default=True, help="where")
 @click.option("--steps", default=8000, show_default=True, type=click.IntRange(min=1), help="environment steps")
-@click.option("--updates", default=1500, show_default=True, type=click.IntRange(min=1), help="of the goal's head")
+@click.option(
+    "--updates", default=1000, show_default=True, type=click.IntRange(min=1), help="of each head, in imagination"
+)
 def demo(goal: str, world: Path, steps: int, updates: int) -> None:
-    """Train a world and two heads, then a third head from a sentence, play them all and write a report.
+    """Train a world and two heads, add a third head from a sentence, teach all in imagination, play them and report.
 
     Each part is a command that goes on where it was stopped, so the same command goes on after Ctrl-C. Exit code 3: the
     world has hardly seen what the goal asks for, so it gets no head from imagination.
@@ -33,7 +35,7 @@ def demo(goal: str, world: Path, steps: int, updates: int) -> None:
     if not goal.strip():
         raise ManyheadsError('The goal is empty: say what to do, for example --goal "Spin the pole around fast".')
     _say("1 of 5", f"a world model of {ENVIRONMENT} and a head for each of two tasks learn from {steps:,} steps")
-    _run("train", str(world), *TASKS, "--settings", "demo", "--steps", str(steps))
+    _run("train", str(world), *TASKS, "--settings", "demo", "--steps", str(steps), "--yes")
 
     _say("2 of 5", "a sentence becomes a checked reward specification, with the ranges that this world has seen")
     file, unseen = task_file(world, goal), False
@@ -46,10 +48,10 @@ def demo(goal: str, world: Path, steps: int, updates: int) -> None:
         mark.touch() if unseen else mark.unlink(missing_ok=True)
 
     if unseen:
-        _say("3 of 5", "left out: the world has hardly seen what the goal asks for, so imagination can't teach it")
-    else:
-        _say("3 of 5", "a head for it learns in the frozen world's imagination: no new environment steps")
-        _run("finetune", str(world), str(file), "--updates", str(updates))
+        click.echo("The goal gets no head: the world has hardly seen what it asks for, so imagination can't teach it.")
+    _say("3 of 5", "all heads learn side by side in the frozen world's imagination: no new environment steps")
+    goals = () if unseen else (str(file),)
+    _run("finetune", str(world), *goals, *TASKS, "--updates", str(updates))
 
     _say("4 of 5", "every head plays in the real simulator, beside random actions")
     _run("evaluate", str(world))

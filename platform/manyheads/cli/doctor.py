@@ -21,12 +21,16 @@ import click
 import psutil
 
 from manyheads.cli import console
+from manyheads.commands import LazyCommand
 from manyheads.execution.toolchain import cache_folder, cpp_compiler
+from manyheads.imports import missing_modules
 from manyheads.registry import registry
 
 GIGA = 1e9
 PACKAGES = ("manyheads", "torch", "gymnasium", "numpy", "dm-control", "mujoco", "transformers")
 BACKENDS = ("egl", "osmesa", "glfw")
+DRAWING = {"pygame": "classic"}
+"""Modules that only pictures of some environments need, and the extras that install them."""
 RENDER = "import mujoco; c = mujoco.GLContext(64, 64); c.make_current(); c.free()"
 
 
@@ -177,6 +181,12 @@ def extras() -> Iterator[Check]:
         for name, thing in table.items():
             for module in thing.missing():
                 needing[module, thing.extra].append(name)
+    for name, command in known.commands.items():
+        if isinstance(command, LazyCommand):
+            for module in command.missing():
+                needing[module, command.extra].append(f"manyheads {name}")
+    for module in missing_modules(DRAWING):
+        needing[module, DRAWING[module]].append("drawing Gymnasium's classic control")
     for (module, extra), names in needing.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         fix = f"pip install 'manyheads[{extra}]'" if extra else f"pip install {module}"

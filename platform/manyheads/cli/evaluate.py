@@ -3,65 +3,94 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import click
 
+from manyheads.api.references import aggregated
+from manyheads.api.scoring import evaluate_heads, keep, with_drops
 from manyheads.cli.console import stdout_for_results
-from manyheads.errors import ManyheadsError
-from manyheads.learning.evaluate import bootstrap, bootstrap_difference, play, success_rate
-from manyheads.parameters import NamedPath
+from manyheads.cli.options import WorldPath
+from manyheads.learning.aggregate import Aggregate
 from manyheads.report.progress import Progress
 from manyheads.report.text import number, plain
+from manyheads.storage import ledger
 from manyheads.storage.agent import load
-from manyheads.storage.evaluations import Evaluation, Interval, read, save
+from manyheads.storage.evaluations import Evaluation, Interval
+from manyheads.storage.head_folders import foreign_words
 
+STALE = "  (stale: the world model was trained on since; fine-tune it again)"
 HEADINGS = ("", "return", "simulator", "success", "better than random by")
 
 
 @click.command()
-@click.argument("world", type=NamedPath())
+@click.argument("world", type=WorldPath())
 @click.argument("tasks", nargs=-1)
 @click.option("--episodes", default=10, show_default=True, type=click.IntRange(min=1))
+@click.option("--best", is_flag=True, help="the best heads of the evaluations while training; nothing is recorded")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
-def evaluate(world: Path, tasks: tuple[str, ...], episodes: int, as_json: bool) -> None:
-    """Play the heads of WORLD (all, or those of TASKS) and a random policy on reserved seeds."""
-    loaded = load(world)
-    read(world)  # a damaged record is refused before anything is played
-    results: list[Evaluation] = []
-    agents = {name: loaded.head(name) for name in tasks or loaded.heads}
-    with stdout_for_results(), Progress(2 * len(agents) * episodes, "evaluating", unit="episodes") as progress:
-        for name, agent in agents.items():
-            baseline = play(agent.task, episodes)
-            progress.advance(episodes)
-            played = play(agent.task, episodes, agent.world, agent.head)
-            progress.advance(episodes)
-            random = [result.return_task for result in baseline]
-            own = [result.return_task for result in played]
-            steps = int(loaded.folder.checkpoint.state.get("steps", 0))
-            results.append(Evaluation(name, "random", steps, baseline, bootstrap(random), success_rate(baseline)))
-            difference = bootstrap_difference(own, random)
-            results.append(Evaluation(name, "head", steps, played, bootstrap(own), success_rate(played), difference))
+def evaluate(world: Path, tasks: tuple[str, ...], episodes: int, best: bool, as_json: bool) -> None:
+    """Play the heads of WORLD (all, or those of TASKS) and a random policy on reserved seeds.
+
+    Results are kept in WORLD, unless what is there of the same head has more episodes.
+    """
+    loaded = load(world, best)
+    if words := foreign_words(loaded.folder):
+        click.echo(words, err=True)
+    total = 2 * episodes * len(tasks or loaded.heads)
+    with stdout_for_results(), Progress(total, "evaluating", unit="episodes") as progress:
+        results = evaluate_heads(loaded, tasks, episodes, progress)
+    stale = {name for name in loaded.heads if loaded.folder.is_stale(name) and not best}
+    names = list(dict.fromkeys(each.task for each in results))
+    over_all = aggregated(results, [loaded.folder.task(name) for name in names])
+    scores, lost = ([], []) if best else with_drops(loaded.folder, results)
     if as_json:
-        click.echo(json.dumps([result.record() for result in results], indent=1))
+        content = {
+            "evaluations": [{**each.record(), "stale": each.task in stale} for each in results],
+            "aggregate": None if over_all is None else over_all.record(),
+            "dropped": [each.record() for each in lost],
+        }
+        click.echo(json.dumps(content, indent=1))
     else:
-        click.echo("\n".join(lines(results)))
-    try:
-        save(world, results)
-    except ManyheadsError as error:
-        raise ManyheadsError(f"These results were not kept. {error}") from error
+        click.echo("\n".join([*lines(results, stale), *aggregate_lines(over_all)]))
+        for each in lost:
+            click.echo(f"Dropped: {each}")
+    if best:
+        return
+    more = keep(world, results)
+    ledger.write(loaded.folder.path, scores)
+    if more:
+        click.echo(f"The record of {', '.join(more)} stays: it has more episodes of the same head.", err=True)
 
 
-def lines(results: Sequence[Evaluation]) -> Iterator[str]:
-    """A table whose rows stand under their task's name, which may be long."""
+def aggregate_lines(over_all: Aggregate | None) -> Iterator[str]:
+    """All heads as one number, where more than one can be normalised."""
+    if over_all is None or len(over_all.tasks) < 2:
+        return
+    mean, middle = _interval(over_all.mean), _interval(over_all.interquartile_mean)
+    yield f"\nOver {len(over_all.tasks)} heads, 0 for random actions and 1 for the reference: mean {mean}, "
+    yield f"interquartile mean {middle}"
+    for each in over_all.tasks:
+        kind = "published score" if each.reference.kind == "published" else "most that it pays"
+        score = number(sum(each.scores) / len(each.scores))
+        yield f"  {plain(each.task)}: {score} of {number(each.reference.value)} ({kind})"
+    if over_all.without_reference:
+        yield f"  without a reference: {', '.join(map(plain, over_all.without_reference))}"
+
+
+def lines(results: Sequence[Evaluation], stale: Collection[str] = ()) -> Iterator[str]:
+    """A table whose rows stand under their task's name, which may be long; `stale` heads are marked."""
     rows = [_cells(result) for result in results]
     widths = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
-    yield "Returns under each task's own reward: mean and bootstrap 95% interval\n"
+    several = len(results[0].episodes) > 1 if results else False
+    how = "mean and bootstrap 95% interval" if several else "of one episode"
+    yield f"Returns under each task's own reward: {how}\n"
     yield _line(HEADINGS, widths)
     for i, (result, row) in enumerate(zip(results, rows, strict=True)):
         if i == 0 or results[i - 1].task != result.task:
-            yield click.style(plain(result.task), bold=True)
+            mark = STALE if result.task in stale else ""
+            yield click.style(plain(result.task), bold=True) + mark
         yield _line(row, widths)
 
 
@@ -77,6 +106,8 @@ def _cells(result: Evaluation) -> tuple[str, ...]:
 
 
 def _interval(found: Interval) -> str:
+    if found.low is None or found.high is None:
+        return number(found.mean)
     return f"{number(found.mean)} [{number(found.low)}, {number(found.high)}]"
 
 

@@ -1,77 +1,107 @@
-"""`manyheads finetune`: a head on a frozen world, in imagination alone or with new experience."""
+"""`manyheads finetune`: heads on a frozen world, in imagination alone or with new experience."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from manyheads.api.finetuning import finetune as run_finetuning
+from manyheads.api.run import RunOptions, monitoring
+from manyheads.api.scoring import quick_check, quick_episodes
+from manyheads.callbacks import EarlyStopping
 from manyheads.cli import options
+from manyheads.cli.console import stdout_for_results
 from manyheads.errors import ManyheadsError
 from manyheads.kinds import split_overrides
-from manyheads.learning.trainer import Trainer
-from manyheads.parameters import NamedPath
-from manyheads.report.metrics import Metrics
-from manyheads.report.open_loggers import Loggers, choose_loggers
-from manyheads.report.progress import Progress
-from manyheads.storage.growth import grow, growth
+from manyheads.learning.evaluate import bootstrap
+from manyheads.storage import ledger
+from manyheads.storage.agent import load
+from manyheads.storage.evaluations import Interval
 from manyheads.storage.world_folder import WorldFolder
-from manyheads.task import load_task
 
 
 @click.command()
-@click.argument("world", type=NamedPath())
-@click.argument("task")
+@click.argument("world", type=options.WorldPath())
+@click.argument("tasks", nargs=-1, required=True)
 @click.option("--updates", default=2000, show_default=True, type=click.IntRange(min=0), help="updates in imagination")
 @click.option(
     "--steps", default=0, show_default=True, type=click.IntRange(min=0), help="new rows to collect after that"
 )
-@click.option("--head", help="another kind of head than TASK names; it is then called TASK.KIND")
-@click.option("--set", "overrides", multiple=True, metavar="LOGGER.OPTION=VALUE", help="an option of a logger")
+@click.option("--head", help="another kind of head than TASKS name; a task is then called TASK.KIND")
+@click.option(
+    "--start",
+    default="fresh",
+    show_default=True,
+    metavar="auto|fresh|TASK",
+    help="what new heads begin as; auto: the head that earns most in imagination",
+)
+@click.option(
+    "--explore",
+    default=0,
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="first collect N rows where the world model is least sure",
+)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="a setting of the machine, or of a logger")
+@click.option(
+    "--check/--no-check",
+    default=True,
+    show_default=True,
+    help="predict the return at the end, and play a few real episodes",
+)
+@click.option("--json", "as_json", is_flag=True, help="print what was found of each task as JSON")
+@options.evaluate_every
+@options.patience
 @options.log
 def finetune(
     world: Path,
-    task: str,
+    tasks: tuple[str, ...],
     updates: int,
     steps: int,
     head: str | None,
+    start: str,
+    explore: int,
     overrides: tuple[str, ...],
+    check: bool,
+    as_json: bool,
+    evaluate_every: int,
+    evaluate_episodes: int,
+    patience: int | None,
     loggers: tuple[str, ...],
 ) -> None:
-    """Train a head for TASK on the frozen WORLD.
+    """Train a head for each of TASKS on the frozen WORLD; those of one environment train as one batch.
 
-    TASK is a task's name, a task file, or a head that WORLD already has. Ctrl-C saves; the same command goes on.
+    A task is a name, a task file, an environment's name, or a head that WORLD already has. Ctrl-C saves; the same
+    command goes on. `--updates`, `--steps` and `--explore` are totals. At the end heads play a few real episodes,
+    beside what was predicted of them, and it is said where one does no better than random.
     """
-    others, own = split_overrides(overrides, loggers)
-    if others:
-        raise ManyheadsError(f"--set {others[0]}: a frozen world keeps its settings; only options of --log can be set.")
-    openers = choose_loggers(loggers, own)
-    folder = WorldFolder.open(world)
-    if "world" not in folder.checkpoint.names:
-        raise ManyheadsError(f"{world} has not been trained yet; `manyheads train {world} TASK` comes first.")
-    chosen = (folder.task(task) if task in folder.heads else load_task(task)).with_head(head).built()
-    grown = grow(folder, [chosen])
-    if gained := growth(folder, grown):
-        click.echo(
-            f"{gained} The frozen world model knows nothing of them: `manyheads train {world} {task}` trains it, too.",
-            err=True,
+    settings, own = split_overrides(overrides, loggers)
+    if patience is not None and not evaluate_every:
+        raise ManyheadsError("--patience counts evaluations; say how often with --evaluate-every UPDATES.")
+    callbacks = [] if patience is None else [EarlyStopping(patience=patience)]
+    run = RunOptions(monitoring(callbacks, evaluate_every, evaluate_episodes), loggers, own)
+    with stdout_for_results():
+        found = run_finetuning(
+            world,
+            tasks,
+            updates,
+            steps,
+            run,
+            head=head,
+            overrides=settings,
+            start=start,
+            explore=explore,
+            predict=check,
         )
-    folder = grown
-    folder.save_task(chosen)
-    trainer = Trainer(folder, [chosen], frozen=True)
-    try:
-        with Metrics(world, Loggers(openers, folder, [chosen])) as metrics:
-            if trainer.learns:
-                with Progress(updates, f"imagining {chosen.name}", unit="updates", start=trainer.updates) as progress:
-                    trainer.imagine(updates, progress, metrics)
-            else:
-                with Progress(1, f"preparing {chosen.name}", unit="head") as progress:
-                    trainer.imagine(0, progress, metrics)
-                    progress.advance(1)
-                click.echo(f"{chosen.name} has nothing to train: its {chosen.head} acts as it is.", err=True)
-                click.echo(f"`manyheads evaluate {world} {chosen.name}` plays it.", err=True)
-            if steps:
-                with Progress(steps, f"collecting for {chosen.name}", start=trainer.steps) as progress:
-                    trainer.collect_and_learn(steps, progress, metrics)
-    finally:
-        trainer.close()
+        for name in found if check else ():
+            if (played := quick_episodes(load(world), name)) is None:
+                continue
+            ledger.record(WorldFolder.open(world), {name: played[0]})
+            predicted = Interval(**found[name]["predicted"])
+            found[name]["real"], found[name]["random"] = (asdict(bootstrap(returns)) for returns in played)
+            click.echo(quick_check(world, name, *played, predicted), err=True)
+    if as_json:
+        click.echo(json.dumps(found, indent=1))

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
-from manyheads.parameters import NamedPath, NewFile
+from manyheads.cli.options import WorldPath
+from manyheads.parameters import NewFile
 from manyheads.report.text import plain
 
 
 @click.command()
-@click.argument("world", type=NamedPath())
+@click.argument("world", type=WorldPath())
 @click.option("--out", type=NewFile(".html", ".htm"), help="where to write it; by default WORLD/report.html")
 @click.option(
     "--video-steps",

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
+from manyheads.api.opening import open_or_create
 from manyheads.cli import console
-from manyheads.cli.train import open_or_create
+from manyheads.errors import ManyheadsError
 from manyheads.filenames import file_name
+from manyheads.jobs import Job, rows_of
+from manyheads.kinds import split_overrides
 from manyheads.learning.trainer import Trainer
 from manyheads.parameters import NamedPath
+from manyheads.registry import registry
 from manyheads.report.metrics import Metrics, Series, read
 from manyheads.report.open_loggers import Loggers, choose_loggers
 from manyheads.report.progress import Progress
@@ -29,7 +35,7 @@ EARLY = (
 
 
 @click.command()
-@click.argument("task")
+@click.argument("task", required=False)
 @click.option(
     "--suite", "suite_name", metavar="NAME", help="default: the first of `manyheads list suites` that has TASK"
 )
@@ -41,28 +47,36 @@ EARLY = (
 @click.option("--seed", type=click.IntRange(min=0), help="default: 0")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="one setting, in addition to the suite's")
 @click.option("--world", type=NamedPath(), help="where; default reproduce/SUITE/TASK-SEED-SETTINGS")
+@click.option(
+    "--runner", default="local", show_default=True, metavar="NAME", help="where the tasks of a whole suite are trained"
+)
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
 def reproduce(
-    task: str,
+    task: str | None,
     suite_name: str | None,
     steps: int | None,
     seed: int | None,
     overrides: tuple[str, ...],
     world: Path | None,
+    runner: str,
     as_json: bool,
 ) -> None:
     """Train on TASK by the published protocol and say whether the run is above, inside or below the published band.
 
     Warns early of a run that gets nowhere. Writes `curve.svg` and `curve.png` into the world's folder. Ctrl-C saves;
-    the same command goes on.
+    the same command goes on. Without TASK, every task of the suite is trained, where the runner takes them.
     """
+    if task is None:
+        _whole_suite(suite_name, steps, seed or 0, overrides, world, runner, as_json)
+        return
     suite = suite_of(task) if suite_name is None else load_suite(suite_name)
     marks = bands(task, suite)
     steps = steps or marks[0].mark
     world = world or Path("reproduce") / suite.name / _folder(task, seed or 0, overrides)
     asked = (*([] if seed is None else [f"seed={seed}"]), *overrides)
     preset = None if (world / WORLD).exists() else suite.settings
-    folder, (chosen,) = open_or_create(world, [_as_published(task, suite)], preset, asked)
+    tasks, say = [_as_published(task, suite)], partial(click.echo, err=True)
+    folder, (chosen,) = open_or_create(world, tasks, preset, asked, say, may_change=False)
     folder.save_task(chosen)
     repeat = int(chosen.options.get("action_repeat", 1))
     trainer = Trainer(folder, [chosen])
@@ -95,6 +109,47 @@ def reproduce(
     _print(task, found, as_json)
 
 
+def _whole_suite(
+    name: str | None,
+    steps: int | None,
+    seed: int,
+    overrides: tuple[str, ...],
+    folder: Path | None,
+    runner: str,
+    as_json: bool,
+) -> None:
+    """Every task of a suite, each a `manyheads reproduce TASK` of its own that goes on where it stopped."""
+    if name is None:
+        raise ManyheadsError("Name a task, or a suite whose tasks are all to be trained: --suite NAME.")
+    kind, suite = registry().runners[runner], load_suite(name)
+    if kind.run_all is None:
+        raise ManyheadsError(f"The runner {runner} takes one run at a time; name a task, or another runner.")
+    others, own = split_overrides(overrides, [runner])
+    settings, folder = kind.read_settings(own[runner]), folder or Path("reproduce") / suite.name
+    jobs, published = [], {}
+    for task in suite.scores:
+        chosen, goal = _as_published(task, suite), steps or bands(task, suite)[0].mark
+        place = folder / _folder(task, seed, others)
+        flags = [part for text in others for part in ("--set", text)]
+        command = ("reproduce", task, "--suite", name, "--steps", str(goal), "--seed", str(seed), "--world", str(place))
+        repeat = int(chosen.options.get("action_repeat", 1))
+        jobs.append(Job(task, (*command, *flags), place, goal // repeat))
+        published[task] = chosen, repeat
+    done = sum(min(rows_of(job.world), job.rows) for job in jobs)
+    with Progress(sum(job.rows for job in jobs), f"reproducing {name}", start=done) as progress:
+        failed = kind.run_all(jobs, progress, settings)
+    found = {
+        job.name: compare(
+            _returns(job.world, published[job.name][0]), rows_of(job.world), published[job.name][1], job.name, suite
+        )
+        for job in jobs
+    }
+    _print_suite(found, as_json)
+    if failed:
+        words = "; ".join(f"{task}: {text}" for task, text in failed.items())
+        raise ManyheadsError(f"{len(failed)} of {len(jobs)} tasks failed; the same command tries them again. {words}")
+
+
 def _folder(task: str, seed: int, overrides: Sequence[str]) -> str:
     """Each way of running a task has a folder of its own."""
     settings = sorted({override.partition("=")[0]: override for override in overrides}.values())
@@ -120,27 +175,40 @@ def _sentence(task: str, found: Comparison) -> str:
     )
 
 
+def _as_data(task: str, found: Sequence[Comparison]) -> list[dict[str, Any]]:
+    return [
+        {"task": task, "mark": c.band.mark, "score": c.score, "episodes": c.episodes, "place": c.place,
+         "published": {"mean": c.band.mean, "low": c.band.low, "high": c.band.high}}
+        for c in found
+    ]  # fmt: skip
+
+
+def _cells(found: Comparison) -> dict[str, str]:
+    return {
+        "steps": f"{found.band.mark:,}",
+        "this run": number(found.score),
+        "published mean": number(found.band.mean),
+        "published band": f"{number(found.band.low)} to {number(found.band.high)}",
+        "place": found.place,
+    }
+
+
+def _print_suite(found: Mapping[str, Sequence[Comparison]], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps([row for task, own in found.items() for row in _as_data(task, own)], indent=1))
+        return
+    rows = [{"task": plain(task), **_cells(each)} for task, own in found.items() for each in own]
+    if not rows:
+        click.echo("Nothing to compare yet: no task has reached its first published mark.", err=True)
+        return
+    console.table(rows)
+
+
 def _print(task: str, found: list[Comparison], as_json: bool) -> None:
     if as_json:
-        rows = [
-            {"task": task, "mark": c.band.mark, "score": c.score, "episodes": c.episodes, "place": c.place,
-             "published": {"mean": c.band.mean, "low": c.band.low, "high": c.band.high}}
-            for c in found
-        ]  # fmt: skip
-        click.echo(json.dumps(rows, indent=1))
+        click.echo(json.dumps(_as_data(task, found), indent=1))
         return
     if not found:
         return
     click.echo(f"{plain(task)}: mean return of training episodes before each mark")
-    console.table(
-        [
-            {
-                "steps": f"{c.band.mark:,}",
-                "this run": number(c.score),
-                "published mean": number(c.band.mean),
-                "published band": f"{number(c.band.low)} to {number(c.band.high)}",
-                "place": c.place,
-            }
-            for c in found
-        ]
-    )
+    console.table([_cells(each) for each in found])

@@ -14,18 +14,19 @@ from rich.table import Column, Table
 
 from manyheads.cli.console import stdout_for_results
 from manyheads.cli.console import text as foreign
+from manyheads.cli.options import WorldPath
 from manyheads.environment.contract import Instance
 from manyheads.errors import ManyheadsError
-from manyheads.parameters import NamedPath
 from manyheads.report.text import number
 from manyheads.storage.evaluations import Evaluation, read
+from manyheads.storage.head_folders import foreign_words
 from manyheads.storage.world_folder import WorldFolder
 
 STALE = ", on an earlier state of the world: fine-tune it again"
 
 
 @click.command()
-@click.argument("world", type=NamedPath())
+@click.argument("world", type=WorldPath())
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of text")
 def show(world: Path, as_json: bool) -> None:
     """Say what WORLD is made for, what it has seen, and which heads it has.
@@ -43,6 +44,11 @@ def show(world: Path, as_json: bool) -> None:
         console, f"{content['steps']:,} steps collected, {content['updates']:,} updates, {content['rows']:,} rows kept"
     )
     _say(console, f"observes {content['observes']}; acts by {content['acts']}")
+    if content["foreign"]:
+        _say(console, content["foreign"], "red")
+    for change in content["history"]:
+        changed = ", ".join(f"{name} {old} to {new}" for name, (old, new) in change["changes"].items())
+        _say(console, f"settings changed at {change['steps']:,} steps: {changed}")
     for problem in _others(content):
         _say(console, f"can't be played here: {problem}", "red")
     for each in content["readouts"]:
@@ -66,7 +72,12 @@ def _facts(head: Mapping[str, Any], world: Path) -> dict[str, str]:
     if head["mean_return"] is not None:
         success = "" if head["success_rate"] is None else f", success {head['success_rate']:.0%}"
         played = f"mean return {number(head['mean_return'])}{success}"
-    facts = {"goal": head["goal"], "trained": head["trained"], "played": played, "problem": head["problem"]}
+    facts = {"goal": head["goal"], "trained": head["trained"], "played": played}
+    if (best := head["best"]) is not None:
+        facts["best"] = (
+            f"{number(best['mean_return'])} at {best['steps']:,} steps (`manyheads evaluate {world} --best`)"
+        )
+    facts["problem"] = head["problem"]
     return {label: text for label, text in facts.items() if text}
 
 
@@ -110,6 +121,8 @@ def describe(folder: WorldFolder) -> dict[str, Any]:
             for each in folder.instances
         ],
         "readouts": [{"instance": key, "error": known["error"]} for key, known in state.get("readouts", {}).items()],
+        "history": [change.model_dump(mode="json") for change in folder.history],
+        "foreign": foreign_words(folder),
         "heads": [_head(folder, name, evaluations, problems) for name in folder.heads],
     }
 
@@ -148,12 +161,13 @@ def _head(folder: WorldFolder, name: str, evaluations: Sequence[Evaluation], pro
     played = next((each for each in evaluations if each.task == name and each.policy == "head"), None)
     state = folder.checkpoint.state
     record = state["heads"][name]
-    stale = record["world_updates"] != state.get("updates", 0)
+    stale = folder.is_stale(name)
     return {
         "task": name,
         "trained": ("jointly" if record["run"] == "train" else "on the frozen world") + (STALE if stale else ""),
         "mean_return": played.returns.mean if played else None,
         "success_rate": played.success_rate if played else None,
+        "best": state.get("best", {}).get(name),
         "goal": goal,
         "problem": problem,
     }

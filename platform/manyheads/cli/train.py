@@ -2,102 +2,130 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from manyheads.api import training
+from manyheads.api.budget import Forecast, default_steps, forecast
+from manyheads.api.keeping import after_training
+from manyheads.api.run import RunOptions, monitoring, resolve_tasks
+from manyheads.callbacks import Callback, EarlyStopping, TimeLimit
 from manyheads.cli import options
 from manyheads.errors import ManyheadsError
 from manyheads.kinds import split_overrides
-from manyheads.learning.device import check_device
 from manyheads.parameters import NamedPath
-from manyheads.registry import registry
-from manyheads.report.metrics import Metrics
-from manyheads.report.open_loggers import Loggers, choose_loggers
-from manyheads.report.progress import Progress
-from manyheads.settings import differences, load_settings
-from manyheads.storage.growth import grow, growth, records
-from manyheads.storage.world_folder import WORLD, WorldFolder, clear_empty, is_empty
-from manyheads.task import Task, load_task
+from manyheads.settings import Settings, load_settings
+from manyheads.storage.head_folders import foreign_words
+from manyheads.storage.world_folder import WORLD, WorldFolder
 
 
 @click.command()
 @click.argument("world", type=NamedPath())
 @click.argument("tasks", nargs=-1)
-@click.option("--steps", default=100_000, show_default=True, type=click.IntRange(min=1), help="rows to collect in all")
-@click.option("--settings", "source", help="a packaged preset's name or a YAML file; only for a new world")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="one setting; only for a new world")
+@click.option("--add", is_flag=True, help="train TASKS with all that WORLD was trained on last")
+@click.option("--steps", type=click.IntRange(min=1), help="rows to collect in all  [default: by size]")
+@click.option(
+    "--updates", type=click.IntRange(min=1), help="collect nothing: so many updates in all on what WORLD has recorded"
+)
+@click.option("--settings", "source", help="a packaged preset's name or a YAML file")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="one setting")
 @click.option(
     "--runner", default="local", show_default=True, metavar="NAME", help="where it runs (`manyheads list runners`)"
+)
+@options.evaluate_every
+@options.patience
+@options.minutes
+@options.yes
+@click.option(
+    "--keep-heads",
+    is_flag=True,
+    help="train heads that lost by this in imagination until they are back",
 )
 @options.log
 def train(
     world: Path,
     tasks: tuple[str, ...],
-    steps: int,
+    add: bool,
+    steps: int | None,
+    updates: int | None,
     source: str | None,
     overrides: tuple[str, ...],
     runner: str,
+    evaluate_every: int,
+    evaluate_episodes: int,
+    patience: int | None,
+    minutes: float | None,
+    yes: bool,
+    keep_heads: bool,
     loggers: tuple[str, ...],
 ) -> None:
     """Train WORLD and a head for each of TASKS jointly, from scratch or from where it stopped.
 
-    WORLD grows where TASKS need environments that it does not know; what it has learned stays as it is.
-    Without TASKS an existing world goes on with those it had. Ctrl-C saves; the same command goes on.
-    Options of the runner and of loggers are set by their names, at any time: `--set NAME.option=value`.
+    \b
+    manyheads train WORLD             goes on with all tasks that it was trained on last
+    manyheads train WORLD --add TASK  goes on with all of them and TASK
+    manyheads train WORLD TASK        trains TASK alone
+
+    A task is a name, a file, or an environment's name: then its own reward and time limit. WORLD grows where TASKS need
+    environments that it does not know. Heads that are not trained along become stale: you are asked before. Ctrl-C
+    saves; the same command goes on.
+
+    Settings of the machine (training.device, precision, compile, workers, threads, step_timeout, checkpoint_minutes)
+    hold for this command; others of training, optimizer and heads change the world's own, noted in its history.
+    Options of the runner and of loggers are set by their names: `--set NAME.option=value`.
     """
-    kind = registry().runners[runner]
     settings, own = split_overrides(overrides, [runner, *loggers])
-    runner_settings, openers = kind.read_settings(own[runner]), choose_loggers(loggers, own)
-    folder, chosen = open_or_create(world, [load_task(name).built() for name in tasks], source, settings)
-    for task in chosen:
-        folder.save_task(task)
-    begun = int(folder.checkpoint.state.get("steps", 0))
-    if begun >= steps:
-        click.echo(f"{world} has collected {begun:,} steps already; --steps says how many in all.", err=True)
-    logger = Loggers(openers, folder, chosen)
-    with Metrics(world, logger) as metrics, Progress(steps, "training", start=begun) as progress:
-        kind.run(folder, chosen, steps, progress, metrics, runner_settings)
+    folder = WorldFolder.open(world) if (world / WORLD).exists() else None
+    if folder is not None and (words := foreign_words(folder)):
+        click.echo(words, err=True)
+    chosen = training.tasks_of_run(world, resolve_tasks(folder, tasks), add)
+    if updates is not None:
+        training.learn(world, chosen, updates, RunOptions(loggers=loggers, logger_options=own), settings)
+        return
+    begun = int(folder.checkpoint.state.get("steps", 0)) if folder else 0
+    asked = folder.settings if folder else load_settings(source, settings)
+    steps = steps or default_steps(asked) + (begun if add else 0)
+    if stale := training.stale_after(world, chosen, steps):
+        _confirm(world, tasks, stale, yes)
+    said = forecast(asked, len(chosen), begun, steps)
+    if said:
+        click.echo(said, err=True)
+    callbacks: list[Callback] = [*_stopping(patience, minutes, evaluate_every)]
+    if runner == "local":
+        callbacks.append(_forecast(asked, len(chosen), steps, bool(said)))
+    run = RunOptions(monitoring(callbacks, evaluate_every, evaluate_episodes), loggers, own)
+    training.train(
+        world, chosen, steps, run, source=source, overrides=settings, runner=runner, runner_options=own[runner]
+    )
+    after_training(world, run, keep_heads)
 
 
-def open_or_create(
-    world: Path, tasks: Sequence[Task], source: str | Path | None, overrides: Sequence[str]
-) -> tuple[WorldFolder, list[Task]]:
-    """The world folder, made for the tasks if it is new, and its tasks."""
-    chosen = list(tasks)
-    if (world / WORLD).exists() and (not chosen or not is_empty(world)):
-        folder = WorldFolder.open(world)
-        if source is not None or overrides:
-            _require_own(folder, source, overrides)
-        last = folder.checkpoint.state.get("runs", {}).get("train", {}).get("tasks", [])
-        if not chosen and (gone := sorted({*last} - {*folder.heads})):
-            raise ManyheadsError(
-                f"The heads of {', '.join(gone)} were deleted from {world}: name the tasks to train it on from here."
-            )
-        chosen = chosen or [folder.task(name) for name in last]
-        if not chosen:
-            raise ManyheadsError(f"Name at least one task to train {world} on; `manyheads list tasks` shows them.")
-        grown = grow(folder, chosen)
-        if gained := growth(folder, grown):
-            click.echo(gained, err=True)
-        return grown, chosen
-    if not chosen:
-        raise ManyheadsError(f"{world} is new: name at least one task. `manyheads list tasks` shows what there is.")
-    settings = load_settings(source, overrides)
-    check_device(settings.training.device)
-    found = records(chosen)
-    clear_empty(world)
-    return WorldFolder.create(world, settings, found), chosen
+def _forecast(settings: Settings, tasks: int, steps: int, known: bool) -> Forecast:
+    return Forecast(settings, tasks, steps, known, lambda text: click.echo(text, err=True))
 
 
-def _require_own(folder: WorldFolder, source: str | Path | None, overrides: Sequence[str]) -> None:
-    """Refuses settings that are not the world's own; where only a preset has changed since, the world's stand."""
-    wrong, changed = differences(folder.settings, source, overrides)
-    if wrong:
-        raise ManyheadsError(
-            f"{folder.path} was made with other settings: {', '.join(wrong)}. They are in {folder.path / WORLD}. "
-            "Leave out what differs to go on with them, or start another world."
-        )
-    if changed and source is not None:
-        click.echo(f"{folder.path} goes on with its own settings; {source} differs in {', '.join(changed)}.", err=True)
+def _stopping(patience: int | None, minutes: float | None, evaluate_every: int) -> list[Callback]:
+    """Callbacks that end a run early."""
+    if patience is not None and not evaluate_every:
+        raise ManyheadsError("--patience counts evaluations; say how often with --evaluate-every STEPS.")
+    return [
+        *([] if patience is None else [EarlyStopping(patience=patience)]),
+        *([] if minutes is None else [TimeLimit(minutes)]),
+    ]
+
+
+def _confirm(world: Path, tasks: Sequence[str], stale: Sequence[str], yes: bool) -> None:
+    """Says which heads become stale, and asks, unless `yes` has answered."""
+    words = training.stale_words(stale)
+    named = " ".join(tasks)
+    instead = f" `manyheads train {world} --add {named}` trains all together." if tasks else ""
+    click.echo(f"{words}{instead}", err=True)
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ManyheadsError("Nothing was trained: nobody answered. --yes goes on.")
+    if not click.confirm("Go on?", default=False, err=True):
+        raise ManyheadsError("Nothing was trained.")

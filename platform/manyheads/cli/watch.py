@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from manyheads.parameters import NamedPath, NewFile
+from manyheads.cli.options import WorldPath
+from manyheads.parameters import NewFile
 
 
 @click.command()
-@click.argument("world", type=NamedPath())
+@click.argument("world", type=WorldPath())
 @click.argument("task")
 @click.option("--out", type=NewFile(".mp4"), help="the mp4; by default WORLD/videos/TASK.mp4")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="of episode and actions")
@@ -22,7 +23,8 @@ from manyheads.parameters import NamedPath, NewFile
     type=click.IntRange(min=1),
     help="rows that the world sees first",
 )
-def watch(world: Path, task: str, out: Path | None, seed: int, steps: int, context: int) -> None:
+@click.option("--best", is_flag=True, help="the head that was best when it was evaluated while training")
+def watch(world: Path, task: str, out: Path | None, seed: int, steps: int, context: int, best: bool) -> None:
     """Write a video of TASK's head in WORLD: the real episode next to the one that the world imagines.
 
     After the first rows the world goes on without seeing the simulator again: once with the same actions, once
@@ -32,7 +34,7 @@ def watch(world: Path, task: str, out: Path | None, seed: int, steps: int, conte
     from manyheads.report.videos import real_and_imagined
     from manyheads.storage.agent import load
 
-    agent = load(world).head(task)
+    agent = load(world, best).head(task)
     clip = real_and_imagined(agent.world, agent.head, agent.task, seed, steps, context)
     path = world / "videos" / f"{agent.task.slug}.mp4" if out is None else out
     clip.write(path)

@@ -9,7 +9,16 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from manyheads.environment.notice import note_once
-from manyheads.environment.spaces import Leaf, Path, Space, discrete_sizes, leaf_spaces, require_distinct, unsupported
+from manyheads.environment.spaces import (
+    Leaf,
+    Path,
+    Space,
+    discrete_sizes,
+    leaf_spaces,
+    nest,
+    require_distinct,
+    unsupported,
+)
 from manyheads.errors import ManyheadsError
 
 UNBOUNDED = 1e30
@@ -66,7 +75,30 @@ class ActionUnflattener:
                 ]
                 parts[leaf.path] = _choose(leaf.space, picks)
                 block += count
-        return parts[()] if () in parts else _nest(self._space, parts)
+        return parts[()] if () in parts else nest(self._space, parts)
+
+    def ends(self, value: float) -> npt.NDArray[np.float64]:
+        """What an entry of `value`, -1 or 1, is in native units, for each continuous entry."""
+        scales = [scale for scale in self._scales if scale is not None]
+        ends = [np.clip(value * scale.half + scale.middle, scale.low, scale.high) for scale in scales]
+        return np.concatenate([np.zeros(0), *ends])
+
+    def flatten(self, action: Any) -> npt.NDArray[np.float32]:
+        """The flat action (A,) that a native one is; raises ManyheadsError where it does not fit the space."""
+        if not self._space.contains(action):
+            raise ManyheadsError(f"{self._owner} takes actions of {self._space}, not {action!r}.")
+        numbers, blocks = [np.zeros(0)], []
+        for leaf, scale in zip(self._leaves, self._scales, strict=True):
+            value = np.asarray(leaf.read(action))
+            if scale is not None:
+                numbers.append(scale.invert(np.ravel(value)))
+            else:
+                start = getattr(leaf.space, "start", 0)
+                blocks += np.ravel(value - start).astype(np.int64).tolist()
+        flat = np.zeros(self.size, np.float32)
+        flat[: len(self.continuous)] = np.concatenate(numbers)
+        flat[self._offsets[:-1] + np.array(blocks, np.int64)] = 1.0
+        return flat
 
 
 class _Scale(NamedTuple):
@@ -97,6 +129,11 @@ class _Scale(NamedTuple):
             return _whole(value, self, space)
         return value.astype(space.dtype).reshape(space.shape)
 
+    def invert(self, value: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """The entry in [-1, 1] of each native value (n,)."""
+        half = np.where(self.half == 0, 1.0, self.half)
+        return np.clip((value.astype(np.float64) - self.middle) / half, -1.0, 1.0)
+
 
 def _whole(value: npt.NDArray[np.float64], scale: _Scale, space: spaces.Box) -> Any:
     """Rounded values; at a bound the bound itself, which float64 can't always hold (2**63 - 1)."""
@@ -122,11 +159,3 @@ def _choose(space: Space, picks: list[int]) -> Any:
         return int(space.start) + picks[0]
     chosen = np.array(picks, space.dtype).reshape(space.shape)
     return chosen + space.start if isinstance(space, spaces.MultiDiscrete) else chosen
-
-
-def _nest(space: Space, parts: dict[Path, Any], path: Path = ()) -> Any:
-    if isinstance(space, spaces.Dict):
-        return {key: _nest(part, parts, (*path, key)) for key, part in space.spaces.items()}
-    if isinstance(space, spaces.Tuple):
-        return tuple(_nest(part, parts, (*path, index)) for index, part in enumerate(space.spaces))
-    return parts[path]

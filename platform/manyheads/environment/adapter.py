@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from manyheads.environment.actions import ActionUnflattener
-from manyheads.environment.contract import Signal
+from manyheads.environment.contract import KeyRule, Signal
 from manyheads.environment.layout import SpaceLayout
 from manyheads.environment.observations import ObservationFlattener
 from manyheads.environment.pictures import Pixels
-from manyheads.environment.spaces import Floats
+from manyheads.environment.space_json import space_from_json, space_to_json
+from manyheads.environment.spaces import Floats, Space
 from manyheads.errors import ManyheadsError
 
 Doubles = npt.NDArray[np.float64]
@@ -31,7 +32,46 @@ class Observation(NamedTuple):
     """(S,) float64 in the order of the catalogue, `reward` first"""
 
 
-class FlatEnv:
+class RowFormat:
+    """How native observations become rows and flat actions native ones: what acting needs to know of an environment.
+
+    With `image_size` all pictures become squares of that side; `keys` declares what becomes of observation keys.
+    """
+
+    def __init__(
+        self,
+        observation_space: Space,
+        action_space: Space,
+        owner: str,
+        image_size: int | None = None,
+        keys: Mapping[str, KeyRule] | None = None,
+    ) -> None:
+        self.owner, self.keys = owner, dict(keys or {})
+        self.observation_space, self.action_space = observation_space, action_space
+        self.observe = ObservationFlattener(observation_space, owner, image_size, keys)
+        self.act = ActionUnflattener(action_space, owner)
+        self.layout = SpaceLayout(
+            image=self.observe.image,
+            vector=self.observe.names,
+            continuous=self.act.continuous,
+            discrete=self.act.discrete,
+        )
+
+    def record(self) -> dict[str, Any]:
+        """JSON-able; `RowFormat.of` reads it back."""
+        ends = {"observation": space_to_json(self.observation_space), "action": space_to_json(self.action_space)}
+        return {"owner": self.owner, "keys": self.keys, **ends}
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> RowFormat:
+        """What `record` described, without the environment; raises ManyheadsError where it is damaged."""
+        if {*record} != {"owner", "keys", "observation", "action"}:
+            raise ManyheadsError(f"A record of spaces has the keys {', '.join(map(str, record))}; it was edited.")
+        observation, action = (space_from_json(record[name]) for name in ("observation", "action"))
+        return RowFormat(observation, action, record["owner"], keys=record["keys"])
+
+
+class FlatEnv(RowFormat):
     """A measured environment (from `Instance.make`) that takes flat actions and gives flat rows.
 
     `signals` is the instance's catalogue; with `image_size` all pictures become squares of that side.
@@ -41,16 +81,9 @@ class FlatEnv:
         measured = env.has_wrapper_attr("owner")
         owner = env.get_wrapper_attr("owner") if measured else type(env.unwrapped).__name__
         keys = env.get_wrapper_attr("observation_keys") if measured else {}
+        super().__init__(env.observation_space, env.action_space, owner, image_size, keys)
         self.env = env
         self.signals = tuple(signal.name for signal in signals)
-        self.observe = ObservationFlattener(env.observation_space, owner, image_size, keys)
-        self.act = ActionUnflattener(env.action_space, owner)
-        self.layout = SpaceLayout(
-            image=self.observe.image,
-            vector=self.observe.names,
-            continuous=self.act.continuous,
-            discrete=self.act.discrete,
-        )
 
     def reset(self, seed: int | None = None) -> Observation:
         """Starts an episode, the same one for the same seed."""

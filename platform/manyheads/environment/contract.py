@@ -116,6 +116,8 @@ class Environment:
         default_factory=dict, hash=False
     )
     """Observation keys (`mission`, `arm.camera`) that are dropped, coded one-hot or read as text."""
+    episode_steps: int | Callable[[Any], int | None] | None = None
+    """Steps after which its episodes are truncated, which may depend on the options; None: it does not say."""
     goals_need: str = ""
     """How to name this environment's signals, shown when a goal needs one and only `reward` is declared."""
 
@@ -180,6 +182,12 @@ class Instance:
     def step_seconds(self) -> float | None:
         """Simulated time of a step; None where the environment does not say."""
         declared = self.environment.step_seconds
+        return declared(self.options) if callable(declared) else declared
+
+    @property
+    def episode_steps(self) -> int | None:
+        """Steps after which episodes are truncated; None where the environment does not say."""
+        declared = self.environment.episode_steps
         return declared(self.options) if callable(declared) else declared
 
     @property

@@ -31,6 +31,9 @@ class Encoding(Protocol):
     def write(self, value: Any, out: Floats) -> None:
         """Writes a native value into `out` (n,); raises ValueError or TypeError where it does not fit the space."""
 
+    def read(self, entries: Floats, clip: bool = True) -> Any:
+        """The native value nearest to entries (n,), within its bounds if clipped; None where entries don't tell it."""
+
 
 def encode(leaf: Leaf, rule: KeyRule | None, owner: str) -> Encoding:
     """The encoding of a leaf that is no picture and not dropped."""
@@ -70,7 +73,7 @@ class Numbers:
     """A Box or MultiBinary: its numbers in order, in their units."""
 
     def __init__(self, leaf: Leaf) -> None:
-        space = leaf.space
+        space = self.space = leaf.space
         assert space.shape is not None
         self.shape, self.whole = space.shape, space.dtype is not None and space.dtype.kind in "iub"
         self.binary = isinstance(space, spaces.MultiBinary)
@@ -95,6 +98,13 @@ class Numbers:
     def write(self, value: Any, out: Floats) -> None:
         out[:] = self.check(value).reshape(-1)
 
+    def read(self, entries: Floats, clip: bool = True) -> Any:
+        if not isinstance(self.space, spaces.Box):
+            return (entries >= 0.5).astype(self.space.dtype).reshape(self.shape)
+        low, high = np.ravel(self.space.low), np.ravel(self.space.high)
+        value = np.rint(entries) if self.whole else entries
+        return (np.clip(value, low, high) if clip else value).astype(self.space.dtype).reshape(self.shape)
+
 
 class Choice:
     """A Discrete space as one-hot."""
@@ -111,12 +121,15 @@ class Choice:
             raise ValueError(f"expected {self.start} to {self.start + self.size - 1}")
         out[choice] = 1.0
 
+    def read(self, entries: Floats, clip: bool = True) -> Any:
+        return np.int64(self.start + int(entries.argmax()))
+
 
 class Choices:
     """Whole numbers from `start`, `sizes` choices each, as one-hot blocks: a MultiDiscrete, or a Box declared so."""
 
     def __init__(self, leaf: Leaf, start: npt.NDArray[Any], sizes: npt.NDArray[Any]) -> None:
-        self.shape, self.start, self.sizes = leaf.space.shape, start, sizes
+        self.shape, self.start, self.sizes, self.dtype = leaf.space.shape, start, sizes, leaf.space.dtype
         self.names = tuple(f"{leaf.name}.{i}[{k}]" for i, size in enumerate(sizes.tolist()) for k in range(size))
         self.low, self.high = (np.full(len(self.names), bound, np.float32) for bound in (0, 1))
         self._offsets = np.cumsum(sizes) - sizes
@@ -131,6 +144,10 @@ class Choices:
         if not ((choices >= 0) & (choices < self.sizes)).all():
             raise ValueError(f"expected {self.start.tolist()} to {(self.start + self.sizes - 1).tolist()}")
         out[self._offsets + choices] = 1.0
+
+    def read(self, entries: Floats, clip: bool = True) -> Any:
+        picks = [int(block.argmax()) for block in np.split(entries, self._offsets[1:])]
+        return (self.start + picks).astype(self.dtype).reshape(self.shape)
 
 
 class Words:
@@ -147,6 +164,9 @@ class Words:
         if isinstance(self.space, spaces.Text) and not self.space.contains(value):
             raise ValueError("expected a text of the declared length and characters")
         out[:] = encode_text(value)
+
+    def read(self, entries: Floats, clip: bool = True) -> None:
+        """None: words can't be told from their hashes."""
 
 
 def brief_space(space: spaces.Space[Any]) -> str:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium
+from gymnasium.utils import RecordConstructorArgs
 from gymnasium.wrappers import TimeLimit
 
 from manyheads.environment.notice import note_once
 
 
-class FirstSeed(gymnasium.Wrapper[Any, Any, Any, Any]):
+class FirstSeed(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Resets with `seed` the first time; a seed given to `reset` itself goes first."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], seed: int) -> None:
-        super().__init__(env)
+        RecordConstructorArgs.__init__(self, seed=seed)
+        gymnasium.Wrapper.__init__(self, env)
         self._seed: int | None = seed
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:

@@ -17,13 +17,17 @@ from manyheads.environment.spaces import Floats, Leaf, Path, Space, leaf_spaces,
 from manyheads.errors import ManyheadsError, unknown
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
+    """A leaf of the space and its entries of the vector."""
+
     leaf: Leaf
     encoding: Encoding
     place: slice
 
 
-class _Picture(NamedTuple):
+class Picture(NamedTuple):
+    """A leaf of the space whose picture is part of the image."""
+
     leaf: Leaf
     read: PictureReader
 
@@ -43,9 +47,10 @@ class ObservationFlattener:
         self, space: Space, owner: str, image_size: int | None = None, keys: Mapping[str, KeyRule] | None = None
     ) -> None:
         self._owner = owner
+        self.native = space
         self._containers = list(_containers(space))
-        self._pictures: list[_Picture] = []
-        self._parts: list[_Part] = []
+        self.pictures: list[Picture] = []
+        self.parts: list[Part] = []
         self.outside: Counter[str] = Counter()
         """how many rows held each entry outside its bounds"""
         names: list[str] = []
@@ -53,19 +58,24 @@ class ObservationFlattener:
             if rule == "drop":
                 continue
             if rule is None and is_picture(leaf.space):
-                self._pictures.append(_Picture(leaf, self._reader(leaf, image_size)))
+                self.pictures.append(Picture(leaf, self._reader(leaf, image_size)))
                 continue
             encoding = encode(leaf, rule, owner)
-            self._parts.append(_Part(leaf, encoding, slice(len(names), len(names) + len(encoding.names))))
+            self.parts.append(Part(leaf, encoding, slice(len(names), len(names) + len(encoding.names))))
             names += encoding.names
         require_distinct(names, owner, "observations")
-        if not names and not self._pictures:
+        if not names and not self.pictures:
             raise ManyheadsError(f"{owner} observes nothing: its observation space is {space}.")
         self.names = tuple(names)
         self.image = self._image_shape()
         none = np.zeros(0, np.float32)
-        self._low = np.concatenate([none, *(part.encoding.low for part in self._parts)])
-        self._high = np.concatenate([none, *(part.encoding.high for part in self._parts)])
+        self._low = np.concatenate([none, *(part.encoding.low for part in self.parts)])
+        self._high = np.concatenate([none, *(part.encoding.high for part in self.parts)])
+
+    @property
+    def bounds(self) -> tuple[Floats, Floats]:
+        """The least and the greatest value of each entry of the vector, (V,) each."""
+        return self._low, self._high
 
     def __call__(self, observation: Any) -> tuple[Pixels | None, Floats]:
         for path, keys in self._containers:
@@ -74,21 +84,21 @@ class ObservationFlattener:
         inside = (vector >= self._low) & (vector <= self._high)
         if not inside.all():
             self._note_outside(vector, np.flatnonzero(~inside).tolist())
-        if not self._pictures:
+        if not self.pictures:
             return None, vector
-        pictures = [self._picture(leaf, read, leaf.read(observation)) for leaf, read in self._pictures]
+        pictures = [self._picture(leaf, read, leaf.read(observation)) for leaf, read in self.pictures]
         return np.ascontiguousarray(np.concatenate(pictures, axis=-1) if len(pictures) > 1 else pictures[0]), vector
 
     def _vector(self, observation: Any) -> Floats:
-        if len(self._parts) == 1 and isinstance(numbers := self._parts[0].encoding, Numbers):
-            leaf = self._parts[0].leaf
+        if len(self.parts) == 1 and isinstance(numbers := self.parts[0].encoding, Numbers):
+            leaf = self.parts[0].leaf
             value = leaf.read(observation)
             try:
                 return numbers.check(value).astype(np.float32).reshape(-1)
             except (TypeError, ValueError) as error:
                 raise self._refused(leaf, value, error) from None
         vector = np.zeros(len(self.names), np.float32)
-        for leaf, encoding, place in self._parts:
+        for leaf, encoding, place in self.parts:
             value = leaf.read(observation)
             try:
                 encoding.write(value, vector[place])
@@ -116,9 +126,9 @@ class ObservationFlattener:
         return reader
 
     def _image_shape(self) -> tuple[int, int, int] | None:
-        shapes = [read.shape for _, read in self._pictures]
+        shapes = [read.shape for _, read in self.pictures]
         if len({shape[:2] for shape in shapes}) > 1:
-            sizes = ", ".join(str(read.native[:2]) for _, read in self._pictures)
+            sizes = ", ".join(str(read.native[:2]) for _, read in self.pictures)
             raise ManyheadsError(f"{self._owner} observes pictures of sizes {sizes}. Give one image size for all.")
         return (*shapes[0][:2], sum(shape[2] for shape in shapes)) if shapes else None
 

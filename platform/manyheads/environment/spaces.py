@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +40,17 @@ def leaf_spaces(space: Space, root: str, path: Path = (), name: str = "") -> Ite
             yield from leaf_spaces(part, root, (*path, index), f"{name or root}.{index}")
     else:
         yield Leaf(path, space, name or root)
+
+
+def nest(space: Space, parts: Mapping[Path, Any], path: Path = ()) -> Any:
+    """A value of a nested space from its leaves' values by path; parts without a value are left out."""
+    if isinstance(space, spaces.Dict):
+        inner = {key: nest(part, parts, (*path, key)) for key, part in space.spaces.items()}
+        return {key: value for key, value in inner.items() if value is not None}
+    if isinstance(space, spaces.Tuple):
+        values = (nest(part, parts, (*path, index)) for index, part in enumerate(space.spaces))
+        return tuple(value for value in values if value is not None)
+    return parts.get(path)
 
 
 def discrete_sizes(space: Space) -> list[int]:

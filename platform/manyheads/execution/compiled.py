@@ -51,13 +51,13 @@ class CompiledExecution(Execution, ABC):
         return self.replacements.get(function, function)
 
     @torch.no_grad()
-    def compute_copy(self, module: M) -> M:
+    def compute_copy(self, module: M, stacked: int = 0) -> M:
         if self.compute_dtype is torch.float32:
             return module
         if module not in self._copies:
             copied = copy.deepcopy(module).requires_grad_(False)
             for parameter in copied.parameters():
-                if parameter.dim() > 1:
+                if parameter.dim() > 1 + stacked:
                     parameter.data = parameter.data.to(self.compute_dtype)
             self._copies[module] = copied
         torch._foreach_copy_(list(self._copies[module].parameters()), list(module.parameters()))
@@ -72,6 +72,9 @@ class CompiledExecution(Execution, ABC):
         if function not in self._captured:
             self._captured[function] = CudaGraphFunction(function, generators)
         return self._captured[function]  # type: ignore[return-value]
+
+    def release(self, function: Callable[..., object]) -> None:
+        self._captured.pop(function, None)
 
     def run_parallel(self, functions: Sequence[Callable[[], R]]) -> list[R]:
         """On a CPU in two threads with half of the cores each, for small products gain little from more; on a CUDA

@@ -26,6 +26,8 @@ class Execution:
 
     name = "eager"
     compiled = False
+    stacks = True
+    """whether functions over stacked weights (`torch.func.vmap`) run here"""
 
     def __init__(self, compute_dtype: torch.dtype = torch.float32) -> None:
         self.compute_dtype = compute_dtype
@@ -52,9 +54,12 @@ class Execution:
         """
         return function
 
-    def compute_copy(self, module: M) -> M:
+    def release(self, function: Callable[..., object]) -> None:
+        """Forgets what was captured of a function, because it does other things from now on."""
+
+    def compute_copy(self, module: M, stacked: int = 0) -> M:
         """The module to compute with where no gradients are needed: itself, or an up-to-date copy whose matrices have
-        the compute dtype."""
+        the compute dtype. `stacked`: how many axes its tensors have before their own."""
         return module
 
     def scan_copy(self, module: M) -> M:

@@ -72,6 +72,7 @@ def make_execution(
 
     Says on stderr, once, what makes it slower than it could be.
     """
+    warnings.filterwarnings("ignore", EXPECTED_WARNINGS)
     dtype = compute_dtype(precision, device)
     if dtype is torch.bfloat16 and not has_bfloat16(device):
         _say_once(SLOW_BFLOAT16)
@@ -83,7 +84,6 @@ def make_execution(
     if not cache_folder().exists():
         _say_once(FIRST_COMPILATION.format(folder=cache_folder()))
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
-    warnings.filterwarnings("ignore", EXPECTED_WARNINGS)
     keep_freed_memory()
     choice = choose(device)
     if choice.problems:

@@ -17,6 +17,7 @@ class TorchCompileExecution(CompiledExecution):
     """Each function goes through `torch.compile` with static shapes."""
 
     name = "torch.compile"
+    stacks = False  # it reads bytecode, and modules whose tensors are swapped inside vmap are beyond it
 
     def __init__(
         self,

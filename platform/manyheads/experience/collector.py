@@ -14,9 +14,9 @@ from manyheads.errors import ForeignError
 from manyheads.experience.chunk import Rows
 from manyheads.experience.contract import RecordedStreams, ReplaySink
 from manyheads.experience.recorded_episode import Episode
-from manyheads.experience.states import CollectorState, EnvState
 from manyheads.experience.stream import RecordedInstance
 from manyheads.experience.vector_env import EnvFailure, EnvSlot, Floats, MakeVectorEnv, SyncVectorEnv, VectorStep
+from manyheads.run_states import CollectorState, EnvState
 
 TRAINING_SEEDS = 10_000_000
 """Seeds of training episodes lie below; evaluation's are reserved from here on."""
@@ -50,6 +50,8 @@ class FinishedEpisode:
     """sum of the simulator's own reward"""
     length: int
     """steps taken"""
+    stream: int
+    """that its rows are in"""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class CollectResult:
     finished: list[FinishedEpisode]
     failures: list[str] = field(default_factory=list)
     """a line for each environment that failed"""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    """how collection goes, to be shown"""
 
 
 class Collector:
@@ -190,10 +194,13 @@ class Collector:
             return None
         seed = episode_seed(self.seed, entry.episode)
         score = 0.0
+        newest = recorded.newest_episode(stream)
+        if entry.index == 0 and newest is not None and newest.is_open:
+            return None
         if entry.index == 0:
             step = self.vector_env.rebuild(env, seed, self._no_actions[:0])
         else:
-            episode = recorded.newest_episode(stream)
+            episode = newest
             if episode is None or episode.id != entry.episode or len(episode) != entry.index:
                 return None
             step = self.vector_env.rebuild(env, seed, episode.action)
@@ -259,6 +266,7 @@ class Collector:
             int(self._episode[env]),
             float(self._score[env]),
             int(self._index[env]),
+            self.streams[env],
         )
 
 

@@ -16,9 +16,9 @@ from manyheads.experience.chunk import MapPool, Rows, record_type
 from manyheads.experience.latent_table import Floats, LatentLayout, PackedLatents
 from manyheads.experience.recorded_episode import Episode
 from manyheads.experience.replay_folder import check_header, lock_folder, stream_folders
-from manyheads.experience.states import ReplayState
 from manyheads.experience.stream import RecordedInstance, Stream, read_sidecar
 from manyheads.experience.windows import Window, draw, gather, shares
+from manyheads.run_states import ReplayState
 
 CHUNK_ROWS = 4096
 CHUNK_BYTES = 4 << 20
@@ -99,7 +99,7 @@ class Replay:
         return None if found is None else found.stop
 
     def new_episode(self) -> int:
-        """A number that no other episode of this replay has."""
+        """A number that no other episode of this replay has, nor any that rows were added with."""
         self._next_episode += 1
         return self._next_episode - 1
 
@@ -118,6 +118,7 @@ class Replay:
                 self._next_serial += 1
             self.rows += 1
             self.bytes += stream.row_bytes
+        self._next_episode = max(self._next_episode, int(rows.episode.max()) + 1)
         self._shrink()
 
     def end_episode(self, stream: int) -> None:
@@ -178,6 +179,13 @@ class Replay:
         """The stream's newest episode whose beginning is still there."""
         found = self._streams[stream]
         return self._episode(found, len(found.episode_starts) - 1) if found.episode_starts else None
+
+    def find_episode(self, stream: int, number: int) -> Episode | None:
+        """The stream's episode of that number; None where its beginning is gone."""
+        found = self._streams.get(stream)
+        starts = [] if found is None else found.episode_starts
+        at = next((at for at in reversed(range(len(starts))) if starts[at].episode == number), None)
+        return None if found is None or at is None else self._episode(found, at)
 
     def stale_episodes(self) -> list[Episode]:
         """Episodes with a row whose latent is not exactly what the frozen world wrote, also those cut at capacity."""

@@ -37,6 +37,14 @@ class ActionDistribution:
             parts.append(sample_one_hot(log_probs.detach().exp(), noise[..., count + i]) * self._blocks[i])
         return torch.cat(parts, -1)
 
+    def mode(self) -> Tensor:
+        """The most likely actions (..., A), unclipped."""
+        parts = [self.mean * self._continuous]
+        for i, log_probs in enumerate(self.log_probs):
+            likeliest = torch.nn.functional.one_hot(log_probs.argmax(-1), log_probs.shape[-1])
+            parts.append(likeliest.to(self.mean) * self._blocks[i])
+        return torch.cat(parts, -1)
+
     def log_prob(self, action: Tensor) -> Tensor:
         """(...) summed over entries."""
         continuous, *blocks = torch.split(action, [self.mean.shape[-1], *(b.shape[-1] for b in self.log_probs)], -1)

@@ -93,7 +93,7 @@ class ImaginedReturns(NamedTuple):
 class ActorCritic(Head):
     """One task's reward, continue, actor and critic on the world's latent state."""
 
-    not_compiled = ("task",)
+    not_compiled = ("task", "ranks")
     """so that heads of equal shapes share their compiled functions"""
 
     def __init__(self, context: HeadContext) -> None:
@@ -145,7 +145,7 @@ class ActorCritic(Head):
             )
             feature = with_memory(feature, state)
         policy: ActionDistribution = self.actor(feature)
-        return policy.sample(noise), state
+        return policy.mode() if self.greedy else policy.sample(noise), state
 
     def _remember(self, signals: Tensor, memory: Tensor, is_first: Tensor) -> Tensor:
         """The memory (N, M) after a row with signals (N, S), in the order of the task's."""
@@ -161,13 +161,29 @@ class ActorCritic(Head):
         after: Tensor = self.task.source.step(signals, memory, never).memory
         return after
 
+    def can_start_from(self, other: Head) -> bool:
+        """Whether the other one acts in the same way: equal actors, and the same actions to take."""
+        if not isinstance(other, ActorCritic):
+            return False
+        shapes = [{name: x.shape for name, x in head.actor.state_dict().items()} for head in (self, other)]
+        same = shapes[0] == shapes[1] and self.actor.block_sizes == other.actor.block_sizes
+        return same and self.actor.own.equal(other.actor.own) and not self.needs_signals
+
+    @torch.no_grad()
+    def start_from(self, other: Head) -> None:
+        """Takes over the actor and what it expects of episodes' ends; reward and critic start anew."""
+        assert isinstance(other, ActorCritic)
+        self.actor.load_state_dict(other.actor.state_dict())
+        self.continues.load_state_dict(other.continues.state_dict())
+
     @property
     def parallel_safe(self) -> bool:
         return not self.through_dynamics  # which freezes the world's weights meanwhile
 
     def draw_noise(self, starts: int, world: World, generator: torch.Generator | None) -> ImaginationNoise:
         """All randomness of one `losses` call with that many imagined starts."""
-        return draw_noise(world, self.actor, starts, self.settings.horizon, generator)
+        whole = draw_noise(world, self.actor, starts * self.ranks.count, self.settings.horizon, generator)
+        return ImaginationNoise(*map(self.ranks.take, whole))
 
     def losses(self, batch: HeadBatch, world: World, generator: torch.Generator | None = None) -> HeadLosses:
         """`policy`, `value`, `reward`, `continue`, `replay_value`: means over the rows in this head's mask."""
@@ -186,7 +202,16 @@ class ActorCritic(Head):
             self, batch, starts, returns, execution.compute_dtype
         )
         metrics = {**imagined.metrics, "reward_mean": masked_mean(batch.reward, batch.mask)}
-        return HeadLosses({"policy": imagined.policy, "value": imagined.value, **losses}, metrics, imagined.new_state)
+        found = {"policy": imagined.policy, "value": imagined.value, **losses}
+        return HeadLosses(found, metrics, imagined.new_state, self._rows(batch, starts))
+
+    def _rows(self, batch: HeadBatch, starts: HeadBatch) -> dict[str, Tensor]:
+        """Of how many rows each loss is the mean."""
+        if self.ranks.count == 1:
+            return {}
+        labelled, begun, valued = (mask.sum() for mask in (batch.mask, starts.mask, starts.mask[:, :-1]))
+        imagined = {"policy": begun, "value": begun}
+        return {**imagined, "reward": labelled, "continue": labelled, "replay_value": valued}
 
     def replay_losses(
         self, batch: HeadBatch, starts: HeadBatch, returns: Tensor, dtype: torch.dtype
@@ -256,7 +281,8 @@ class ActorCritic(Head):
         never = torch.zeros_like(reward)
         attached = lambda_return(reward, 1 - continues, never, bootstrap, 1.0, self.settings.lam)
         returns = attached.detach()
-        scale, new_percentiles = self.return_scale(returns, mask[:, None].expand_as(returns))
+        valid = mask[:, None].expand_as(returns)
+        scale, new_percentiles = self.return_scale(self.ranks.gather(returns), self.ranks.gather(valid))
         advantage = (returns - value[:, :-1]) / scale
         metrics = {
             "advantage": advantage.abs().mean(),
@@ -313,7 +339,9 @@ def imagined_losses(
     `memory` (N, M) is that of the task's source at the start, if it has any.
     """
     imagined = head.imagine(world, start, noise, memory)
-    return world.execution.compile_loss(mean_losses)(head, imagined, mask)
+    alone = head.ranks.count == 1  # others' returns can't be waited for in what is compiled
+    losses = world.execution.compile_loss(mean_losses) if alone else mean_losses
+    return losses(head, imagined, mask)
 
 
 def mean_losses(head: ActorCritic, imagined: ImaginedTrajectory, mask: Tensor) -> ImaginedLosses:

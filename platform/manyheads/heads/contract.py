@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+
+from manyheads.execution.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from manyheads.world.model import Latent, World
@@ -41,6 +44,8 @@ class HeadLosses(NamedTuple):
     metrics: Metrics = MappingProxyType({})
     new_state: Mapping[str, Tensor] = MappingProxyType({})
     """new values of the head's buffers, by name, that `after_update` puts in force"""
+    rows: Mapping[str, Tensor] = MappingProxyType({})
+    """of how many rows () each loss is the mean, where several `ranks` train together and have different numbers"""
 
 
 class HeadBatch(NamedTuple):
@@ -89,6 +94,21 @@ class Head(nn.Module, ABC):
     number (`.item()`).
     """
 
+    ranks: Ranks = ALONE
+    """the learners that train it together, each with its part of a batch; `losses` may use them"""
+
+    greedy: bool = False
+    """whether `act` gives the most likely action instead of a drawn one; heads that draw none need not look"""
+
+    @contextmanager
+    def deterministic(self, on: bool = True) -> Iterator[None]:
+        """Within it, `act` gives the most likely actions, if it is `on`."""
+        before, self.greedy = self.greedy, on or self.greedy
+        try:
+            yield
+        finally:
+            self.greedy = before
+
     def initial_state(self, n: int) -> State:
         """What n environments remember before their first step."""
         return ()
@@ -127,6 +147,13 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def losses(self, batch: HeadBatch, world: World, generator: torch.Generator | None = None) -> HeadLosses:
         """The losses of one update; no attribute is written."""
+
+    def can_start_from(self, other: Head) -> bool:
+        """Whether this head may begin with what another one has learned."""
+        return False
+
+    def start_from(self, other: Head) -> None:
+        """Begins with what another one has learned that is not of its reward."""
 
     @torch.no_grad()
     def after_update(self, new_state: Mapping[str, Tensor]) -> None:

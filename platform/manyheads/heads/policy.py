@@ -26,18 +26,33 @@ class ActResult(NamedTuple):
 
 
 class PolicySnapshot(NamedTuple):
-    """What a collector elsewhere needs to act: weights of the world and of the heads, and their version."""
+    """What a collector elsewhere needs to act: weights of the world, its readouts and the heads, and their version."""
 
     version: int
     """updates of the world and the heads so far"""
     world: Mapping[str, Tensor]
     heads: Mapping[str, Mapping[str, Tensor]]
+    readouts: Mapping[str, Mapping[str, Tensor]]
+    """by dynamics key; heads that plan act by them"""
+
+    @classmethod
+    def of(cls, world: World, heads: Mapping[str, Head], version: int) -> PolicySnapshot:
+        """Copies of the weights as they are now, on the CPU."""
+
+        def copied(module: nn.Module) -> dict[str, Tensor]:
+            return {name: x.detach().cpu().clone() for name, x in module.state_dict().items()}
+
+        own = {name: copied(head) for name, head in heads.items()}
+        return cls(version, copied(world), own, {key: copied(readout) for key, readout in world.readouts.items()})
 
 
 class VectorPolicy:
     """Acts in N environments; environment i follows the head `policies[i]`, or acts uniformly at random for None."""
 
-    def __init__(self, world: World, heads: Mapping[str, Head], policies: Sequence[str | None], seed: int) -> None:
+    def __init__(
+        self, world: World, heads: Mapping[str, Head], policies: Sequence[str | None], seed: int, capture: bool = True
+    ) -> None:
+        """`capture`: a step is captured where the device can, which pays for policies that live long."""
         self.world, self.heads, self.policies = world, heads, tuple(policies)
         self.device = world.device
         self._generator = torch.Generator(self.device).manual_seed(seed)
@@ -51,7 +66,7 @@ class VectorPolicy:
         self._states: dict[str, State] = {
             name: heads[name].initial_state(len(members)) for name, members in self._members.items() if name is not None
         }
-        self._captured_step = world.execution.capture(self._step, [self._generator])
+        self._captured_step = world.execution.capture(self._step, [self._generator]) if capture else self._step
 
     @torch.no_grad()
     def act(
@@ -116,17 +131,15 @@ class VectorPolicy:
 
     def snapshot(self, version: int) -> PolicySnapshot:
         """Copies of the weights as they are now, on the CPU."""
-
-        def copied(module: nn.Module) -> dict[str, Tensor]:
-            return {name: x.detach().cpu().clone() for name, x in module.state_dict().items()}
-
-        return PolicySnapshot(version, copied(self.world), {name: copied(head) for name, head in self.heads.items()})
+        return PolicySnapshot.of(self.world, self.heads, version)
 
     def load_snapshot(self, snapshot: PolicySnapshot) -> None:
         """Acts with these weights from now on; latents and the heads' states stay."""
         self.world.load_state_dict(snapshot.world)
         for name, head in self.heads.items():
             head.load_state_dict(snapshot.heads[name])
+        for key, readout in self.world.readouts.items():
+            readout.load_state_dict(snapshot.readouts[key])
 
     def state_dict(self) -> dict[str, Tensor]:
         """What a bit-exact continuation needs besides the weights."""

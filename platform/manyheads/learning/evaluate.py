@@ -25,8 +25,10 @@ Floats = npt.NDArray[np.float64]
 
 
 def bootstrap(values: Sequence[float] | Floats, seed: int = 0, resamples: int = 10_000) -> Interval:
-    """Percentile bootstrap 95% interval of the mean."""
+    """Percentile bootstrap 95% interval of the mean; of one value there is none."""
     sample = np.asarray(values, dtype=np.float64)
+    if sample.size < 2:
+        return Interval(float(sample.mean()), None, None)
     generator = np.random.default_rng(seed)
     means = generator.choice(sample, (resamples, sample.size)).mean(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
@@ -37,6 +39,8 @@ def bootstrap_difference(ours: Sequence[float], theirs: Sequence[float], resampl
     """Bootstrap 95% interval of the difference of means of two independent samples."""
     generator = np.random.default_rng(0)
     a, b = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
+    if min(a.size, b.size) < 2:
+        return Interval(float(a.mean() - b.mean()), None, None)
     means = generator.choice(a, (resamples, a.size)).mean(axis=1) - generator.choice(b, (resamples, b.size)).mean(
         axis=1
     )
@@ -54,10 +58,17 @@ class _Slot:
     over: bool = False
 
 
-def play(task: Task, episodes: int, world: World | None = None, head: Head | None = None) -> list[EpisodeResult]:
+def play(
+    task: Task,
+    episodes: int,
+    world: World | None = None,
+    head: Head | None = None,
+    *,
+    first_seed: int = RESERVED_SEEDS,
+) -> list[EpisodeResult]:
     """Plays `episodes` episodes of `head` on `world` in lock-step on reserved seeds; without them, random actions."""
-    seeds = range(RESERVED_SEEDS, RESERVED_SEEDS + episodes)
-    slots = [_Slot(FlatEnv(task.make_environment(), task.instance.signals), seed, []) for seed in seeds]
+    seeds = range(first_seed, first_seed + episodes)
+    slots = [_Slot(FlatEnv(task.make_simulator(), task.instance.signals), seed, []) for seed in seeds]
     try:
         if world is not None and head is not None:
             _play_head(task, slots, world, head)
@@ -71,7 +82,7 @@ def play(task: Task, episodes: int, world: World | None = None, head: Head | Non
 
 def _play_head(task: Task, slots: list[_Slot], world: World, head: Head) -> None:
     fitting = LayoutMap(world.interface, slots[0].simulator.layout)
-    policies = VectorPolicy(world, {task.name: head}, [task.name] * len(slots), seed=RESERVED_SEEDS)
+    policies = VectorPolicy(world, {task.name: head}, [task.name] * len(slots), slots[0].seed, capture=False)
     rows = [slot.simulator.reset(slot.seed) for slot in slots]
     is_first = np.ones(len(slots), dtype=bool)
     while True:

@@ -14,8 +14,10 @@ from torch import Tensor
 from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
 from manyheads.execution.eager import Execution
+from manyheads.execution.ranks import ALONE, Ranks
 from manyheads.experience.batch import Batch
-from manyheads.heads.contract import Head, HeadBatch, HeadLosses, Loss, evaluate_loss
+from manyheads.heads.contract import Head, HeadBatch, HeadLosses, Loss, Metrics, evaluate_loss
+from manyheads.learning.head_groups import LEAST, Found, HeadGroup, Optimizer, group_heads, join_group, leave_group
 from manyheads.learning.latent_rewards import latent_rows
 from manyheads.learning.optimizer import LaProp, grown_state
 from manyheads.learning.update_metrics import UpdateMetrics
@@ -24,9 +26,6 @@ from manyheads.world.grow import Growth
 from manyheads.world.model import Latent, World
 
 WORLD = "world"
-
-ReduceGradients = Callable[[Sequence[Tensor]], None]
-"""Averages gradients over several learners, in place; called between the backward pass and clipping."""
 
 
 class HeadLabels(NamedTuple):
@@ -65,8 +64,14 @@ class Learner:
     On a GPU updates are `asynchronous`: the host never waits for the device, so whoever reads an update's metrics
     refuses what is not finite. On a CPU that is done before weights change.
 
-    Where several learners train together, each has its `rank`, which its random numbers depend on, and
-    `reduce_gradients` averages their gradients.
+    Heads that are alike train as one batch, where at least `stack_from` are (0: each by itself); that changes how fast
+    an update is, and its numbers by rounding alone. A stack has places for `stack_room` heads.
+
+    Where several learners train together, as `ranks`, each is given its part of a batch, and their update is the one
+    that a single learner makes of the whole: all draw the whole batch's noise and use their part of it, percentiles
+    are those of all returns, means weigh ranks by their rows, and gradients are averaged before they are clipped. Only
+    where several heads share a batch does each rank choose where imagination starts among its own sequences. Heads
+    train one by one then.
     """
 
     def __init__(
@@ -76,23 +81,30 @@ class Learner:
         settings: OptimizerSettings,
         seed: int = 0,
         train_world: bool = True,
-        rank: int = 0,
-        reduce_gradients: ReduceGradients | None = None,
+        ranks: Ranks = ALONE,
+        starts_per_head: int | None = None,
+        stack_from: int = LEAST,
+        stack_room: int = 0,
     ) -> None:
+        """`starts_per_head`: sequences of a batch that each head imagines from; None: all of them where the world is
+        frozen or there is one head, else the batch is dealt out among the heads."""
         if WORLD in heads:
             raise ManyheadsError(f"A head can't be named {WORLD!r}: that is the world model's own name.")
         self.world, self.heads, self.train_world = world, dict(heads), train_world
         self.latent_rewards: dict[str, torch.nn.Module] = {}
         """by task: what computes its reward from latents; trained elsewhere"""
         self.asynchronous = world.device.type != "cpu"
-        self.reduce_gradients = reduce_gradients
-        trained = {**({WORLD: world} if train_world else {}), **self.heads}
-        self.optimizers = {
-            name: LaProp(dict(module.named_parameters()), settings)
-            for name, module in trained.items()
-            if any(parameter.requires_grad for parameter in module.parameters())
-        }
-        self.generators = {name: _generator(seed, name, rank, world.device) for name in (WORLD, *self.heads)}
+        self.ranks, self.starts_per_head = ranks, starts_per_head
+        self.stack_from, self.stack_room = stack_from if ranks.count == 1 else 0, stack_room
+        self._settings, self._seed = settings, seed
+        self.optimizers: dict[str, LaProp] = {}
+        self.generators: dict[str, torch.Generator] = {}
+        for name, module in {WORLD: world, **self.heads}.items():
+            self._own(name, module, trains=name != WORLD or train_world)
+        for head in self.heads.values():
+            head.ranks = ranks
+        least = self.stack_from if self.stack_from and world.execution.stacks else len(self.heads) + 1
+        self.groups: list[HeadGroup] = group_heads(self.heads, self.optimizers, least, stack_room)
 
     def update(self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor) -> Update:
         """One update from a batch; with a frozen world, of the heads alone.
@@ -112,15 +124,42 @@ class Learner:
     ) -> tuple[dict[str, Tensor], Latent]:
         """The scaled terms (`world/dyn`, `TASK/policy`) whose sum an update minimises, and the (B, T) latents.
 
-        With learned weights of the world's losses, `world/harmony` is what the weights add.
+        With learned weights of the world's losses, `world/harmony` is what the weights add. Of heads that train as one
+        batch the terms are sums over them (`TASK+TASK/policy`).
         """
         terms, heads, latents = self._losses(batch, labels, vector_mask, image_mask)
-        return {name: evaluate_loss(loss)[0] for name, loss in _all_losses(terms, heads).items()}, latents
+        losses = self._all_losses(terms, heads)
+        return {name: evaluate_loss(loss)[0] for name, loss in losses.items()}, latents
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Optimisers and generators as named tensors; with the weights, enough to continue bit for bit."""
-        state = {f"{name}/generator": g.get_state() for name, g in self.generators.items()}
+    def join(self, name: str, head: Head) -> None:
+        """A head that trains from the next update on. Where a stack of heads like it has room it takes a place there,
+        and nothing is compiled anew; the others' numbers stay as they are where `starts_per_head` is given or the
+        world is frozen."""
+        if name in self.heads or name == WORLD:
+            raise ManyheadsError(f"There is a {name!r} in training already: give the head another name.")
+        self.heads[name] = head
+        self._own(name, head)
+        join_group(self.groups, name, head, self.optimizers)
+        self._forget_captured()
+
+    def leave(self, name: str) -> Head:
+        """Ends the training of a head, which keeps what it has learned."""
+        leave_group(self.groups, name)
+        self.optimizers.pop(name, None)
+        del self.generators[name]
+        self._forget_captured()
+        return self.heads.pop(name)
+
+    def state_dict(self, head: str | None = None) -> dict[str, Tensor]:
+        """Optimisers and generators as named tensors; with the weights, enough to continue bit for bit.
+
+        With a `head`, those of the world and of that head alone.
+        """
+        chosen = [name for name in self.generators if head is None or name in (WORLD, head)]
+        state = {f"{name}/generator": self.generators[name].get_state() for name in chosen}
         for name, optimizer in self.optimizers.items():
+            if name not in chosen:
+                continue
             state |= {f"{name}/optimizer/{key}": tensor for key, tensor in optimizer.state_dict().items()}
         return state
 
@@ -144,7 +183,19 @@ class Learner:
         rehearse = partial(self._rehearse, update, batch, *args)
         with execution.warmup((self, update, batch.shape), rehearse):
             bound: Callable[..., Update] = update.__get__(self)  # equal at every call, so it is captured once
+            if self.ranks.count > 1:
+                return bound(batch, *args)
             return execution.capture(bound, self.generators.values())(batch, *args)
+
+    def _own(self, name: str, module: torch.nn.Module, trains: bool = True) -> None:
+        """Gives a module a random generator, and an optimiser where there is anything to train."""
+        self.generators[name] = _generator(self._seed, name, self.world.device)
+        if trains and any(parameter.requires_grad for parameter in module.parameters()):
+            self.optimizers[name] = LaProp(dict(module.named_parameters()), self._settings)
+
+    def _forget_captured(self) -> None:
+        for update in (Learner._update, Learner._update_heads):
+            self.world.execution.release(update.__get__(self))
 
     def _rehearse(self, update: Callable[..., Update], *args: Any) -> None:
         """The update on a copy, where the last argument is the execution to use; its numbers mean nothing."""
@@ -159,7 +210,7 @@ class Learner:
         terms, heads, latents = self._losses(batch, labels, vector_mask, image_mask)
         metrics = self._minimize(terms, heads)
         if self.train_world:
-            self.world.update_norm(batch.vector, vector_mask)
+            self.world.update_norm(self.ranks.gather(batch.vector), self.ranks.gather(vector_mask))
         return Update(metrics, latents.detach())
 
     def _update_heads(self, batch: Batch, latents: Latent, labels: Mapping[str, HeadLabels]) -> Update:
@@ -167,8 +218,10 @@ class Learner:
 
     def _losses(
         self, batch: Batch, labels: Mapping[str, HeadLabels], vector_mask: Tensor, image_mask: Tensor
-    ) -> tuple[dict[str, Tensor], dict[str, HeadLosses], Latent]:
-        noise = self.world.draw_noise(*batch.shape, generator=self.generators[WORLD])
+    ) -> tuple[dict[str, Tensor], list[Found], Latent]:
+        sequences, rows = batch.shape
+        noise = self.world.draw_noise(sequences * self.ranks.count, rows, generator=self.generators[WORLD])
+        noise = self.ranks.take(noise)
         start, reset = Latent(batch.deter, batch.stoch), batch.is_first | batch.reset_state
         with torch.set_grad_enabled(self.train_world):
             observed = self.world.observe(batch.image, batch.vector, batch.previous_action, reset, start, noise)
@@ -177,14 +230,16 @@ class Learner:
             terms = self.world.scaled_losses(observed, batch.image, batch.vector, vector_mask, image_mask)
         return terms, self._head_losses(batch, observed.latents, labels), observed.latents
 
-    def _head_losses(self, batch: Batch, latents: Latent, labels: Mapping[str, HeadLabels]) -> dict[str, HeadLosses]:
-        def losses(name: str) -> HeadLosses:
+    def _head_losses(self, batch: Batch, latents: Latent, labels: Mapping[str, HeadLabels]) -> list[Found]:
+        """What each group of heads learns from."""
+
+        def rows(name: str) -> HeadBatch:
             own, generator = labels[name], self.generators[name]
             if name in self.latent_rewards:
                 with torch.no_grad():
                     reward = self.latent_rewards[name](latent_rows(batch, latents))
                 own = own._replace(reward=reward.float())
-            rows = HeadBatch(
+            return HeadBatch(
                 latents,
                 batch.action,
                 own.reward,
@@ -192,59 +247,112 @@ class Learner:
                 batch.is_last,
                 own.is_terminal,
                 own.mask,
-                self._start_index(own.mask, generator) if len(self.heads) > 1 else None,
+                self._start_index(own.mask, generator),
                 own.memory,
             )
-            return self.heads[name].losses(rows, self.world, generator)
 
         for name in self.heads:
             if name not in labels:
                 raise ManyheadsError(f"The batch has no labels for {name!r}; every head needs its own.")
-        functions = [partial(losses, name) for name in self.heads]
-        safe = all(head.parallel_safe for head in self.heads.values())
-        found = self._run_parallel(functions) if safe else [function() for function in functions]
-        return dict(zip(self.heads, found, strict=True))
+        batches = {name: rows(name) for name in self.heads}
+        functions = [partial(group.losses, batches, self.world, self.generators) for group in self.groups]
+        safe = self.ranks.count == 1 and all(group.parallel_safe for group in self.groups)
+        return self._run_parallel(functions) if safe else [function() for function in functions]
 
-    def _start_index(self, mask: Tensor, generator: torch.Generator) -> Tensor:
-        """Equally many sequences for every head, of its own ones: at random, repeated where there are few."""
-        sequences = mask.shape[0]
+    def _start_index(self, mask: Tensor, generator: torch.Generator) -> Tensor | None:
+        """Equally many of its own sequences for every head, at random, repeated where there are few; None: all."""
+        sequences, count = mask.shape[0], self.starts_per_head
+        if count is None:
+            if len(self.heads) == 1 or not self.train_world:
+                return None
+            count = max(1, sequences // len(self.heads))
+        else:
+            count = max(1, count // self.ranks.count)
         own = mask.any(1)
         order = (torch.rand(sequences, generator=generator, device=mask.device) - own.float()).argsort()
-        positions = torch.arange(max(1, sequences // len(self.heads)), device=mask.device)
+        positions = torch.arange(count, device=mask.device)
         return order[positions % own.sum().clamp(min=1)]
 
-    def _minimize(self, terms: Mapping[str, Tensor], heads: Mapping[str, HeadLosses]) -> UpdateMetrics:
-        losses = _all_losses(terms, heads)
+    def _minimize(self, terms: Mapping[str, Tensor], found: Sequence[Found]) -> UpdateMetrics:
+        losses = self._weighed(self._all_losses(terms, found), found)
         now = {name: loss for name, loss in losses.items() if isinstance(loss, Tensor)}
         deferred = {name: loss for name, loss in losses.items() if not isinstance(loss, Tensor)}
         _, *results = self._run_parallel([partial(_backward, now.values()), *deferred.values()])
         _backward([loss for loss, _ in results])
-        found = dict(zip(deferred, results, strict=True))
-        numbers = {name: (now[name] if name in now else found[name][0]).detach() for name in losses}
+        done: dict[str, tuple[Tensor, Metrics]] = {name: (loss, {}) for name, loss in now.items()}
         norms = self._gradient_norms()
-        numbers |= {f"{name}/gradient_norm": torch.linalg.vector_norm(own) for name, own in norms.items()}
-        must_be_finite = len(numbers)
-        for name, head in heads.items():
-            own = {**head.metrics}
-            for term in head.losses:
-                own |= found[f"{name}/{term}"][1] if f"{name}/{term}" in found else {}
-            numbers |= {f"{name}/{key}": value for key, value in own.items()}
-        if self.train_world and self.world.harmony is not None:
-            numbers |= {f"{WORLD}/{name}_weight": weight for name, weight in self.world.harmony.weights().items()}
-        metrics = UpdateMetrics(tuple(numbers), must_be_finite, torch.stack([x.float() for x in numbers.values()]))
+        metrics = self._metrics(terms, found, done | dict(zip(deferred, results, strict=True)), norms)
         if not self.asynchronous:
             self._require_finite(metrics)
-        for name, optimizer in self.optimizers.items():
+        for name, optimizer in self._stepping().items():
             optimizer.step(norms[name], self.world.execution)
-        for name, head in heads.items():
-            self.heads[name].after_update(head.new_state)
+        for group, own in zip(self.groups, found, strict=True):
+            group.after_update(own.new_state)
         return metrics
 
+    def _weighed(self, losses: Mapping[str, Loss], found: Sequence[Found]) -> Mapping[str, Loss]:
+        """Each loss so that its mean over ranks is the mean over all their rows."""
+        rows = {
+            f"{group.label}/{term}": count
+            for group, own in zip(self.groups, found, strict=True)
+            if isinstance(own, HeadLosses)
+            for term, count in own.rows.items()
+        }
+        if not rows:
+            return losses
+        own = torch.stack([x.float() for x in rows.values()])
+        weights = dict(zip(rows, own * self.ranks.count / self.ranks.total(own).clamp(min=1), strict=True))
+        return {name: _times(loss, weights[name]) if name in weights else loss for name, loss in losses.items()}
+
+    def _metrics(
+        self,
+        terms: Mapping[str, Tensor],
+        found: Sequence[Found],
+        done: Mapping[str, tuple[Tensor, Metrics]],
+        norms: Mapping[str, Tensor],
+    ) -> UpdateMetrics:
+        """All numbers of an update, from its losses and their metrics `done`: those first that must be finite."""
+        numbers = {f"{WORLD}/{name}": done[f"{WORLD}/{name}"][0].detach() for name in terms}
+        others: dict[str, Tensor] = {}
+        for group, own in zip(self.groups, found, strict=True):
+            results = {term: done[f"{group.label}/{term}"] for term in own.losses}
+            metrics = {name: value for _, more in results.values() for name, value in more.items()}
+            losses = {term: loss.detach() for term, (loss, _) in results.items()}
+            first, rest = group.numbers(losses, {**own.metrics, **metrics})
+            numbers |= first
+            others |= rest
+        if WORLD in norms:
+            numbers[f"{WORLD}/gradient_norm"] = torch.linalg.vector_norm(norms[WORLD])
+        for group in self.groups:
+            if group.label in norms:
+                numbers |= group.norms(norms[group.label])
+        must_be_finite = len(numbers)
+        if self.train_world and self.world.harmony is not None:
+            others |= {f"{WORLD}/{name}_weight": weight for name, weight in self.world.harmony.weights().items()}
+        numbers |= others
+        values = torch.stack([x.float() for x in numbers.values()])
+        self.ranks.average_([values])
+        return UpdateMetrics(tuple(numbers), must_be_finite, values)
+
+    def _stepping(self) -> dict[str, Optimizer]:
+        """The world's optimiser, and that of each group of heads."""
+        world = {WORLD: self.optimizers[WORLD]} if self.train_world else {}
+        return world | {group.label: group.optimizer for group in self.groups if group.optimizer is not None}
+
     def _gradient_norms(self) -> dict[str, Tensor]:
-        if self.reduce_gradients is not None:
-            for optimizer in self.optimizers.values():
-                self.reduce_gradients(optimizer.gradients())
-        return {name: optimizer.gradient_norms() for name, optimizer in self.optimizers.items()}
+        stepping = self._stepping()
+        if self.ranks.count > 1:
+            self.ranks.average_([x for optimizer in stepping.values() for x in optimizer.gradients()])
+        return {name: optimizer.gradient_norms() for name, optimizer in stepping.items()}
+
+    def _all_losses(self, terms: Mapping[str, Tensor], found: Sequence[Found]) -> dict[str, Loss]:
+        """The world's and the heads' losses by `world/term` and `TASK/term`."""
+        losses: dict[str, Loss] = {f"{WORLD}/{name}": loss for name, loss in terms.items()}
+        return losses | {
+            f"{group.label}/{term}": loss
+            for group, own in zip(self.groups, found, strict=True)
+            for term, loss in own.losses.items()
+        }
 
     def _run_parallel(self, functions: Sequence[Callable[[], Any]]) -> list[Any]:
         """In parallel, unless images make the backward pass by far the longest on a CPU: then each gets all cores."""
@@ -257,15 +365,21 @@ class Learner:
         try:
             metrics.require_finite("the weights are as they were before this update")
         except ManyheadsError:
-            for optimizer in self.optimizers.values():
+            for optimizer in self._stepping().values():
                 optimizer.zero_grad()
             raise
 
 
-def _all_losses(terms: Mapping[str, Tensor], heads: Mapping[str, HeadLosses]) -> dict[str, Loss]:
-    """The world's and the heads' losses by `world/term` and `TASK/term`."""
-    losses: dict[str, Loss] = {f"{WORLD}/{name}": loss for name, loss in terms.items()}
-    return losses | {f"{name}/{term}": loss for name, head in heads.items() for term, loss in head.losses.items()}
+def _times(loss: Loss, weight: Tensor) -> Loss:
+    """The loss times a number."""
+    if isinstance(loss, Tensor):
+        return loss * weight
+
+    def deferred() -> tuple[Tensor, Metrics]:
+        value, metrics = evaluate_loss(loss)
+        return value * weight, metrics
+
+    return deferred
 
 
 def _backward(losses: Iterable[Tensor]) -> None:
@@ -273,8 +387,7 @@ def _backward(losses: Iterable[Tensor]) -> None:
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
 
 
-def _generator(seed: int, name: str, rank: int, device: torch.device) -> torch.Generator:
-    """A generator that depends on the seed, its owner's name and the learner's rank, not on its neighbours."""
-    text = f"{seed} {name} {rank}" if rank else f"{seed} {name}"
-    digest = hashlib.sha256(text.encode()).digest()
+def _generator(seed: int, name: str, device: torch.device) -> torch.Generator:
+    """A generator that depends on the seed and its owner's name, not on its neighbours."""
+    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "little", signed=True))

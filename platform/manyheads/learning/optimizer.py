@@ -49,23 +49,45 @@ class LaProp:
     @torch.no_grad()
     def step(self, norms: Tensor, execution: Execution) -> None:
         """One step from the parameters' gradients, whose `gradient_norms` these are; then drops them."""
-        s, parameters, late = self.settings, self._parameters, self._late
+        s, parameters = self.settings, self._parameters
         own = torch.stack(torch._foreach_norm(parameters)).clamp(min=s.agc_pmin)
         excess = (norms / (s.agc * own)).clamp(min=1)
         gradient = torch.cat([g.flatten() for g in torch._foreach_div(self.gradients(), [*excess.unbind()])])
-        joined = (gradient[late], self._square[late], self._momentum[late]) if len(late) else None
-        change = execution.compile(laprop)(gradient, self._square, self._momentum, *self._corrections(self._count), s)
-        if joined is not None:
-            bias, rate = self._corrections(self._count - self._born)
-            change[late] = laprop(*joined, bias, rate, s)
-            self._momentum[late] = joined[2]
+        late = self.late_elements(gradient) if self.has_late else None
+        change = execution.compile(laprop)(gradient, *self.averages[:2], *self.corrections(s, self._count), s)
+        if late is not None:
+            self.correct_late(late, change)
         self._count += 1
         torch._foreach_sub_(parameters, self._shaped(change))
         self.zero_grad()
 
-    def _corrections(self, steps: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def averages(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Squares (N,), momentum (N,) and the count () of steps; a stack keeps them in tensors of its own."""
+        return self._square, self._momentum, self._count
+
+    @averages.setter
+    def averages(self, averages: tuple[Tensor, Tensor, Tensor]) -> None:
+        self._square, self._momentum, self._count = averages
+
+    @property
+    def has_late(self) -> bool:
+        """Whether some elements joined later, when the world grew."""
+        return len(self._late) > 0
+
+    def late_elements(self, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradient, squares and momentum (M,) of those elements before a step."""
+        return gradient[self._late], self._square[self._late], self._momentum[self._late]
+
+    def correct_late(self, before: tuple[Tensor, Tensor, Tensor], change: Tensor) -> None:
+        """Gives them the change (N,) and momentum that their own count of steps asks for, after a step."""
+        bias, rate = self.corrections(self.settings, self._count - self._born)
+        change[self._late] = laprop(*before, bias, rate, self.settings)
+        self._momentum[self._late] = before[2]
+
+    @staticmethod
+    def corrections(s: OptimizerSettings, steps: Tensor) -> tuple[Tensor, Tensor]:
         """`bias` and `rate` of `laprop` after so many steps."""
-        s = self.settings
         rate = s.lr * (steps / s.warmup).clamp(max=1) if s.warmup else s.lr
         return (1 - s.beta2 ** (steps + 1)).float(), (rate / (1 - s.beta1 ** (steps + 1))).float()
 

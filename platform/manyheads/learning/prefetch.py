@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from manyheads.execution.trees import map_tensors
 from manyheads.experience.batch import Batch, WindowIndex
 from manyheads.experience.contract import ReplaySource
 from manyheads.experience.latent_table import PackedLatents
+from manyheads.experience.stream import RecordedInstance
 from manyheads.learning.labels import Labeller
 from manyheads.learning.learner import HeadLabels
 from manyheads.learning.readouts import signal_rows
@@ -37,6 +38,17 @@ class TrainingBatch(NamedTuple):
     """what readouts learn from, by dynamics key"""
 
 
+def environment_shares(
+    instances: Sequence[RecordedInstance], weights: Mapping[str, float], only: str | None = None
+) -> dict[str, float] | None:
+    """The weight of each dynamics key in a batch: equal but for the `weights` of environments by name; that of one key
+    `only`, where it is given. None where all rows are of one."""
+    keys = dict.fromkeys(instance.dynamics_key for instance in instances)
+    if len(keys) < 2:
+        return None
+    return {key: weights.get(key.partition(" ")[0], 1.0) if only in (None, key) else 0.0 for key in keys}
+
+
 class BatchSampler:
     """Draws batches from replay with every task's labels; `frozen`: uniformly, with stored states."""
 
@@ -48,13 +60,17 @@ class BatchSampler:
         size: tuple[int, int],
         frozen: bool,
         readouts: Mapping[str, Readout] = MappingProxyType({}),
+        shares: Callable[[], Mapping[str, float] | None] = lambda: None,
     ) -> None:
+        """`shares`: the weight of each dynamics key in a batch, asked before each; None: windows alike."""
         self.replay, self.interface, self.labellers = replay, interface, labellers
-        self.size, self.frozen, self.readouts = size, frozen, readouts
+        self.size, self.frozen, self.readouts, self.shares = size, frozen, readouts, shares
 
     def __call__(self) -> tuple[TrainingBatch, WindowIndex]:
         """The next batch and where its windows lie."""
-        batch, where = self.replay.sample(*self.size, online=not self.frozen, images=not self.frozen)
+        batch, where = self.replay.sample(
+            *self.size, groups=self.shares(), online=not self.frozen, images=not self.frozen
+        )
         labels = {name: labeller(batch, where) for name, labeller in self.labellers.items()}
         masks = [self.interface.mask(known.layout) for known in self.replay.instances]
         vector = torch.stack([torch.from_numpy(mask.vector) for mask in masks]).float()

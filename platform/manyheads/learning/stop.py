@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from contextlib import suppress
 from types import FrameType
 from typing import Any
@@ -16,7 +17,8 @@ SIGNALS = tuple(
 class StopRequest:
     """Turns the first Ctrl-C, SIGTERM or SIGHUP into a request; a second Ctrl-C interrupts at once.
 
-    A signal that is ignored already, as SIGHUP is under `nohup`, stays ignored.
+    A signal that is ignored already, as SIGHUP is under `nohup`, stays ignored. Outside of the main thread, which gets
+    all signals, nothing is changed.
     """
 
     def __init__(self) -> None:
@@ -24,7 +26,8 @@ class StopRequest:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
-        for number in SIGNALS:
+        in_main = threading.current_thread() is threading.main_thread()
+        for number in SIGNALS if in_main else ():
             if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._ask)
         return self

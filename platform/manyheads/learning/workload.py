@@ -16,6 +16,7 @@ from manyheads.experience.batch import Batch
 from manyheads.heads.actor_critic import ActorCritic, ActorCriticSettings
 from manyheads.heads.kind import HeadContext, HeadTask
 from manyheads.learning.device import accelerate
+from manyheads.learning.head_groups import LEAST
 from manyheads.learning.learner import HeadLabels, Learner
 from manyheads.rewards.sources import EnvironmentReward
 from manyheads.settings import OptimizerSettings, TrainingSettings
@@ -35,6 +36,8 @@ class Workload:
     image: tuple[int, int, int] | None = None
     continuous: int = 0
     choices: int = 0
+    starts_per_head: int | None = None
+    """sequences that each head imagines from; None: the batch is dealt out among the heads"""
 
     @property
     def interface(self) -> SpaceLayout:
@@ -63,6 +66,7 @@ class SyntheticLearner:
         precision: Precision = "auto",
         fast: bool = True,
         seed: int = 0,
+        stack_from: int = LEAST,
     ) -> None:
         torch.manual_seed(seed)
         interface = workload.interface
@@ -71,7 +75,14 @@ class SyntheticLearner:
         self.heads = {f"head{i}": self._head(f"head{i}").to(device) for i in range(workload.heads)}
         if fast:
             accelerate(self.world, TrainingSettings(device=device, precision=precision))
-        self.learner = Learner(self.world, self.heads, OptimizerSettings(), seed)
+        self.learner = Learner(
+            self.world,
+            self.heads,
+            OptimizerSettings(),
+            seed,
+            starts_per_head=workload.starts_per_head,
+            stack_from=stack_from,
+        )
         self.batch, self.labels = self._data(device)
         self.masks = (torch.ones(workload.batch, workload.vector, device=device), torch.ones(workload.batch).to(device))
 

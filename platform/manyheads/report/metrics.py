@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from manyheads.atomic import read_lines
@@ -126,19 +127,44 @@ class Metrics:
             raise ManyheadsError(f"Can't write {self.path}: the disk is full. Free some space and start again.")
 
 
-def read(folder: Path | str) -> dict[str, Series]:
-    """All series of a world folder by name, in the order of first appearance; empty without a metrics file.
+class Follower:
+    """The metrics of a world folder while they grow: `update` reads what was added since the last time.
 
-    Where a resumed run wrote a stretch again, the later lines stand. A torn last line is passed over.
+    Where a resumed run wrote a stretch again, the later lines stand. A torn last line waits for its end. A file that
+    became shorter is another run's, and is read from its beginning.
     """
-    path = Path(folder) / FILE
-    series: dict[str, Series] = {}
-    if not path.exists():
-        return series
-    for number, text in enumerate(read_lines(path), start=1):
-        line = _line(path, f"line {number}", text)
+
+    def __init__(self, folder: Path | str) -> None:
+        self.path = Path(folder) / FILE
+        self.series: dict[str, Series] = {}
+        """by name, in the order of first appearance"""
+        self._offset = 0
+        self._lines = 0
+
+    def update(self) -> bool:
+        """Reads what is new; whether there was anything. Raises ManyheadsError that names a damaged line."""
+        try:
+            size = self.path.stat().st_size
+        except FileNotFoundError:
+            size = 0
+        if size < self._offset:
+            self.series, self._offset, self._lines = {}, 0, 0
+        if size == self._offset:
+            return False
+        with self.path.open("rb") as file:
+            file.seek(self._offset)
+            added = file.read()
+        *lines, _torn = added.split(b"\n")
+        for text in lines:
+            self._add(text, self._lines + 1)
+            self._lines += 1
+            self._offset += len(text) + 1
+        return bool(lines)
+
+    def _add(self, text: bytes, number: int) -> None:
+        line = _line(self.path, f"line {number}", text)
         for name, value in line.numbers.items():
-            one = series.setdefault(name, Series())
+            one = self.series.setdefault(name, Series())
             one.rewind(line.step, line.updates)
             if value is None:
                 one.nonfinite += 1
@@ -147,7 +173,28 @@ def read(folder: Path | str) -> dict[str, Series]:
             one.updates.append(line.updates)
             one.time.append(line.time)
             one.value.append(value)
-    return series
+
+
+def read(folder: Path | str) -> dict[str, Series]:
+    """All series of a world folder by name, in the order of first appearance; empty without a metrics file.
+
+    Where a resumed run wrote a stretch again, the later lines stand. A torn last line is passed over.
+    """
+    follower = Follower(folder)
+    follower.update()
+    return follower.series
+
+
+def thinned(one: Series, most: int = 400) -> Series:
+    """At most `most` points of a long series, each the mean of the stretch that it stands for."""
+    parts = np.array_split(np.arange(len(one.value)), min(most, len(one.value)) or 1)
+    return Series(
+        step=[one.step[part[-1]] for part in parts if len(part)],
+        updates=[one.updates[part[-1]] for part in parts if len(part)],
+        time=[one.time[part[-1]] for part in parts if len(part)],
+        value=[float(np.mean(one.value[part[0] : part[-1] + 1])) for part in parts if len(part)],
+        nonfinite=one.nonfinite,
+    )
 
 
 def _line(path: Path, where: str, text: bytes) -> _Line:

@@ -57,7 +57,10 @@ def number(value: float | None) -> str:
 
 
 def interval(returns: Interval) -> str:
-    """`812 [790, 834]`, with as many decimals as the largest of the three needs: `1e-06 [0, 2e-06]`."""
+    """`812 [790, 834]`, with as many decimals as the largest of the three needs: `1e-06 [0, 2e-06]`; `812` alone where
+    one episode was played."""
+    if returns.low is None or returns.high is None:
+        return number(returns.mean)
     values = (returns.mean, returns.low, returns.high)
     largest = max(map(abs, values))
     places = 0 if largest >= 100 else 1 if largest >= 10 else 2

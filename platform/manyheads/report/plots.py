@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from manyheads.report.metrics import Series
+from manyheads.report.metrics import Series, thinned
 from manyheads.report.svg import INK, MUTED, SERIES, STYLE, svg
 from manyheads.storage.evaluations import Evaluation
 
@@ -141,17 +141,6 @@ def histogram(values: npt.NDArray[Any], bars: int = 40) -> str:
     )
 
 
-def thinned(one: Series, most: int = 400) -> Series:
-    """At most `most` points of a long series, each the mean of the stretch that it stands for."""
-    parts = np.array_split(np.arange(len(one.value)), min(most, len(one.value)))
-    return Series(
-        step=[one.step[part[-1]] for part in parts],
-        updates=[one.updates[part[-1]] for part in parts],
-        time=[one.time[part[-1]] for part in parts],
-        value=[float(np.mean(one.value[part[0] : part[-1] + 1])) for part in parts],
-    )
-
-
 def running_mean(values: Sequence[float]) -> npt.NDArray[np.float64]:
     """Mean over a centred window of a tenth of the values, cut off at the ends."""
     array = np.asarray(values, dtype=np.float64)
@@ -167,7 +156,8 @@ def _interval(panel: Axes, height: int, result: Evaluation, colour: str) -> None
     single = [episode.return_task for episode in result.episodes]
     panel.plot(single, [height] * len(single), "o", color=colour, alpha=0.25, markersize=4, markeredgewidth=0)
     returns = result.returns
-    panel.plot([returns.low, returns.high], [height, height], color=colour, linewidth=2.4)
+    if returns.low is not None and returns.high is not None:
+        panel.plot([returns.low, returns.high], [height, height], color=colour, linewidth=2.4)
     panel.plot([returns.mean], [height], "o", color=colour, markersize=7)
 
 

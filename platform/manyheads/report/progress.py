@@ -1,13 +1,17 @@
-"""Live progress of long work: a bar on a terminal, a plain line now and then elsewhere."""
+"""Live progress of long work: a bar on a terminal, a plain line now and then elsewhere, JSON for programs."""
 
 from __future__ import annotations
 
+import json
+import math
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Timer
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, SpinnerColumn, TextColumn
@@ -22,6 +26,10 @@ SHORTEST = 0.5
 """seconds that say something about a rate"""
 PLAIN_EVERY = 10.0
 """seconds between lines where there is no terminal"""
+FORM = "MANYHEADS_PROGRESS"
+"""the environment variable that asks for JSON lines: `MANYHEADS_PROGRESS=json`"""
+JSON_EVERY = 0.5
+"""seconds between them"""
 
 
 class Progress:
@@ -49,9 +57,11 @@ class Progress:
         self._marks: deque[tuple[float, int]] = deque([(clock(), start)])
         self._spoke = clock()
         self._bar: _Bar | None = None
+        self._json = os.environ.get(FORM) == "json"
+        self._every = JSON_EVERY if self._json else PLAIN_EVERY
 
     def __enter__(self) -> Progress:
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self._json:
             self._bar = _Bar(self, self._console)
             self._bar.start()
         else:
@@ -77,13 +87,13 @@ class Progress:
             self._marks.popleft()
         if self._bar is not None:
             self._bar.show()
-        elif now - self._spoke >= PLAIN_EVERY:
+        elif now - self._spoke >= self._every:
             self._spoke = now
             self._console.print(Text(self._line()), soft_wrap=True)
 
     def say(self, text: str) -> None:
         """Prints a line that stays, above the bar."""
-        (self._bar.console if self._bar is not None else self._console).print(Text(plain(text)))
+        (self._bar.console if self._bar is not None else self._console).print(Text(plain(text)), soft_wrap=self._json)
 
     @contextmanager
     def patience(self, text: str, seconds: float = 10.0) -> Iterator[None]:
@@ -123,7 +133,22 @@ class Progress:
         """`dmc/cartpole-balance 812  ·  loss 3.21`"""
         return "  ·  ".join(f"{plain(name)} {formatted(number, '.4g')}" for name, number in self.numbers.items())
 
+    def record(self) -> dict[str, Any]:
+        """Where the work stands, JSON-able: `progress` is what is done, `done` of `total` `unit`."""
+        numbers = {name: value for name, value in self.numbers.items() if math.isfinite(value)}
+        return {
+            "progress": self.title,
+            "done": self.done,
+            "total": self.total,
+            "unit": self.unit,
+            "rate": self.rate,
+            "seconds_left": self.seconds_left,
+            "numbers": numbers,
+        }
+
     def _line(self) -> str:
+        if self._json:
+            return json.dumps(self.record())
         return f"{self.title}: {self.state()}" + (f"  ·  {self.latest()}" if self.numbers else "")
 
 

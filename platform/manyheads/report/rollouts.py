@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -38,6 +39,8 @@ class PlayedEpisode:
     """(T, A) as the head chose it; the last one was never executed"""
     reward: Floats
     """(T,) under the task's own reward source"""
+    terminated: npt.NDArray[np.bool_]
+    """(T,) where that source ends the episode"""
     latents: list[Latent]
     """the posterior state after each row, of one environment"""
     states: list[State]
@@ -132,14 +135,15 @@ def play(
             break
     table = np.stack(signals)
     columns = {name: torch.as_tensor(table[:, column]) for column, name in enumerate(adapted.signals)}
-    reward = task.reward.label(columns).reward
+    labels = task.reward.label(columns)
     return PlayedEpisode(
         frames=frames,
         every=every,
         image=np.stack(images) if images else None,
         vector=np.stack(vectors),
         action=torch.stack(actions),
-        reward=np.asarray(reward, np.float32),
+        reward=np.asarray(labels.reward, np.float32),
+        terminated=np.asarray(labels.terminated, np.bool_),
         latents=latents,
         states=states,
         layout_map=layout_map,

@@ -98,13 +98,21 @@ class Checkpoint:
         """Leaves sets whose names start so out of the next save."""
         self._files = {name: file for name, file in self._files.items() if not name.startswith(prefixes)}
 
-    def write(self, sets: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
-        """Saves new versions of the given sets, keeps the other sets, and makes both valid at once."""
+    def write(
+        self,
+        sets: Mapping[str, Mapping[str, Tensor]],
+        state: Mapping[str, Any],
+        as_of: Mapping[str, int] | None = None,
+    ) -> None:
+        """Saves new versions of the given sets, keeps the other sets, and makes both valid at once.
+
+        `as_of` has the number of the save that sets of new names count as, where they are copies of older ones.
+        """
         checked = WorldState.model_validate(state)
         generation = self._manifest.generation + 1
         files, digests = dict(self._files), dict(self._manifest.digests)
         for name, tensors in sets.items():
-            files[name] = f"{name}.{generation:06d}.safetensors"
+            files[name] = f"{name}.{(as_of or {}).get(name, generation):06d}.safetensors"
             plain = {key: value.detach().to("cpu").contiguous().clone() for key, value in tensors.items()}
             digests[name] = _write(self.folder / files[name], plain)
         manifest = Manifest(

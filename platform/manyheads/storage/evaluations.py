@@ -15,6 +15,8 @@ from manyheads import atomic
 FILE = "evaluations.json"
 RESERVED_SEEDS = 10_000_000
 """Seeds of evaluation episodes start here; those of training lie below."""
+SELECTION_SEEDS = 20_000_000
+"""Seeds of the episodes that are played while training, by which the best heads are chosen, start here."""
 STRICT = ConfigDict(extra="forbid")
 
 
@@ -31,11 +33,11 @@ class EpisodeResult:
 
 @dataclass(frozen=True, config=STRICT)
 class Interval:
-    """A mean with its bootstrap 95% interval."""
+    """A mean with its bootstrap 95% interval; one episode has none."""
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -49,6 +51,8 @@ class Evaluation:
     returns: Interval
     success_rate: float | None
     difference: Interval | None = None
+    saved: int | None = None
+    """number of the save that wrote the head which was played"""
 
     def record(self) -> dict[str, Any]:
         """JSON-able."""
@@ -64,8 +68,30 @@ def read(world: Path) -> list[Evaluation]:
     return atomic.check(path, atomic.read_json(path), list[Evaluation], advice)
 
 
-def save(world: Path, results: Sequence[Evaluation]) -> None:
-    """Puts results into the world's file; earlier ones of the same tasks are replaced."""
-    fresh = {result.task for result in results}
-    kept = [result for result in read(world) if result.task not in fresh]
-    atomic.write_json(world / FILE, [result.record() for result in (*kept, *results)])
+def save(world: Path, results: Sequence[Evaluation]) -> list[str]:
+    """Puts results into the world's file in place of earlier ones of the same tasks.
+
+    A record of more episodes of the very same head stays; the names of such tasks are returned.
+    """
+    before = read(world)
+    more = {
+        result.task
+        for result in results
+        for old in before
+        if (old.task, old.policy, old.saved) == (result.task, result.policy, result.saved)
+        and result.saved is not None
+        and len(old.episodes) > len(result.episodes)
+    }
+    fresh = [result for result in results if result.task not in more]
+    kept = [old for old in before if old.task not in {result.task for result in fresh}]
+    if fresh:
+        atomic.write_json(world / FILE, [result.record() for result in (*kept, *fresh)])
+    return sorted(more)
+
+
+def delete(world: Path, task: str) -> None:
+    """Leaves out what is recorded of a task."""
+    before = read(world)
+    kept = [each for each in before if each.task != task]
+    if kept != before:
+        atomic.write_json(world / FILE, [each.record() for each in kept])

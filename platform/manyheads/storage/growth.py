@@ -20,7 +20,7 @@ def records(tasks: Sequence[Task]) -> list[InstanceRecord]:
     found: dict[str, InstanceRecord] = {}
     for task in tasks:
         if task.instance.key not in found:
-            adapted = FlatEnv(task.make_environment(), task.instance.signals)
+            adapted = FlatEnv(task.make_simulator(), task.instance.signals)
             found[task.instance.key] = InstanceRecord(
                 environment=task.environment, options=dict(task.options), layout=adapted.layout
             )
@@ -55,7 +55,7 @@ def grow(folder: WorldFolder, tasks: Sequence[Task]) -> WorldFolder:
         added = records([task for task in tasks if current.find(task.instance) is None])
         check_images([*current.instances, *added])
         grown = current.grown(added)
-        _rehearse(grown)
+        rehearse(grown)
         grown.write()
     return grown
 
@@ -76,8 +76,9 @@ def growth(before: WorldFolder, after: WorldFolder) -> str:
     return f"{after.path} takes in {', '.join(map(_named, new))}: {entries}. What it has learned stays as it is."
 
 
-def _rehearse(grown: WorldFolder) -> None:
-    """Builds the world and all its heads as they will be read from now on."""
+def rehearse(grown: WorldFolder) -> None:
+    """Builds the world and all its heads as they will be read from now on; raises ManyheadsError where one does not
+    fit."""
     world = World(grown.interface, grown.settings.world)
     if "world" in grown.checkpoint.names:
         load_module(world, grown, "world")

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from manyheads import atomic
 from manyheads.environment.contract import Kind
 from manyheads.errors import ManyheadsError
-from manyheads.experience.states import CollectorState, ReplayState
+from manyheads.run_states import CollectorState, ReplayState
 from manyheads.storage.upgrade import upgrade_manifest
 
 FORMAT = 3
@@ -31,6 +31,8 @@ class RunState(_Part):
     updates: int = Field(ge=0)
     update_credit: float
     tasks: list[str]
+    threads: int | None = None
+    """CPU threads that it computed with last; with others, numbers may differ in their last digits"""
     replay: ReplayState
     collector: CollectorState | None = None
 
@@ -41,6 +43,16 @@ class HeadRecord(_Part):
     world_updates: int
     """the world model's updates at that time"""
     run: str
+
+
+class BestRecord(_Part):
+    """The best evaluation of a head while it trained; the world and the head as they were then are saved beside it."""
+
+    steps: int
+    updates: int
+    """of the run that trained it"""
+    mean_return: float
+    episodes: int
 
 
 class ReadoutRecord(_Part):
@@ -60,6 +72,8 @@ class WorldState(_Part):
     heads: dict[str, HeadRecord] = Field(default_factory=dict)
     readouts: dict[str, ReadoutRecord] = Field(default_factory=dict)
     """by dynamics key"""
+    best: dict[str, BestRecord] = Field(default_factory=dict)
+    """by head, for those that were evaluated while they trained"""
 
 
 class Manifest(_Part):

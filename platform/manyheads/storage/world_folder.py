@@ -8,12 +8,12 @@ world/
   finetune/dmc__walker-walk/  the same for a head that was trained on the frozen world
   heads/dmc__walker-walk/   task.yaml, weights.000012.safetensors, goal.jsonl: what the goal's writer decided
   replay/                   measured rows and the side table of latents
-  metrics.jsonl, tensorboard/, evaluations.json, videos/, report.html
+  metrics.jsonl, tensorboard/, evaluations.json, ledger.json, videos/, why/, report.html
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError, unknown
 from manyheads.filenames import file_name
 from manyheads.registry import registry
-from manyheads.settings import Settings, check_settings
+from manyheads.settings import Settings, changed_settings, check_settings, flat_settings
 from manyheads.storage.checkpoint import MANIFEST, Checkpoint
 from manyheads.storage.upgrade import upgrade_world
 from manyheads.task import Task, TaskFile, load_task
@@ -62,6 +62,17 @@ class EarlierInterface(BaseModel):
     interface: SpaceLayout
 
 
+class SettingsChange(BaseModel):
+    """Settings that were changed when training went on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int
+    """rows that the world had collected then"""
+    changes: dict[str, tuple[Any, Any]]
+    """before and after, by dotted name"""
+
+
 class WorldFile(BaseModel):
     """`world.yaml`; its settings are checked by their own model."""
 
@@ -72,6 +83,7 @@ class WorldFile(BaseModel):
     interface: SpaceLayout
     instances: list[InstanceRecord]
     earlier_interfaces: list[EarlierInterface] = []
+    history: list[SettingsChange] = []
 
 
 class WorldFolder:
@@ -88,9 +100,16 @@ class WorldFolder:
         interface: SpaceLayout,
         instances: Sequence[InstanceRecord],
         earlier: Sequence[EarlierInterface] = (),
+        history: Sequence[SettingsChange] = (),
+        machine: Mapping[str, Any] | None = None,
     ) -> None:
+        """`machine` has values of the machine's settings, by dotted name, that hold in place of the saved ones and are
+        not written."""
         self.path = path
-        self.settings = settings
+        self.saved_settings = settings
+        self.machine = dict(machine or {})
+        self.settings = changed_settings(settings, self.machine) if self.machine else settings
+        self.history = tuple(history)
         self.interface = interface
         self.instances = tuple(instances)
         self.earlier = tuple(earlier)
@@ -109,8 +128,11 @@ class WorldFolder:
         return folder
 
     @classmethod
-    def open(cls, path: str | Path) -> WorldFolder:
-        """Reads the folder; raises ManyheadsError where there is no world, or one by a newer version."""
+    def open(cls, path: str | Path, machine: Mapping[str, Any] | None = None) -> WorldFolder:
+        """Reads the folder; raises ManyheadsError where there is no world, or one by a newer version.
+
+        `machine` has values of the machine's settings for this time, by dotted name.
+        """
         path = Path(path)
         if not (path / WORLD).exists():
             raise ManyheadsError(
@@ -126,7 +148,7 @@ class WorldFolder:
             ) from None
         file = atomic.check(path / WORLD, values, WorldFile)
         settings = check_settings(file.settings, where=str(path / WORLD))
-        folder = cls(path, settings, file.interface, file.instances, file.earlier_interfaces)
+        folder = cls(path, settings, file.interface, file.instances, file.earlier_interfaces, file.history, machine)
         folder._forget_deleted_heads()
         return folder
 
@@ -134,6 +156,11 @@ class WorldFolder:
     def heads(self) -> tuple[str, ...]:
         """Names of the tasks that have a head here, in order of their making."""
         return tuple(self.checkpoint.state.get("heads", {}))
+
+    def is_stale(self, name: str) -> bool:
+        """Whether a head belongs to an earlier state of the world model, which was trained on without it."""
+        state = self.checkpoint.state
+        return bool(state["heads"][name]["world_updates"] != state.get("updates", 0))
 
     def task(self, name: str) -> Task:
         """The task of a head, as saved beside it."""
@@ -190,7 +217,24 @@ class WorldFolder:
         earlier, generation = self.earlier, self.checkpoint.generation
         if interface != self.interface and generation > (earlier[-1].until if earlier else 0):
             earlier = (*earlier, EarlierInterface(until=generation, interface=self.interface))
-        return WorldFolder(self.path, self.settings, interface, (*self.instances, *records), earlier)
+        instances = (*self.instances, *records)
+        return WorldFolder(self.path, self.saved_settings, interface, instances, earlier, self.history, self.machine)
+
+    def with_settings(self, values: Mapping[str, Any]) -> WorldFolder:
+        """This world with other settings, by dotted name, and a note of it in its history; nothing is written before
+        `write`."""
+        before = flat_settings(self.saved_settings)
+        changes = {name: (before.get(name), value) for name, value in values.items()}
+        change = SettingsChange(steps=self.checkpoint.state.get("steps", 0), changes=changes)
+        return WorldFolder(
+            self.path,
+            changed_settings(self.saved_settings, values),
+            self.interface,
+            self.instances,
+            self.earlier,
+            (*self.history, change),
+            self.machine,
+        )
 
     def interface_of(self, name: str) -> SpaceLayout:
         """The interface under which a set of tensors of the checkpoint was saved."""
@@ -221,7 +265,8 @@ class WorldFolder:
             if not (self.path / "heads" / slug).exists():
                 del state["heads"][name]
                 own = run == f"finetune/{slug}"
-                self.checkpoint.forget(f"heads/{slug}/", *([f"{run}/"] if own else []))
+                self.checkpoint.forget(f"heads/{slug}/", f"best/{slug}/", *([f"{run}/"] if own else []))
+                state.get("best", {}).pop(name, None)
                 if own:
                     del state["runs"][run]
 
@@ -237,16 +282,18 @@ class WorldFolder:
 
     def write(self) -> None:
         """Puts settings, interface and instances in force, at once."""
-        yamlfile.write(
-            self.path / WORLD,
-            {
-                "format": FORMAT,
-                "settings": self.settings.model_dump(mode="json"),
-                "interface": self.interface.model_dump(mode="json"),
-                "earlier_interfaces": [each.model_dump(mode="json") for each in self.earlier],
-                "instances": [record.model_dump(mode="json") for record in self.instances],
-            },
-        )
+        yamlfile.write(self.path / WORLD, self.record())
+
+    def record(self) -> dict[str, Any]:
+        """What `world.yaml` says."""
+        return {
+            "format": FORMAT,
+            "settings": self.saved_settings.model_dump(mode="json"),
+            "interface": self.interface.model_dump(mode="json"),
+            "earlier_interfaces": [each.model_dump(mode="json") for each in self.earlier],
+            "instances": [record.model_dump(mode="json") for record in self.instances],
+            "history": [change.model_dump(mode="json") for change in self.history],
+        }
 
 
 def is_empty(path: Path) -> bool:

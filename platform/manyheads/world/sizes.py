@@ -58,8 +58,8 @@ class WorldSettings(BaseModel):
         default="learned", description="what a gaussian posterior is held to"
     )
     vectors: Literal["natural", "standardised"] = Field(
-        default="natural",
-        description="what symlog takes: places in their units, or less their mean, over their deviation",
+        default="standardised",
+        description="what symlog takes: entries less their mean, over their deviation, or in their units (DreamerV3's)",
     )
     reconstruction: Literal["squared", "absolute"] = Field(default="squared", description="error")
     scales: LossScales = Field(default_factory=LossScales)

@@ -18,6 +18,8 @@ from manyheads_glam.models.sentences import SentenceEncoder, using
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+KEPT = 20_000
+"""texts whose embeddings are kept (30 MB), and answers whose scores are"""
 
 
 class CausalModel:
@@ -34,8 +36,11 @@ class CausalModel:
 
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         self.name = name
+        self.folder = folder
         self.drafts = drafts
         self.threads = threads
+        self._kept_scores: dict[tuple[str, str], float] = {}
+        self._vectors: dict[str, np.ndarray[Any, np.dtype[np.float32]]] = {}
         try:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             self.model: Any = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
@@ -47,11 +52,27 @@ class CausalModel:
         self.model.requires_grad_(False).eval()  # type: ignore[no-untyped-call]
 
     def embed(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Unit sentence embeddings (len(texts), 384)."""
-        return self._sentences(texts)
+        """Unit sentence embeddings (len(texts), 384); each text is embedded once."""
+        new = list(dict.fromkeys(text for text in texts if text not in self._vectors))
+        if len(self._vectors) + len(new) > KEPT:
+            self._vectors.clear()
+            new = list(dict.fromkeys(texts))
+        self._vectors |= dict(zip(new, self._sentences(new), strict=True))
+        return np.stack([self._vectors[text] for text in texts]) if texts else self._sentences(())
+
+    def score(self, prompt: str, candidates: Sequence[str]) -> list[float]:
+        """Mean log-probability per token of each candidate after the prompt; each pair is scored once."""
+        new = list(dict.fromkeys(text for text in candidates if (prompt, text) not in self._kept_scores))
+        if len(self._kept_scores) + len(new) > KEPT:
+            self._kept_scores.clear()
+            new = list(dict.fromkeys(candidates))
+        if new:
+            scores = self.score_anew(prompt, new)
+            self._kept_scores |= {(prompt, text): score for text, score in zip(new, scores, strict=True)}
+        return [self._kept_scores[prompt, text] for text in candidates]
 
     @torch.inference_mode()
-    def score(self, prompt: str, candidates: Sequence[str]) -> list[float]:
+    def score_anew(self, prompt: str, candidates: Sequence[str]) -> list[float]:
         """Mean log-probability per token of each candidate after the prompt.
 
         The prompt runs once; its cache is repeated for the candidates, which are padded on the right, where causal

@@ -12,7 +12,7 @@ from manyheads_glam.models.chat import ChatModel, Say
 from manyheads_glam.models.settings import ModelSettings
 
 logger = logging.getLogger("manyheads")
-KINDS = ("local", "scripted", "openai", "anthropic", "llm")
+KINDS = ("local", "adapter", "scripted", "openai", "anthropic", "llm")
 """`openai:NAME` is the model NAME of the registered kind `glam/openai`"""
 
 
@@ -38,6 +38,10 @@ def choose(settings: ModelSettings, say: Say, cached: bool = True) -> LanguageMo
         from manyheads_glam.models.local import local
 
         return local(name)
+    if kind == "adapter":
+        from manyheads_glam.models.embedded import adapted
+
+        return adapted(name)
     if kind == "scripted":
         from manyheads_glam.models.scripted import scripted
 

@@ -14,7 +14,9 @@ import torch
 from safetensors.torch import save_file
 
 from manyheads import ManyheadsError
+from manyheads_glam.models.adapter import AdaptedModel, packaged, read_adapter
 from manyheads_glam.models.causal import CausalModel
+from manyheads_glam.models.local import local
 from manyheads_glam.models.packaged import package_folder
 
 logger = logging.getLogger("manyheads")
@@ -24,6 +26,23 @@ WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
 def embedded() -> CausalModel:
     """SmolLM2-135M-Instruct with MiniLM sentence embeddings; weighs options, too small to draft JSON."""
     return CausalModel("glam/embedded", checkpoint(), drafts=False, threads=1)
+
+
+def adapted(name: str) -> AdaptedModel:
+    """A base model with the adapter of that file, or of that packaged name."""
+    path = packaged().get(name, Path(name).expanduser())
+    info, tensors = read_adapter(path)
+    return AdaptedModel(f"adapter:{name}", base_model(info.base), info, tensors)
+
+
+def base_model(name: str) -> CausalModel:
+    """What an adapter is learned on: the embedded model, or `local:FOLDER`; weighs options alone."""
+    kind, _, folder = name.partition(":")
+    if kind == "local" and folder:
+        return local(folder)
+    if name != "glam/embedded":
+        raise ManyheadsError(f"{name} can't be adapted; take glam/embedded or local:FOLDER.")
+    return embedded()
 
 
 def checkpoint() -> Path:

@@ -61,8 +61,8 @@ class Watch(Execution, ABC):
     def compile_loss(self, function: Callable[P, R]) -> Callable[P, R]:
         return self.watched(_part(function), self.inner.compile_loss(function))
 
-    def compute_copy(self, module: M) -> M:
-        return self.inner.compute_copy(module)
+    def compute_copy(self, module: M, stacked: int = 0) -> M:
+        return self.inner.compute_copy(module, stacked)
 
     def scan_copy(self, module: M) -> M:
         return self.inner.scan_copy(module)

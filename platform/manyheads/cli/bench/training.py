@@ -26,7 +26,7 @@ from manyheads.learning.learner import Learner
 from manyheads.learning.trainer import Trainer
 from manyheads.report.metrics import Metrics
 from manyheads.report.progress import Progress
-from manyheads.settings import Settings, load_settings
+from manyheads.settings import Settings, changed_settings, load_settings
 from manyheads.storage.growth import records
 from manyheads.storage.world_folder import WorldFolder
 from manyheads.task import Task, load_task
@@ -98,13 +98,14 @@ def measure(task: Task, settings: Settings, updates: int, folder: Path) -> dict[
 
     On a CUDA device `parts_ms` are the host's, whose call of an update returns at once.
     """
+    settings = changed_settings(settings, {"training.threads": torch.get_num_threads()})
     training = settings.training
     trainer = Trainer(WorldFolder.create(folder, settings, records([task])), [task])
     rows_an_update = training.batch_size * training.batch_length / training.train_ratio
     begin = training.batch_length * max(training.batch_size, training.num_envs) + rows_an_update * WARM_UPDATES
     end = _lock_steps(begin, training.num_envs) + _lock_steps(updates * rows_an_update, training.num_envs)
     clock, device = Clock(), DeviceClock()
-    on_device = [(Learner, "update", UPDATE)] if training.device == "cuda" else []
+    on_device = [(Learner, "update", UPDATE)] if trainer.world.device.type == "cuda" else []
     try:
         with Metrics(folder) as metrics, Progress(end, "measuring") as progress:
             metrics.write(0, 0, {})  # opens TensorBoard's file, once in a training
@@ -126,7 +127,7 @@ def measure(task: Task, settings: Settings, updates: int, folder: Path) -> dict[
         "size": settings.world.size,
         "environments": training.num_envs,
         "replayed_rows_per_row": training.train_ratio,
-        "device": device_name(training.device),
+        "device": device_name(trainer.world.device.type),
         "threads": torch.get_num_threads(),
         "compiled": trainer.world.execution.compiled,
         "seconds": seconds,

@@ -1,0 +1,31 @@
+"""`manyheads unpack`: a pack as a world's folder, its heads into their world, or what it says of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from manyheads.storage.packs import CARD, Pack
+from manyheads.storage.unpacking import unpack as unpack_into
+
+
+@click.command()
+@click.argument("pack", type=click.Path(path_type=Path))
+@click.argument("world", required=False, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="print the pack's manifest as JSON")
+def unpack(pack: Path, world: Path | None, as_json: bool) -> None:
+    """Unpack PACK into the folder WORLD, or add its heads to the WORLD that they belong to.
+
+    Without WORLD, print the model card: what the heads do and how well. Whatever was changed since it was packed is
+    refused.
+    """
+    opened = Pack.open(pack)
+    folder = None if world is None else unpack_into(opened, world)
+    if as_json:
+        click.echo(opened.manifest.model_dump_json(indent=1))
+    elif folder is None:
+        click.echo(opened.read(CARD).decode("utf-8", "replace"))
+    else:
+        names = ", ".join(head.name for head in opened.manifest.heads) or "no heads"
+        click.echo(f"{folder.path} has {names} now. `manyheads show {folder.path}` looks at it.")

@@ -1,0 +1,1 @@
+"""Worlds, heads and experience in the forms of other libraries: ONNX graphs, Minari data sets."""

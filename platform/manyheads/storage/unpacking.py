@@ -1,0 +1,151 @@
+"""Opening a pack: as a world folder of its own, or as heads that join the world they belong to."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from torch import Tensor
+
+from manyheads import atomic, yamlfile
+from manyheads.errors import ManyheadsError
+from manyheads.storage import evaluations
+from manyheads.storage.data_alone import require_data_alone, require_names_alone
+from manyheads.storage.packs import AGAIN, SPACES, Pack, PackedHead
+from manyheads.storage.readouts import READOUTS
+from manyheads.storage.world_folder import WORLD, WorldFolder
+from manyheads.storage.world_hash import world_hash
+from manyheads.task import TaskFile
+
+
+def unpack(pack: Pack, folder: Path) -> WorldFolder:
+    """The pack's world with its heads in a new folder; its heads alone where the folder holds their world already.
+
+    Raises ManyheadsError, with nothing changed, where the pack was changed, belongs to another world, or has a head
+    that is there already.
+    """
+    if (folder / WORLD).exists():
+        return _join(pack, WorldFolder.open(folder))
+    if not pack.manifest.world.included:
+        raise ManyheadsError(
+            f"{pack.path} has heads without their world, {_short(pack.manifest.world.hash)}. Name the folder of that "
+            f"world: `manyheads unpack {pack.path} WORLD`."
+        )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ManyheadsError(f"{folder} is there already and holds no world. Choose a new folder.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        _fill(pack, part)
+        if folder.exists():
+            folder.rmdir()
+        try:
+            part.rename(folder)
+        except OSError:
+            if not (folder / WORLD).exists():  # else another process has just unpacked the same
+                raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return WorldFolder.open(folder)
+
+
+def open_pack(path: Path) -> WorldFolder:
+    """A pack's world, unpacked once into the user's cache, under the pack's digest."""
+    pack = Pack.open(path)
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "manyheads" / "packs"
+    folder = root / pack.manifest.digest[:32]
+    return WorldFolder.open(folder) if (folder / WORLD).exists() else unpack(pack, folder)
+
+
+def _fill(pack: Pack, folder: Path) -> None:
+    """Writes world and heads into a new folder."""
+    world = pack.manifest.world
+    sets: dict[str, dict[str, Tensor]] = {"world": _tensors(pack, "world.safetensors")}
+    if world_hash(sets["world"]) != world.hash:
+        raise ManyheadsError(f"{pack.path}: its world is not {_short(world.hash)}, as it says. {AGAIN}")
+    if "readouts.safetensors" in pack.manifest.files:
+        sets[READOUTS] = _tensors(pack, "readouts.safetensors")
+    for name in (WORLD, *pack.below("replay")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(pack.read(name))
+    opened = WorldFolder.open(folder)
+    for record in opened.instances:
+        require_names_alone(record.environment, str(pack.path))
+    state: dict[str, Any] = {"steps": world.steps, "updates": world.updates, "heads": {}}
+    if READOUTS in sets:
+        state["readouts"] = {key: record.model_dump(mode="json") for key, record in world.readouts.items()}
+    for head in pack.manifest.heads:
+        _add_head(pack, head, folder, sets, state)
+    opened.checkpoint.write(sets, state)
+    _keep_evaluations(pack, folder)
+
+
+def _join(pack: Pack, folder: WorldFolder) -> WorldFolder:
+    """Adds the pack's heads to the world that they belong to."""
+    from manyheads.experience.replay_folder import lock_folder
+
+    with lock_folder(folder.path / "replay"):
+        found, wanted = world_hash(folder.checkpoint.read("world")), pack.manifest.world.hash
+        if found != wanted or folder.interface != pack.manifest.world.interface:
+            raise ManyheadsError(
+                f"The heads of {pack.path} belong to the world {_short(wanted)}; {folder.path} is {_short(found)}, and "
+                "there they would act blindly. Unpack them where their world is, or into a new folder if it is packed."
+            )
+        if taken := [head.name for head in pack.manifest.heads if head.name in folder.heads]:
+            raise ManyheadsError(
+                f"{folder.path} has a head named {taken[0]} already. To replace it, delete its folder in "
+                f"{folder.path / 'heads'} first."
+            )
+        sets: dict[str, dict[str, Tensor]] = {}
+        state = {**folder.checkpoint.state, "heads": {**folder.checkpoint.state.get("heads", {})}}
+        for head in pack.manifest.heads:
+            _add_head(pack, head, folder.path, sets, state)
+        folder.checkpoint.write(sets, state)
+        _keep_evaluations(pack, folder.path)
+    return WorldFolder.open(folder.path)
+
+
+def _add_head(
+    pack: Pack, head: PackedHead, folder: Path, sets: dict[str, dict[str, Tensor]], state: dict[str, Any]
+) -> None:
+    """Writes a head's task and spaces, and adds its tensors and record to what is to be saved."""
+    where = f"heads/{head.slug}"
+    text = pack.read(f"{where}/task.yaml").decode("utf-8", "replace")
+    _require_task(pack, head, text)
+    atomic.write_text(folder / where / "task.yaml", text)
+    atomic.write_text(folder / where / SPACES, pack.read(f"{where}/{SPACES}").decode("utf-8", "replace"))
+    for part in ("weights", "reward"):
+        if f"{where}/{part}.safetensors" in pack.manifest.files:
+            sets[f"{where}/{part}"] = _tensors(pack, f"{where}/{part}.safetensors")
+    state["heads"][head.name] = {"world_updates": head.world_updates, "run": "train"}
+
+
+def _require_task(pack: Pack, head: PackedHead, text: str) -> None:
+    """Refuses a task that is more than data, before it is written anywhere."""
+    document = yamlfile.read_text(text, pack.path / "heads" / head.slug / "task.yaml")
+    require_data_alone(document.check(TaskFile), head.name)
+
+
+def _keep_evaluations(pack: Pack, folder: Path) -> None:
+    saved = WorldFolder.open(folder).checkpoint.generation
+    results = [replace(each, saved=saved) for head in pack.manifest.heads for each in head.evaluations]
+    if results:
+        evaluations.save(folder, results)
+
+
+def _tensors(pack: Pack, name: str) -> dict[str, Tensor]:
+    try:
+        tensors: dict[str, Tensor] = load_tensors(pack.read(name))
+    except (SafetensorError, ValueError) as error:
+        raise ManyheadsError(f"{pack.path}: {name} holds no tensors: {error}. {AGAIN}") from None
+    return tensors
+
+
+def _short(digest: str) -> str:
+    return digest[:12]

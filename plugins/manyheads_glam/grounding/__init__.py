@@ -1,0 +1,1 @@
+"""Grounding: a writer of decisions learns from how its specifications rank what a world has recorded."""
