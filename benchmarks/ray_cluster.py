@@ -118,7 +118,7 @@ def main() -> None:
 @click.option("--rows", default=1600, show_default=True, help="to collect with each number of collectors")
 @click.option("--nodes", default=2, show_default=True, help="beside the one that learns")
 def speed(rows: int, nodes: int) -> None:
-    """Rows a second with 1, 2 and 4 collectors, from the first row to the last."""
+    """Rows a second with 1, 2 and 4 collectors, from the first row to the last; prints a line of JSON for each."""
     results = []
     with workplace() as folder:
         cluster = LocalNodes(nodes, cpus=4)

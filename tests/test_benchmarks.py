@@ -22,5 +22,5 @@ def test_it_says_what_it_takes(script: Path, monkeypatch: pytest.MonkeyPatch) ->
             continue
         result = CliRunner().invoke(command, ["--help"])
         assert result.exit_code == 0, result.output
-        assert "--json" in result.output
+        assert "--json" in result.output or "JSON" in result.output
     assert found

@@ -85,6 +85,8 @@ def goal(
             raise ManyheadsError('Say the goal: manyheads goal "…" --environment NAME.')
         _model(flags, cached=False, remember=True)
         return
+    if candidates > 1 and world is None:
+        raise ManyheadsError("--candidates judges by a world's imagination: say which with --world WORLD.")
     given = dict(read_setting(text, "action_repeat=2") for text in settings)
     limits, model = _model(flags, cached=not no_cache, remember=remember)
     with Session(world, environment, given, limits, model) as session:

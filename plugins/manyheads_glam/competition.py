@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from manyheads import ManyheadsError
 from manyheads_glam.candidates import Candidate, drawn, judged, survivors
 from manyheads_glam.session import Session
 from manyheads_glam.writer import Written
@@ -30,8 +29,7 @@ def compete(
     What the heads of a round would do is told to a model that drafts before the next; the best so far competes again.
     Every candidate goes into the journal. Raises ManyheadsError where the world has not been trained.
     """
-    if session.folder is None:
-        raise ManyheadsError("--candidates judges by a world's imagination: say which with --world WORLD.")
+    assert session.folder is not None
     random, told, best = np.random.default_rng(seed), "", list[Candidate]()
     journal: list[dict[str, object]] = []
     for number in range(1, rounds + 1):

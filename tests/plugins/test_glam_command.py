@@ -66,7 +66,7 @@ def world(tmp_path, monkeypatch):
             record_of=lambda instance: record,
             replay=lambda read_only: FakeReplay(place),
         )
-        monkeypatch.setattr(session, "WorldFolder", SimpleNamespace(open=lambda path: folder))
+        monkeypatch.setattr(session, "world_folder", lambda path: folder)
         return "world"
 
     return make

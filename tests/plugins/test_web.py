@@ -1,6 +1,7 @@
 """The page's server: who is answered, what is shown of a world, and that nothing leads out of the folder."""
 
 import json
+import os
 import shutil
 import socket
 import time
@@ -179,6 +180,7 @@ def test_a_damaged_world_is_said_and_the_others_are_shown(folder: Path, server: 
 
 def test_events_follow_a_world_that_grows_and_is_deleted(folder: Path, server: Server) -> None:
     world = shutil.copytree(folder / "carts", folder / "growing")
+    os.utime(world / "metrics.jsonl", (1e9, 1e9))  # long ago: nobody trains it now
     stream = server.events("/api/events?world=growing", 6)
     first = dict(next(stream) for _ in range(3))
     assert first.keys() == {"jobs", "curves", "world"}
