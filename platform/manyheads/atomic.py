@@ -102,9 +102,11 @@ def read_text(path: Path, limit: int = MAX_JSON, what: str = "file") -> str:
         raise ManyheadsError(f"{path} is no text in UTF-8.") from None
 
 
-def read_lines(path: Path, limit: int = MAX_LINE) -> Iterator[bytes]:
-    """Each line of a file without its end; a last line that has none was torn by a crash and is passed over."""
+def read_lines(path: Path, limit: int = MAX_LINE, start: int = 0) -> Iterator[bytes]:
+    """Each line of a file from byte `start` on, without its end; a last line that has none was torn by a crash and is
+    passed over."""
     with open_file(path) as file:
+        file.seek(start)
         while (line := file.readline(limit)).endswith(b"\n"):
             yield line[:-1]
     if len(line) == limit:

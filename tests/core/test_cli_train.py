@@ -123,7 +123,7 @@ def test_a_new_task_says_what_the_environment_is(tmp_path: Path) -> None:
     limit = next(line for line in changed.splitlines() if "episode_steps" in line)
     out.write_text(changed.replace("than: 0}", "than: 0}, held_for: 101").replace(limit, "episode_steps: 100"))
     with pytest.raises(
-        ManyheadsError, match=r"success\.held_for: 101 steps in a row can't happen in an episode of 100"
+        ManyheadsError, match="L2_EPISODE: Success comes after 101 steps at the earliest; an episode has 100"
     ):
         load_task(out)
 

@@ -23,7 +23,7 @@ def test_each_row_comes_with_the_latent_and_action_before_it():
     rows = latent_rows(batch, latents)
     assert rows.previous_feature[:, 1:].equal(latents.feature[:, :-1])
     assert rows.previous_feature[:, 0, : s.deter].equal(batch.deter)
-    assert rows.previous_action is batch.previous_action
+    assert rows.previous_action.equal(batch.previous_action)
     assert rows.valid.equal(~batch.is_first)
 
 

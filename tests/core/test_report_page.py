@@ -177,7 +177,7 @@ def test_a_damaged_journal_is_named(world):
     journal = world / "heads" / "left" / "goal.jsonl"
     whole = journal.read_text()
     try:
-        journal.write_text(whole + '{"call": "deci')
+        journal.write_text(whole + '{"call": "deci\n')
         assert "goal.jsonl can't be read" in gather(world, video_steps=0).unreadable["left"]
     finally:
         journal.write_text(whole)

@@ -12,7 +12,7 @@ from manyheads.registry import registry
 from manyheads.renamed_settings import RENAMED, _say_once
 from manyheads.settings import Settings, differences, head_settings, load_settings, setting_names
 from manyheads.storage.world_folder import WorldFolder
-from manyheads.task import load_task
+from manyheads.task import Task, load_task
 
 TASK = "dmc/cartpole-swingup"
 
@@ -51,12 +51,19 @@ def test_settings_of_a_head() -> None:
     assert head_settings(load_settings("demo"), "actor_critic").horizon == 15
 
 
+def begun(world: Path, tasks: list[Task], overrides: list[str]) -> WorldFolder:
+    """A world that has recorded something: an empty one is made anew by whatever comes next."""
+    made, _ = open_or_create(world, tasks, "demo", overrides)
+    (world / "recorded.rows").touch()
+    return made
+
+
 def test_a_preset_that_changed_since_leaves_a_worlds_own_settings(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world, tasks = tmp_path / "world", [load_task(TASK)]
     asked = ["training.batch_size=4", "heads.actor_critic.horizon=3"]
-    made, _ = open_or_create(world, tasks, "demo", [*asked, "world.free_nats=0.7", "optimizer.lr=1e-3"])
+    made = begun(world, tasks, [*asked, "world.free_nats=0.7", "optimizer.lr=1e-3"])
     again, _ = open_or_create(world, tasks, "demo", asked)  # as if the preset had said 0.7 and 1e-3 then
     assert again.settings == made.settings
     assert capsys.readouterr().err == (
@@ -78,7 +85,7 @@ def test_a_user_who_asks_for_another_world_is_refused(
     text: str, overrides: list[str], wrong: str, tmp_path: Path
 ) -> None:
     world, file = tmp_path / "world", tmp_path / "mine.yaml"
-    made, _ = open_or_create(world, tasks := [load_task(TASK)], "demo", ["training.batch_size=4"])
+    made = begun(world, tasks := [load_task(TASK)], ["training.batch_size=4"])
     file.write_text(text)
     with pytest.raises(ManyheadsError, match=f"was made with other settings: {wrong}"):
         open_or_create(world, tasks, str(file) if text else "demo", overrides)
@@ -90,7 +97,7 @@ def test_a_user_who_asks_for_another_world_is_refused(
 def test_what_may_be_changed_of_a_world(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The machine's settings for one time, in an override or a file; learning's from now on, in its history."""
     world, tasks, file = tmp_path / "world", [load_task(TASK)], tmp_path / "mine.yaml"
-    made, _ = open_or_create(world, tasks, "demo", [])
+    made = begun(world, tasks, [])
     file.write_text("training: {workers: 2, train_ratio: 8}\n")
     now, _ = open_or_create(world, tasks, str(file), ["training.compile=false", "heads.actor_critic.lam=0.5"])
     assert (now.settings.training.workers, now.settings.training.compile) == (2, False)
@@ -112,7 +119,7 @@ def test_a_world_of_a_gpu_goes_on_without_one(
     world, tasks = tmp_path / "world", [load_task(TASK)]
     with monkeypatch.context() as patch:
         patch.setattr(torch.cuda, "is_available", lambda: True)
-        made, _ = open_or_create(world, tasks, "demo", ["training.device=cuda"])
+        made = begun(world, tasks, ["training.device=cuda"])
         assert choose_device(made) == "cuda"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device(WorldFolder.open(world)) == "cpu"

@@ -151,15 +151,12 @@ class Follower:
             self.series, self._offset, self._lines = {}, 0, 0
         if size == self._offset:
             return False
-        with self.path.open("rb") as file:
-            file.seek(self._offset)
-            added = file.read()
-        *lines, _torn = added.split(b"\n")
-        for text in lines:
+        before = self._lines
+        for text in read_lines(self.path, start=self._offset):
             self._add(text, self._lines + 1)
             self._lines += 1
             self._offset += len(text) + 1
-        return bool(lines)
+        return self._lines > before
 
     def _add(self, text: bytes, number: int) -> None:
         line = _line(self.path, f"line {number}", text)
