@@ -1,6 +1,7 @@
 """Weights & Biases offline and MLflow in a folder get what `metrics.jsonl` gets; a logger that fails ends nothing."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,9 @@ def test_weights_and_biases_gets_what_is_written(task: Path) -> None:
     assert "failed" not in result.output
     world = task.parent / "world"
     (file,) = (world / "wandb").glob("offline-run-*/run-*.wandb")
-    content = file.read_bytes()
+    until = time.monotonic() + 60
+    while len(content := file.read_bytes()) < 100 and time.monotonic() < until:
+        time.sleep(0.2)  # a process of its own writes it
     for line in lines(world):
         for name, value in line["numbers"].items():
             assert name.encode() in content

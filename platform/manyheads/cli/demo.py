@@ -26,7 +26,7 @@ UNSEEN = 3
 @click.option("--world", type=NamedPath(), default=Path("demo"), show_default=True, help="where")
 @click.option("--steps", default=8000, show_default=True, type=click.IntRange(min=1), help="environment steps")
 @click.option(
-    "--updates", default=1000, show_default=True, type=click.IntRange(min=1), help="of each head, in imagination"
+    "--updates", default=1500, show_default=True, type=click.IntRange(min=1), help="of each head, in imagination"
 )
 def demo(goal: str, world: Path, steps: int, updates: int) -> None:
     """Train a world and two heads, add a third head from a sentence, teach all in imagination, play them and report.
