@@ -116,7 +116,7 @@ def main() -> None:
 
 @main.command()
 @click.option("--rows", default=1600, show_default=True, help="to collect with each number of collectors")
-@click.option("--nodes", default=2, show_default=True, help="beside the one that learns")
+@click.option("--nodes", default=2, show_default=True, help="in addition to the node of the learner")
 def speed(rows: int, nodes: int) -> None:
     """Rows a second with 1, 2 and 4 collectors, from the first row to the last; prints a line of JSON for each."""
     results = []

@@ -79,7 +79,7 @@ def judge(task: Task, columns: dict[str, Any]) -> tuple[bool, bool, float]:
 @click.option("--episodes", default=10, show_default=True, type=click.IntRange(min=1), help="that each head plays")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
 def main(folder: Path, steps: int, seed: int, episodes: int, as_json: bool) -> None:
-    """Train a world an environment in FOLDER on its staged tasks, and play every head beside random actions."""
+    """Train a world an environment in FOLDER on its staged tasks, and compare every head with random actions."""
     results = []
     for world, (tasks, settings) in WORLDS.items():
         path = folder / f"{world}-{seed}"
