@@ -1,4 +1,4 @@
-"""`manyheads demo`: from nothing to a head for a sentence, one command of the command line after the other."""
+"""`manyheads demo`: heads for a sentence and two tasks on the packaged world, one command after the other."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import click
 from manyheads.cli import manyheads
 from manyheads.errors import ManyheadsError
 from manyheads.parameters import NamedPath
+from manyheads.storage.world_folder import WORLD
 
 TASKS = ("dmc/cartpole-park_left", "dmc/cartpole-keep_up")
 ENVIRONMENT = "dmc/cartpole"
-TRAIN_RATIO = 192
-"""half of the preset's: experience is cheap here, and heads learn once more in imagination"""
+STARTER = "starter"
+"""the packaged world: several bodies, trained on random actions alone"""
 GOAL = "Spin the pole around fast"
 UNSEEN = 3
 """exit code of `manyheads goal` where the world has hardly seen what the goal asks for"""
@@ -24,21 +25,20 @@ UNSEEN = 3
 @click.command()
 @click.option("--goal", default=GOAL, show_default=True, help="your own sentence")
 @click.option("--world", type=NamedPath(), default=Path("demo"), show_default=True, help="where")
-@click.option("--steps", default=8000, show_default=True, type=click.IntRange(min=1), help="environment steps")
-@click.option(
-    "--updates", default=1500, show_default=True, type=click.IntRange(min=1), help="of each head, in imagination"
-)
-def demo(goal: str, world: Path, steps: int, updates: int) -> None:
-    """Train a world and two heads, add a third head from a sentence, teach all in imagination, play them and report.
+@click.option("--updates", default=1000, show_default=True, type=click.IntRange(min=1), help="of each head")
+def demo(goal: str, world: Path, updates: int) -> None:
+    """Take the packaged world, make a task of a sentence, train its head and two others in imagination, play them.
 
-    Each part is a command that goes on where it was stopped, so the same command goes on after Ctrl-C. Exit code 3: the
-    world has hardly seen what the goal asks for, so it gets no head from imagination.
+    Each part is a command that continues where it was stopped, so the same command continues after Ctrl-C. Exit code
+    3: the world has hardly seen what the goal asks for, so it gets no head from imagination.
     """
     if not goal.strip():
         raise ManyheadsError('The goal is empty: say what to do, for example --goal "Spin the pole around fast".')
-    _say("1 of 5", f"a world model of {ENVIRONMENT} and a head for each of two tasks learn from {steps:,} steps")
-    fewer = f"training.train_ratio={TRAIN_RATIO}"
-    _run("train", str(world), *TASKS, "--settings", "demo", "--set", fewer, "--steps", str(steps), "--yes")
+    _say("1 of 5", "a world model of seven bodies comes with manyheads: it has seen random actions and no task")
+    if (world / WORLD).exists():
+        click.echo(f"{world} has it already.")
+    else:
+        _run("unpack", STARTER, str(world))
 
     _say("2 of 5", "a sentence becomes a checked reward specification, with the ranges that this world has seen")
     file, unseen = task_file(world, goal), False
@@ -52,14 +52,14 @@ def demo(goal: str, world: Path, steps: int, updates: int) -> None:
 
     if unseen:
         click.echo("The goal gets no head: the world has hardly seen what it asks for, so imagination can't teach it.")
-    _say("3 of 5", "all heads learn side by side in the frozen world's imagination: no new environment steps")
+    _say("3 of 5", "its head, and heads for two more tasks, learn as one batch in imagination: no environment steps")
     goals = () if unseen else (str(file),)
     _run("finetune", str(world), *goals, *TASKS, "--updates", str(updates))
 
-    _say("4 of 5", "every head plays in the real simulator, beside random actions")
+    _say("4 of 5", "every head plays in the real simulator, compared with random actions")
     _run("evaluate", str(world))
 
-    _say("5 of 5", "curves, videos real beside imagined, and who decided what in the specification, as one page")
+    _say("5 of 5", "curves, real and imagined videos, and who decided what in the specification, as one page")
     _run("report", str(world), "--out", str(world / "report.html"))
     click.echo(_next_steps(world))
     if unseen:
@@ -96,5 +96,5 @@ def _next_steps(world: Path) -> str:
     return f"""
 Open {world / "report.html"} in a browser. Then try
   manyheads demo --goal "Keep the cart in the middle and let the pole hang still"
-  manyheads watch {world} {TASKS[0]}
+  manyheads train mine {TASKS[0]} {TASKS[1]} --settings demo --steps 8000
   manyheads new plugin sailing"""

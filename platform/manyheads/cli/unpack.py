@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from manyheads.storage.packaged_worlds import packaged_worlds
 from manyheads.storage.packs import CARD, Pack
 from manyheads.storage.unpacking import unpack as unpack_into
 
@@ -15,12 +16,12 @@ from manyheads.storage.unpacking import unpack as unpack_into
 @click.argument("world", required=False, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="print the pack's manifest as JSON")
 def unpack(pack: Path, world: Path | None, as_json: bool) -> None:
-    """Unpack PACK into the folder WORLD, or add its heads to the WORLD that they belong to.
+    """Unpack PACK, a file or the name of a packaged world, into the folder WORLD, or add its heads to their WORLD.
 
     Without WORLD, print the model card: what the heads do and how well. Whatever was changed since it was packed is
     refused.
     """
-    opened = Pack.open(pack)
+    opened = Pack.open(packaged_worlds().get(str(pack), pack))
     folder = None if world is None else unpack_into(opened, world)
     if as_json:
         click.echo(opened.manifest.model_dump_json(indent=1))
