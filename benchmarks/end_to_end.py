@@ -32,7 +32,9 @@ def written(world: SharedWorld, truth: Task, name: str) -> Task:
     file = world.path / "goals" / f"{name}.words.yaml"
     if not file.exists():
         file.parent.mkdir(exist_ok=True)
-        goal = manyheads.goal(truth.goal, environment=truth.environment, options=truth.content.options, world=world.path)
+        goal = manyheads.goal(
+            truth.goal, environment=truth.environment, options=truth.content.options, world=world.path
+        )
         goal.write(file)
     return manyheads.load_task(file)
 

@@ -41,7 +41,7 @@ def signals(observation: dict[str, Any], action: dict[str, Any]) -> tuple[Signal
     row_format = RowFormat(space_from_json(observation), space_from_json(action), "the data set")
     return tuple(
         Signal(name, low=_finite(low), high=_finite(high), soft=True, description=f"the observed {name}, as recorded")
-        for name, low, high in zip(row_format.layout.vector, *row_format.observe.bounds, strict=True)
+        for name, low, high in zip(row_format.observe.names, *row_format.observe.bounds, strict=True)
     )
 
 

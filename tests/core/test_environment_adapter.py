@@ -198,7 +198,8 @@ def test_every_flat_action_fits_the_space_and_every_observation_its_names(space,
 def test_rows_of_an_environment():
     env = Still(box(2), box(1, low=-3.0, high=3.0), np.array([1.0, 2.0]))
     adapted = FlatEnv(env, (REWARD,))
-    assert adapted.layout == SpaceLayout(vector=("observation[0]", "observation[1]"), continuous=("action[0]",))
+    names = ("Still observation[0]", "Still observation[1]")
+    assert adapted.layout == SpaceLayout(vector=names, continuous=("action[0]",))
     row = adapted.reset(seed=3)
     assert (row.image, row.vector.tolist(), row.signals.tolist()) == (None, [1.0, 2.0], [0.0])
     row, last, terminal = adapted.step([0.5])
@@ -237,7 +238,7 @@ def test_an_interface_grows_and_fits_each_instance():
     assert LayoutMap(CART, CART).map_image(None) is None
 
 
-def test_masks_tell_which_places_an_instance_has():
+def test_masks_tell_which_entries_an_instance_has():
     mask = CART.union(CHOICE).union(CHOICE3).mask(CHOICE3)
     assert mask.image
     assert mask.vector.tolist() == [False] * 3
@@ -245,9 +246,31 @@ def test_masks_tell_which_places_an_instance_has():
     assert mask.blocks.tolist() == [False, True]
 
 
-def test_a_place_that_the_interface_lacks_is_named():
-    with pytest.raises(ManyheadsError, match=r"lacks the place 'height\[0\]'"):
+def test_an_entry_that_the_interface_lacks_is_named():
+    with pytest.raises(ManyheadsError, match=r"lacks the entry 'height\[0\]'"):
         LayoutMap(CART.union(SpaceLayout(image=(64, 64, 3))), CHOICE)
+
+
+ARM = SpaceLayout(vector=("dmc/arm position[0]", "dmc/arm target[0]"), continuous=("action[0]",))
+BALL = SpaceLayout(vector=("dmc/ball position[0]",), continuous=("action[0]",))
+
+
+def test_entries_of_one_name_are_shared_only_on_purpose():
+    apart, together = ARM.union(BALL), ARM.shared().union(BALL.shared())
+    assert apart.vector == ("dmc/arm position[0]", "dmc/arm target[0]", "dmc/ball position[0]")
+    assert apart.mask(BALL).vector.tolist() == [False, False, True]
+    assert together.vector == ("position[0]", "target[0]")
+    assert together.mask(BALL).vector.tolist() == [True, False]
+    assert LayoutMap(apart, BALL).map_vector([7.0]).tolist() == [0, 0, 7]
+    assert LayoutMap(together, BALL).map_vector([7.0]).tolist() == [7, 0]
+
+
+def test_a_world_that_shares_entries_since_before_keeps_them():
+    before = SpaceLayout(vector=("position[0]",), continuous=("action[0]",))
+    grown = before.union(ARM)
+    assert grown.vector == ("position[0]", "dmc/arm target[0]")
+    assert LayoutMap(grown, ARM).map_vector([1.0, 2.0]).tolist() == [1, 2]
+    assert grown.union(ARM) == grown
 
 
 def test_pictures_of_one_world_have_one_size():

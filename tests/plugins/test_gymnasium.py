@@ -51,7 +51,7 @@ def test_pictures_can_be_observed_beside_the_vector():
     row = adapted.reset(seed=0)
     assert adapted.layout.image == row.image.shape == (32, 32, 3)
     assert row.image.std() > 1
-    assert adapted.layout.vector == ("observation[0]", "observation[1]", "observation[2]")
+    assert adapted.layout.shared().vector == ("observation[0]", "observation[1]", "observation[2]")
 
 
 # Ids of every form, and options of every id.

@@ -52,7 +52,7 @@ class RowFormat:
         self.act = ActionUnflattener(action_space, owner)
         self.layout = SpaceLayout(
             image=self.observe.image,
-            vector=self.observe.names,
+            vector=tuple(f"{owner} {name}" for name in self.observe.names),
             continuous=self.act.continuous,
             discrete=self.act.discrete,
         )
@@ -110,14 +110,15 @@ class FlatEnv(RowFormat):
 
 
 class LayoutMap:
-    """How one instance's places lie in a world's interface; what the instance lacks is zero there."""
+    """How one instance's entries lie in a world's interface; what the instance lacks is zero there."""
 
     def __init__(self, interface: SpaceLayout, layout: SpaceLayout) -> None:
+        layout = interface.naming(layout)
         if interface.union(layout) != interface:
             known = {*interface.vector, *interface.continuous, *interface.discrete}
-            new = [place for place in (*layout.vector, *layout.continuous, *layout.discrete) if place not in known]
-            what = f"the place {new[0]!r}" if new else f"pictures of size {layout.image}"
-            raise ManyheadsError(f"The world's interface lacks {what}. Grow it with `interface.union(places)` first.")
+            new = [entry for entry in (*layout.vector, *layout.continuous, *layout.discrete) if entry not in known]
+            what = f"the entry {new[0]!r}" if new else f"pictures of size {layout.image}"
+            raise ManyheadsError(f"The world's interface lacks {what}. Grow it with `interface.union(layout)` first.")
         self.interface, self.layout = interface, layout
         entries = {name: at for at, name in enumerate(interface.vector)}
         self._vector = np.array([entries[name] for name in layout.vector], np.intp)
@@ -129,14 +130,14 @@ class LayoutMap:
         )
 
     def map_vector(self, own: npt.ArrayLike) -> Floats:
-        """Vectors (.., v) of the instance in the interface's places (.., V)."""
+        """Vectors (.., v) of the instance in the interface's entries (.., V)."""
         own = np.asarray(own, np.float32)
         fitted = np.zeros((*own.shape[:-1], len(self.interface.vector)), np.float32)
         fitted[..., self._vector] = own
         return fitted
 
     def unmap_vector(self, fitted: npt.ArrayLike) -> Floats:
-        """Vectors (.., V) of the interface (a decoded one, say) in the instance's places (.., v)."""
+        """Vectors (.., V) of the interface (a decoded one, say) in the instance's entries (.., v)."""
         return np.asarray(fitted, np.float32)[..., self._vector]
 
     def map_image(self, own: Pixels | None) -> Pixels | None:
@@ -153,7 +154,7 @@ class LayoutMap:
         return np.asarray(fitted, np.float32)[..., self._action]
 
     def map_action(self, own: npt.ArrayLike) -> Floats:
-        """The instance's flat action (.., a) in the interface's places (.., A)."""
+        """The instance's flat action (.., a) in the interface's entries (.., A)."""
         own = np.asarray(own, np.float32)
         fitted = np.zeros((*own.shape[:-1], self.interface.action_size), np.float32)
         fitted[..., self._action] = own

@@ -1,4 +1,4 @@
-"""Named places for observations and actions: what an instance has, and the interface of a world."""
+"""Named entries for observations and actions: what an instance has, and the interface of a world."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ MAX_ENTRIES = 1_000_000
 
 
 class SpaceLayout(BaseModel):
-    """One table of named places: an optional image, vector entries, continuous actions, one-hot blocks.
+    """One table of named entries: an optional image, vector entries, continuous actions, one-hot blocks.
 
-    The flat action vector holds the continuous places first, then each discrete block as a one-hot vector.
+    The flat action vector holds the continuous entries first, then each discrete block as a one-hot vector. Vector
+    entries are called `ENVIRONMENT NAME`, so that numbers of unrelated simulators never share one; without the
+    environment (`NAME`) all environments that have such an entry share it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -32,7 +34,7 @@ class SpaceLayout(BaseModel):
     vector: tuple[str, ...] = ()
     continuous: tuple[str, ...] = ()
     discrete: tuple[tuple[str, int], ...] = ()
-    """(name, choices); one name with two numbers of choices is two places"""
+    """(name, choices); one name with two numbers of choices is two entries"""
 
     @field_validator("vector", "continuous", mode="before")
     @classmethod
@@ -52,8 +54,21 @@ class SpaceLayout(BaseModel):
         """Sizes of the one-hot blocks."""
         return tuple(size for _, size in self.discrete)
 
+    def shared(self) -> SpaceLayout:
+        """This layout with vector entries that environments share by their names."""
+        return self.model_copy(update={"vector": tuple(map(short_name, self.vector))})
+
+    def naming(self, instance: SpaceLayout) -> SpaceLayout:
+        """An instance's layout with the names that its vector entries have here: shared ones where there are such."""
+        known = {*self.vector}
+        names = (
+            short if name not in known and (short := short_name(name)) in known else name for name in instance.vector
+        )
+        return instance.model_copy(update={"vector": tuple(names)})
+
     def union(self, other: SpaceLayout) -> SpaceLayout:
-        """This interface grown by what `other` has and this lacks; existing places keep their positions."""
+        """This interface grown by what `other` has and this lacks; existing entries keep their positions."""
+        other = self.naming(other)
         if self.image and other.image and self.image[:2] != other.image[:2]:
             raise ManyheadsError(
                 f"All images of one world have one size; {other.image[:2]} does not fit {self.image[:2]}. "
@@ -70,7 +85,8 @@ class SpaceLayout(BaseModel):
         )
 
     def mask(self, instance: SpaceLayout) -> Mask:
-        """Which places of this interface an instance has."""
+        """Which entries of this interface an instance has."""
+        instance = self.naming(instance)
         blocks = [block in instance.discrete for block in self.discrete]
         return Mask(
             image=instance.image is not None,
@@ -81,7 +97,7 @@ class SpaceLayout(BaseModel):
 
 
 class Mask(BaseModel):
-    """Which places of an interface one instance has: reaches losses, entropies and action sampling."""
+    """Which entries of an interface one instance has: reaches losses, entropies and action sampling."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, frozen=True)
 
@@ -89,6 +105,12 @@ class Mask(BaseModel):
     vector: npt.NDArray[np.bool_]
     continuous: npt.NDArray[np.bool_]
     blocks: npt.NDArray[np.bool_]
+
+
+def short_name(entry: str) -> str:
+    """The name of a vector entry without its environment's."""
+    environment, _, name = entry.partition(" ")
+    return name if "/" in environment and name else entry
 
 
 def _append(mine: tuple[T, ...], theirs: Iterable[T]) -> tuple[T, ...]:

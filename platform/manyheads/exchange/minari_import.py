@@ -69,7 +69,7 @@ def _require_fit(dataset: MinariDataset, instance: Instance) -> None:
     env.close()
     recorded = RowFormat(dataset.observation_space, dataset.action_space, dataset.id, keys=env.keys)
     for what in ("image", "vector", "continuous", "discrete"):
-        own, theirs = getattr(env.layout, what), getattr(recorded.layout, what)
+        own, theirs = (getattr(each.layout.shared(), what) for each in (env, recorded))
         if own != theirs:
             raise ManyheadsError(
                 f"{dataset.id} does not fit {instance.environment.name}: its {what} entries are {_brief(theirs)}, "

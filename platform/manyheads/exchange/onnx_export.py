@@ -171,7 +171,7 @@ def _description(agent: Agent) -> dict[str, Any]:
     return {
         "task": agent.task.name,
         "environment": agent.task.environment,
-        "vector": layout.vector,
+        "vector": agent.row_format.observe.names,
         "image": layout.image,
         "action": {"continuous": layout.continuous, "blocks": layout.discrete},
         "deter": [*initial.deter.shape],

@@ -116,8 +116,8 @@ class SyncVectorEnv:
         """a person's Ctrl-C, which workers do not get"""
         self._episodes: list[tuple[int, int]] = [(0, 0)] * len(slots)
         self.environments: list[FlatEnv | None] = [self._make(env) for env in range(len(slots))]
-        self.layouts = [made.layout for made in self.environments if made is not None]
-        self._layout_maps = [LayoutMap(interface, layout) for layout in self.layouts]
+        self._layout_maps = [LayoutMap(interface, made.layout) for made in self.environments if made is not None]
+        self.layouts = [layout_map.layout for layout_map in self._layout_maps]
         self._signals = max((len(slot.instance.signals) for slot in slots), default=0)
         self._step: VectorStep | None = None
 
@@ -186,7 +186,7 @@ class SyncVectorEnv:
 
     def _made_again(self, env: int) -> FlatEnv:
         made = self._make(env)
-        if made.layout != self.layouts[env]:
+        if self._layout_maps[env].interface.naming(made.layout) != self.layouts[env]:
             raise ManyheadsError("made anew it has other spaces than before")
         return made
 

@@ -102,7 +102,8 @@ def _panels(
         first = Panel("imagined, same actions", drawn[0], alone, IMAGINED)
         return (*real, first, Panel("imagined, own actions", drawn[1], alone, IMAGINED))
     fit = played.layout_map
-    charts = line_charts(fit.layout.vector, fit.unmap_vector(played.vector), fit.unmap_vector(same.vector), context)
+    names = fit.layout.shared().vector
+    charts = line_charts(names, fit.unmap_vector(played.vector), fit.unmap_vector(same.vector), context)
     return (*real, Panel("real solid, imagined dashed", charts[:: played.every], alone, IMAGINED))
 
 

@@ -120,10 +120,7 @@ class WorldFolder:
         """Makes the folder; the interface is the union of the instances' entries."""
         if (path / WORLD).exists():
             raise ManyheadsError(f"{path} already holds a world.")
-        interface = SpaceLayout()
-        for record in instances:
-            interface = interface.union(record.layout)
-        folder = cls(path, settings, interface, instances)
+        folder = cls(path, settings, _union(SpaceLayout(), instances, settings), instances)
         folder.write()
         return folder
 
@@ -211,9 +208,7 @@ class WorldFolder:
 
     def grown(self, records: Sequence[InstanceRecord]) -> WorldFolder:
         """This world with more instances, its interface grown by what they need; nothing is written before `write`."""
-        interface = self.interface
-        for record in records:
-            interface = interface.union(record.layout)
+        interface = _union(self.interface, records, self.settings)
         earlier, generation = self.earlier, self.checkpoint.generation
         if interface != self.interface and generation > (earlier[-1].until if earlier else 0):
             earlier = (*earlier, EarlierInterface(until=generation, interface=self.interface))
@@ -294,6 +289,14 @@ class WorldFolder:
             "instances": [record.model_dump(mode="json") for record in self.instances],
             "history": [change.model_dump(mode="json") for change in self.history],
         }
+
+
+def _union(interface: SpaceLayout, records: Sequence[InstanceRecord], settings: Settings) -> SpaceLayout:
+    """The interface grown by what the instances need."""
+    shared = settings.world.vector_entries == "shared"
+    for record in records:
+        interface = interface.union(record.layout.shared() if shared else record.layout)
+    return interface
 
 
 def is_empty(path: Path) -> bool:

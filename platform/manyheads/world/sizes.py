@@ -61,6 +61,10 @@ class WorldSettings(BaseModel):
         default="standardised",
         description="what symlog takes: entries less their mean, over their deviation, or in their units (DreamerV3's)",
     )
+    vector_entries: Literal["by_environment", "shared"] = Field(
+        default="by_environment",
+        description="shared: vector entries of one name, as several bodies' `position[0]`, are one entry of the world",
+    )
     reconstruction: Literal["squared", "absolute"] = Field(default="squared", description="error")
     scales: LossScales = Field(default_factory=LossScales)
     loss_weights: Literal["fixed", "harmonised"] = Field(
