@@ -11,6 +11,7 @@ import re
 from typing import Any, Literal, NamedTuple
 
 import yaml
+from yaml.reader import ReaderError
 
 Key = str | int
 MAX_DEPTH = 24
@@ -54,6 +55,9 @@ def parse(text: str) -> Parsed:
         if "nesting depth" in str(error.problem):  # the limit of PyYAML's own scanner, which reads ahead of events
             raise YamlProblem("depth", line, TOO_DEEP) from None
         raise YamlProblem("syntax", line, f"no valid YAML: {error.problem}") from None
+    except ReaderError as error:  # a character that YAML does not allow
+        line = text.count("\n", 0, error.position) + 1
+        raise YamlProblem("syntax", line, f"no valid YAML: the character {chr(error.character)!a}") from None
     except (yaml.YAMLError, UnicodeEncodeError) as error:
         raise YamlProblem("syntax", 1, f"no valid YAML: {error}") from None
     return Parsed(None if node is None else _plain(node, (), lines), lines)

@@ -213,7 +213,7 @@ def test_any_task_survives_writing(
         ("version: 1", "version: !!python/name:os.system 1", ":1: anchors, aliases and tags are not allowed; write"),
         ("goal: Sail", "goal: &a Sail", ":10: anchors, aliases and tags are not allowed; write"),
         ("goal: Sail", "goal: [Sail", ":11: no valid YAML: "),
-        ("goal: Sail", "goal: \x00", ":1: no valid YAML: "),
+        ("goal: Sail", "goal: \x00", r":10: no valid YAML: the character '\x00'"),
         ("steps: 5", "steps: .inf", ":9: .inf is no finite number."),
         ("steps: 5", "steps: 1e400", ":9: 1e400 is no finite number."),
         (GOOD, "", ": expected keys and values, found nothing."),
