@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 TESTED := $(VENV)/.installed-for-tests
 
-# `make demo GOAL="…"` takes your own goal; DEMO is the folder that everything goes into.
+# `make demo GOAL="…"` takes your own goal; DEMO is the folder that everything goes into, UPDATES how long heads train.
 GOAL  ?= Spin the pole around fast
 DEMO  ?= demo
-STEPS ?= 8000
+UPDATES ?= 1000
 export GOAL
 export MUJOCO_GL ?= egl
 
@@ -36,7 +36,7 @@ $(TESTED): $(STAMP)
 	touch $(TESTED)
 
 demo: $(STAMP)
-	$(BIN)/manyheads demo --world $(DEMO) --steps $(STEPS) --goal "$$GOAL"
+	$(BIN)/manyheads demo --world $(DEMO) --updates $(UPDATES) --goal "$$GOAL"
 
 test: $(TESTED)
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --durations=15

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,7 @@ from manyheads.rewards.spec import Combine, Effort, Ramp, RewardSpec, Sigmoid, T
 from manyheads.rewards.validate import catalogue_hash, check
 from manyheads_glam.amounts import MeasuredRange, Target, target
 from manyheads_glam.catalogue import read
+from manyheads_glam.components import components, measured_length
 from manyheads_glam.decisions import Decision
 from manyheads_glam.drafting import draft, given_up
 from manyheads_glam.meaning import Evidence
@@ -144,9 +145,9 @@ def compose(
 
     Success is held for at most half of an episode.
     """
-    targets = [(one, _target(one, measured)) for one in understood.demands]
-    terms = [_term(one, where) for one, where in targets]
-    wanted = [_success(one, where) for one, where in targets]
+    targets = [(one, *_target(one, instance, measured)) for one in understood.demands]
+    terms = [_term(x, where) for _, x, where in targets]
+    wanted = [_success(x, where) for _, x, where in targets]
     controls = any(signal.name.startswith("control[") for signal in instance.signals)
     spec = RewardSpec(
         environment=instance.environment.name,
@@ -161,7 +162,7 @@ def compose(
     spec = spec.model_copy(update={"catalogue": catalogue_hash(spec, instance.signals)})
     amounts = [
         Decision(one.aspect.text, f"how much {one.reading.name}", _bounds(where), "R0 lexicon", 0.0, where.origin)
-        for one, where in targets
+        for one, _, where in targets
     ]
     if understood.gentle:
         why = "the goal asks for little effort" if controls else "asked for, but the environment measures no control"
@@ -169,22 +170,24 @@ def compose(
     return spec, tuple(amounts)
 
 
-def _target(one: Understood, measured: Mapping[str, MeasuredRange]) -> Target:
-    return target(one.reading, one.aspect, one.wanted, measured.get(one.reading.name))
-
-
-def _expression(one: Understood, where: Target) -> Expression:
+def _target(one: Understood, instance: Instance, measured: Mapping[str, MeasuredRange]) -> tuple[Expression, Target]:
+    """What a demand is about and where that should be."""
+    parts = components(one, instance.signals)
+    where = target(one.reading, one.aspect, one.wanted, measured_length(parts, measured))
     value = SignalValue(signal=one.reading.name)
+    still = where.of == "value" and where.lower is not None and where.lower == -(where.upper or 0.0)
+    if len(parts) > 1 and (still or where.of == "size"):
+        length = Nary(op="norm", of=[SignalValue(signal=name) for name in parts])
+        return length, replace(where, lower=None) if still else where
     if where.of == "size":
-        return Unary(op="abs", of=value)
+        return Unary(op="abs", of=value), where
     if where.of == "turn":
         turned = Nary(op="diff", of=[value, Constant(constant=_tidy(where.anchor))])
-        return Unary(op="wrap_angle", of=turned)
-    return value
+        return Unary(op="wrap_angle", of=turned), where
+    return value, where
 
 
-def _term(one: Understood, where: Target) -> Term:
-    x = _expression(one, where)
+def _term(x: Expression, where: Target) -> Term:
     margin = _tidy(max(where.margin, 1e-6))
     if where.rising and where.lower is not None:
         return Term(x=x, to=Ramp(shape="ramp", low=_tidy(where.lower - margin), high=_tidy(where.lower)))
@@ -194,8 +197,7 @@ def _term(one: Understood, where: Target) -> Term:
     return Term(x=x, to=Tolerance(shape="tolerance", **bounds, margin=margin, sigmoid=FALL))
 
 
-def _success(one: Understood, where: Target) -> Predicate:
-    x = _expression(one, where)
+def _success(x: Expression, where: Target) -> Predicate:
     slack = 0.0 if where.exact else (0.5 if where.rising else SLACK) * where.margin
     lower = None if where.lower is None else _tidy(where.lower - slack)
     upper = None if where.upper is None else _tidy(where.upper + slack)

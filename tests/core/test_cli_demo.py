@@ -1,4 +1,4 @@
-"""`manyheads demo` calls one command after the other and goes on where it was stopped."""
+"""`manyheads demo` calls one command after the other and continues where it was stopped."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from manyheads.registry import registry
 def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Runs it with commands that only note that they were called; `verdict` is the goal's exit code."""
     called: list[str] = []
-    taught: list[tuple[str, ...]] = []
+    trained: list[tuple[str, ...]] = []
     verdict = {"goal": 0}
 
     def stub(name: str) -> click.Command:
@@ -25,7 +25,9 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         def noted(context: click.Context, arguments: tuple[str, ...]) -> None:
             called.append(name)
             if name == "finetune":
-                taught.append(arguments)
+                trained.append(arguments)
+            if name == "unpack":
+                (tmp_path / "world.yaml").touch()
             if name == "goal":
                 out = Path(arguments[arguments.index("--out") + 1])
                 out.parent.mkdir(parents=True, exist_ok=True)
@@ -34,29 +36,29 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
         return noted
 
-    for name in ("train", "goal", "finetune", "evaluate", "report"):
+    for name in ("unpack", "goal", "finetune", "evaluate", "report"):
         monkeypatch.setitem(registry().commands, name, stub(name))
 
     def run(goal: str, verdict_of_goal: int = 0) -> tuple[int, list[str]]:
         called.clear()
-        taught.clear()
+        trained.clear()
         verdict["goal"] = verdict_of_goal
         result = CliRunner().invoke(command_line, ["demo", "--world", str(tmp_path), "--goal", goal])
-        goals = sum(word.endswith(".yaml") for arguments in taught for word in arguments)
+        goals = sum(word.endswith(".yaml") for arguments in trained for word in arguments)
         return result.exit_code, [f"{name} {goals} goals" if name == "finetune" else name for name in called]
 
     return run
 
 
 def test_a_goal_that_the_world_has_hardly_seen_gets_no_head_however_often(demo) -> None:
-    for _ in range(2):
-        assert demo("fly", 3) == (3, ["train", "goal", "finetune 0 goals", "evaluate", "report"])
-    assert demo("fly") == (0, ["train", "goal", "finetune 1 goals", "evaluate", "report"])
-    assert demo("fly") == (0, ["train", "finetune 1 goals", "evaluate", "report"])
+    assert demo("fly", 3) == (3, ["unpack", "goal", "finetune 0 goals", "evaluate", "report"])
+    assert demo("fly", 3) == (3, ["goal", "finetune 0 goals", "evaluate", "report"])
+    assert demo("fly") == (0, ["goal", "finetune 1 goals", "evaluate", "report"])
+    assert demo("fly") == (0, ["finetune 1 goals", "evaluate", "report"])
 
 
 def test_a_refused_goal_ends_it(demo) -> None:
-    assert demo("fly", 1) == (1, ["train", "goal"])
+    assert demo("fly", 1) == (1, ["unpack", "goal"])
 
 
 def test_an_empty_goal_is_refused_before_anything_runs(demo) -> None:

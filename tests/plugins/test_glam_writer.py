@@ -137,6 +137,25 @@ def test_a_place_that_nothing_measures_is_left_out_and_said(model):
     assert walking > standing + 0.05
 
 
+@pytest.mark.parametrize(
+    ("goal", "whole"),
+    [
+        ("stop the ball", True),
+        ("keep the ball moving fast", True),
+        ("keep the ball moving at 0.1 m/s", True),
+        ("push the ball to the right at 0.1 m/s", False),
+        ("move the ball slowly upward", False),
+    ],
+)
+def test_a_pace_without_a_direction_is_the_whole_vector_s(model, goal, whole):
+    mass = registry().environments["dmc/point_mass"].instance({})
+    rows = {signal.name: np.random.default_rng(0).normal(0, 0.1, 200) for signal in mass.signals}
+    for measured in ({}, measure(rows)):
+        names = write(goal, mass, model, measured).spec.signals
+        assert ({"velocity[0]", "velocity[1]"} <= names) == whole
+        assert any(name.startswith("velocity[") for name in names)
+
+
 def test_a_thing_that_is_not_there_in_a_place_is_left_out(model):
     written = write("hold the pole upright at the right end of the track", CART, model)
     assert written.spec.signals == {"pole_angle_cosine", "cart_position"}
