@@ -10,9 +10,13 @@ from click.testing import CliRunner
 SCRIPTS = sorted((Path(__file__).parent.parent / "benchmarks").glob("*.py"))
 SIDES = {"peer.py", "peer_manyheads.py", "peer_sheeprl.py"}
 """what `peers.py` runs in processes of their own, with their own packages"""
+SHARED = {"experiment.py", "cartpole_goals.py"}
+"""what experiments import"""
 
 
-@pytest.mark.parametrize("script", [path for path in SCRIPTS if path.name not in SIDES], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "script", [path for path in SCRIPTS if path.name not in SIDES | SHARED], ids=lambda path: path.stem
+)
 def test_it_says_what_it_takes(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(script.parent))
     found = {name: value for name, value in runpy.run_path(str(script)).items() if isinstance(value, click.Command)}

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyheads import ManyheadsError, RewardSpec, Signal, Success, load
+from manyheads.environment.contract import Instance
 from manyheads.rewards.describe import summarize
 from manyheads.rewards.finding import errors
 from manyheads.rewards.sources import SpecSource, successes
@@ -118,7 +119,7 @@ def survivors(candidates: Sequence[Written], session: Session) -> list[Written]:
 def judged(name: str, written: Sequence[Written], session: Session, updates: int) -> list[Candidate]:
     """The candidates by what their heads do in imagination, the best first; the heads are deleted again."""
     assert session.folder is not None
-    world, signals = load(session.folder.path), session.instance.signals
+    world = load(session.folder.path)
     labels = [f"{name}.candidate{i + 1}" for i in range(len(written))]
     files = [task_file(one.spec, session.instance, session.folder) for one in written]
     try:
@@ -127,26 +128,31 @@ def judged(name: str, written: Sequence[Written], session: Session, updates: int
         for label in labels:
             if label in world.heads:
                 world.delete_head(label)
+    return ranked(dict(zip(labels, written, strict=True)), plays, session.instance)
+
+
+def ranked(written: Mapping[str, Written], plays: Mapping[str, Any], instance: Instance) -> list[Candidate]:
+    """Candidates by the names of their tasks, ranked by what `SharedWorld.imagine` returned of them, the best first."""
+    labels = [*written]
     pays = np.array([[plays[mine].expected[theirs].mean for theirs in labels] for mine in labels])
     unsure = np.array([[plays[mine].expected[theirs].disagreement for theirs in labels] for mine in labels])
     span = np.maximum(np.ptp(pays, axis=0), 1e-6)
     shares = (pays - pays.min(axis=0)) / span
     doubts = np.minimum(1.0, unsure / np.maximum(np.abs(pays).max(axis=0), 1e-6))
     found = []
-    for i, (label, one) in enumerate(zip(labels, written, strict=True)):
+    for i, (label, one) in enumerate(written.items()):
         rows = plays[label].signals
-        others = [other.spec for j, other in enumerate(written) if j != i] or [one.spec]
+        others = [other.spec for name, other in written.items() if name != label] or [one.spec]
         rest = [j for j in range(len(labels)) if j != i] or [i]
-        step = session.instance.step_seconds
         found.append(
             Candidate(
                 label,
                 one,
-                float(np.mean([succeeds(spec, rows, step) for spec in others])),
+                float(np.mean([succeeds(spec, rows, instance.step_seconds) for spec in others])),
                 float(shares[i, rest].mean()),
                 float(np.mean([_violates(spec, rows) for spec in others])),
                 float(doubts[i, rest].mean()),
-                f"{_said(one.spec, signals)}: {statistics(one.spec, rows)}",
+                f"{_said(one.spec, instance.signals)}: {statistics(one.spec, rows)}",
             )
         )
     return sorted(found, key=lambda candidate: -candidate.score)
