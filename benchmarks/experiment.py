@@ -17,10 +17,9 @@ from typing import Any
 
 import click
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from manyheads import SharedWorld, Task, atomic, open_world
+from manyheads.cli.console import table
 from manyheads.learning.aggregate import stratified_bootstrap
 from manyheads.report import metrics
 from manyheads.storage.evaluations import Interval
@@ -31,8 +30,6 @@ Curve = list[list[float]]
 
 POINTS = 6
 """of a curve"""
-WIDTH = 150
-"""columns of a table, in a file too"""
 
 
 @dataclass(frozen=True)
@@ -131,12 +128,8 @@ def show(title: str, lines: Sequence[Line], as_json: bool, **facts: Any) -> None
     if as_json:
         click.echo(json.dumps({**facts, "lines": lines}, indent=1, default=asdict))
         return
-    view = Table(title=title)
-    for heading in lines[0]:
-        view.add_column(heading, justify="left" if isinstance(lines[0][heading], str) else "right")
-    for line in lines:
-        view.add_row(*map(_cell, line.values()))
-    Console(width=WIDTH).print(view)
+    click.echo(f"\n{title}")
+    table([{heading: _cell(value) for heading, value in line.items()} for line in lines])
     for name, value in facts.items():
         click.echo(f"{name}: {_cell(value)}")
 
@@ -145,7 +138,7 @@ def _cell(value: Any) -> str:
     """A value as a person reads it; a curve is its returns in turn."""
     match value:
         case None:
-            return "-"
+            return ""
         case Interval(mean, low, high):
             return f"{mean:.4g}" if low is None or high is None else f"{mean:.4g} [{low:.4g}, {high:.4g}]"
         case bool() | str():

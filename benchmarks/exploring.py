@@ -1,8 +1,8 @@
-"""A world that learns no task: its explorer is paid for what the world model cannot predict. Then heads for three goals.
+"""A world that learns no task, by an explorer that is paid for what the model cannot predict; then heads for goals.
 
 Those heads are trained in imagination, with no more steps. Each is compared with the head of a world that spent as many
-steps on that goal's own training, whose head then gets as many updates in imagination, too. With `--by
-dmc/cartpole-wander` a policy that wanders at random collects instead, or beside.
+steps on that goal's own training; it gets as many updates in imagination, too. With `--by dmc/cartpole-wander` a policy
+that wanders at random collects instead, or as well.
 
     python benchmarks/exploring.py FOLDER [--steps 8000] [--updates 2000] [--by TASK …] [--seeds 1] [--json]
 """

@@ -1,4 +1,4 @@
-"""Do heads' outcomes in imagination rank reward specifications as their real episodes do?
+"""Whether heads' outcomes in imagination rank reward specifications as their real episodes do.
 
 For each of four goals, heads for eight specifications are trained as one batch on a frozen world and ranked as
 `manyheads goal --candidates` ranks them: no environment is stepped. Then each head plays real episodes, which are

@@ -1,7 +1,9 @@
-"""Every benchmark that a user runs starts: what it imports is there, and it says what it takes."""
+"""Every benchmark that a user runs says what it takes; every experiment runs at toy size, and again from its files."""
 
+import json
 import runpy
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -28,3 +30,52 @@ def test_it_says_what_it_takes(script: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert result.exit_code == 0, result.output
         assert "--json" in result.output or "JSON" in result.output
     assert found
+
+
+TOY = (
+    "training.compile=false",
+    "training.batch_size=2",
+    "training.batch_length=8",
+    "training.train_ratio=4",
+    "world.deter=16",
+    "world.units=16",
+    "world.hidden=16",
+)
+"""on top of an experiment's own settings"""
+EXPERIMENTS: dict[str, tuple[list[str], int]] = {
+    "mixture": (["--steps", "70", "--alone", "gymnasium/CartPole-v1"], 7),
+    "growing": (["--steps", "42", "--more", "42", "--third", "gymnasium/Pendulum-v1"], 3),
+    "adaptation": (["--steps", "60", "--scratch", "60", "--updates", "1", "--goal", "spin"], 8),
+    "exploring": (["--steps", "60", "--updates", "1", "--goal", "spin"], 1),
+    "ranking": (["--steps", "120", "--updates", "1", "--goal", "spin"], 1),
+}
+"""What each is run with, and how many lines its table has."""
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_runs_once_and_is_read_back(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("manyheads.learning.prediction.ReturnPredictor.fit.__defaults__", (2,))
+    arguments, lines = EXPERIMENTS[name]
+    settings = [f"--set={setting}" for setting in TOY]
+    first = _printed(name, [str(tmp_path), *arguments, *settings, "--episodes=2", "--json"], monkeypatch)
+    assert len(first["lines"]) == lines
+    monkeypatch.setattr("manyheads.SharedWorld.train", None)
+    monkeypatch.setattr("manyheads.SharedWorld.evaluate", None)
+    assert _printed(name, [str(tmp_path), *arguments, *settings, "--episodes=2", "--json"], monkeypatch) == first
+
+
+def test_collection_is_timed_beside_the_bare_simulator(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["--environment=cartpole", "--steps=20", "--rounds=1", "--workers=1", "--envs=2", "--json"]
+    (line,) = _printed("collecting", arguments, monkeypatch)["lines"]
+    assert line["cost"] == pytest.approx(line["bare"] / line["collected"] - 1)
+    assert line["1 workers"] > 0
+
+
+def _printed(name: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The JSON object that a benchmark prints last."""
+    folder = Path(__file__).parent.parent / "benchmarks"
+    monkeypatch.syspath_prepend(str(folder))
+    result = CliRunner().invoke(runpy.run_path(str(folder / f"{name}.py"))["main"], arguments)
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
