@@ -3,9 +3,10 @@
 `bare` steps the simulator as its own library offers it, one instance, random actions. `collected` is the platform's
 collector with random actions, rows written to disk: signals, flags and flat rows included. `acting` has a world of the
 preset `demo` and a head choose the actions, too. Ways take turns, so that a machine that slows down slows all; shown
-are medians. `cost` is what the collector takes on top of the bare simulator's time (target for walker: at most 25%).
+are medians. On a machine that others use, `--cpu-time` counts what this process computed. `cost` is what the collector
+takes on top of the bare simulator's time (target for walker: at most 25%).
 
-    python benchmarks/collecting.py [--environment walker …] [--workers 1,2,4] [--steps 1000] [--rounds 5] [--json]
+    python benchmarks/collecting.py [--environment walker …] [--workers 1,2,4] [--steps 1000] [--json]
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ from manyheads.storage.growth import records
 from manyheads.storage.world_folder import WorldFolder
 
 Advance = Callable[[], int]
-"""Takes at least one step; returns how many environment steps it took."""
+"""Goes on in every environment; returns how many environment steps that took."""
+Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -137,16 +139,16 @@ def at_random(trainer: Trainer, envs: int) -> ActFunction:
     return lambda *_: (random_action(trainer.world.interface, envs, generator).numpy(), None, None)
 
 
-def rate(advance: Advance, steps: int) -> float:
+def rate(advance: Advance, steps: int, clock: Clock = time.perf_counter) -> float:
     """Environment steps a second."""
-    begun, done = time.perf_counter(), 0
+    begun, done = clock(), 0
     while done < steps:
         done += advance()
-    return done / (time.perf_counter() - begun)
+    return done / (clock() - begun)
 
 
-def measured(subject: Subject, envs: int, workers: list[int], steps: int, rounds: int) -> dict[str, Any]:
-    """Median rates of every way, and what the collector costs."""
+def measured(subject: Subject, envs: int, workers: list[int], steps: int, rounds: int, clock: Clock) -> dict[str, Any]:
+    """Median rates of every way, and what the collector costs; the clock is for ways without workers."""
     task = subject.task()
     with ExitStack() as stack:
         ways = {
@@ -154,12 +156,16 @@ def measured(subject: Subject, envs: int, workers: list[int], steps: int, rounds
             "collected": stack.enter_context(collecting(task, envs, 0)),
             "acting": stack.enter_context(collecting(task, envs, 0, acting=True)),
         }
+        clocks = dict.fromkeys(ways, clock)
         ways |= {f"{n} workers": stack.enter_context(collecting(task, envs, n)) for n in workers}
         for advance in ways.values():
             rate(advance, max(2 * envs, steps // 10))
-        rounds_of = [{way: rate(advance, steps) for way, advance in ways.items()} for _ in range(rounds)]
-    found = {way: statistics.median(each[way] for each in rounds_of) for way in ways}
-    cost = statistics.median(each["bare"] / each["collected"] - 1 for each in rounds_of)
+        turns = [
+            {way: rate(advance, steps, clocks.get(way, time.perf_counter)) for way, advance in ways.items()}
+            for _ in range(rounds)
+        ]
+    found = {way: statistics.median(turn[way] for turn in turns) for way in ways}
+    cost = statistics.median(turn["bare"] / turn["collected"] - 1 for turn in turns)
     return {"task": task.name, **found, "cost": cost}
 
 
@@ -169,11 +175,15 @@ def measured(subject: Subject, envs: int, workers: list[int], steps: int, rounds
 @click.option("--envs", default=4, show_default=True, type=click.IntRange(min=1), help="environments stepped together")
 @click.option("--steps", default=1000, show_default=True, type=click.IntRange(min=1), help="of each way in a turn")
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(min=1), help="turns")
+@click.option("--cpu-time", is_flag=True, help="seconds that this process computed, where there are no workers")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
-def main(names: tuple[str, ...], workers: str, envs: int, steps: int, rounds: int, as_json: bool) -> None:
+def main(
+    names: tuple[str, ...], workers: str, envs: int, steps: int, rounds: int, cpu_time: bool, as_json: bool
+) -> None:
     """Time collection by the platform's collector and by bare simulators."""
-    numbers = [int(number) for number in workers.split(",")]
-    lines = [measured(SUBJECTS[name], envs, numbers, steps, rounds) for name in names]
+    numbers = [int(number) for number in workers.split(",") if number]
+    clock = time.process_time if cpu_time else time.perf_counter
+    lines = [measured(SUBJECTS[name], envs, numbers, steps, rounds, clock) for name in names]
     show("Environment steps a second", lines, as_json, environments=envs)
 
 
