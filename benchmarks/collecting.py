@@ -1,10 +1,11 @@
 """Environment steps collected a second: by plugin, with worker processes, and beside the bare simulator.
 
-`bare` steps the simulator as its own library offers it, one instance, random actions. `collected` is the platform's
-collector with random actions, rows written to disk: signals, flags and flat rows included. `acting` has a world of the
-preset `demo` and a head choose the actions, too. Ways take turns, so that a machine that slows down slows all; shown
-are medians. On a machine that others use, `--cpu-time` counts what this process computed. `cost` is what the collector
-takes on top of the bare simulator's time (target for walker: at most 25%).
+`bare` steps the simulator as its own library offers it, one instance, random actions. `simulator` is the plugin's
+Gymnasium environment of it, which measures signals, too. `collected` is the platform's collector with random actions,
+which makes flat rows and writes them to disk. `acting` has a world of the preset `demo` and a head choose the actions,
+too. Ways take turns, so that a machine that slows down slows all; shown are medians. On a machine that others use,
+`--cpu-time` counts what this process computed. `cost` is what the collector takes on top of the bare simulator's time
+(target for walker: at most 25%).
 
     python benchmarks/collecting.py [--environment walker …] [--workers 1,2,4] [--steps 1000] [--json]
 """
@@ -51,8 +52,12 @@ class Subject:
 
 
 def registered(id: str, **arguments: Any) -> Advance:
-    """An id of Gymnasium's registry under random actions, reset where it ends."""
-    env = gymnasium.make(id, **arguments)
+    """An id of Gymnasium's registry."""
+    return stepping(gymnasium.make(id, **arguments))
+
+
+def stepping(env: gymnasium.Env[Any, Any]) -> Advance:
+    """An environment with Gymnasium's API under random actions, reset where it ends."""
     env.reset(seed=0)
     env.action_space.seed(0)
 
@@ -153,6 +158,7 @@ def measured(subject: Subject, envs: int, workers: list[int], steps: int, rounds
     with ExitStack() as stack:
         ways = {
             "bare": subject.bare(),
+            "simulator": stepping(task.make_simulator()),
             "collected": stack.enter_context(collecting(task, envs, 0)),
             "acting": stack.enter_context(collecting(task, envs, 0, acting=True)),
         }

@@ -3,7 +3,7 @@
 Each head is compared with random actions, and its curve with that of a world trained on its task alone, over equal
 steps of that environment. Every environment is stepped equally often, and every row is replayed equally often.
 
-    python benchmarks/mixture.py FOLDER [--steps 14000] [--seeds 1] [--alone gymnasium/CartPole-v1 …] [--json]
+    python benchmarks/mixture.py FOLDER [--steps 21000] [--seeds 1] [--alone gymnasium/CartPole-v1 …] [--json]
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def alone(run: Experiment, task: Task, steps: int) -> dict[str, Any]:
     return run.returns(world, task.name) | {"curve": curve(world, task.name)}
 
 
-@options(steps=14_000)
+@options(steps=21_000)
 @click.option(
     "--alone", "singles", multiple=True, type=click.Choice([*tasks()]), help="task that is trained alone, too"
 )
