@@ -51,30 +51,30 @@ def tasks() -> dict[str, Task]:
     return {name: load_task(name) for name in NAMED} | {name: one.resolve(name) for name, one in own.items()}
 
 
-def together(run: Experiment, steps: int) -> dict[str, Any]:
+def together(run: Experiment, names: tuple[str, ...], steps: int) -> dict[str, Any]:
     """Returns and curve of each head of the world that learns everything."""
-    every = tasks()
-    world = run.trained("together", [*every.values()], steps, *SETTINGS, f"training.num_envs={len(every)}")
-    return {name: run.returns(world, name) | {"curve": curve(world, name, 1 / len(every))} for name in every}
+    every = [tasks()[name] for name in names]
+    world = run.trained("together", every, steps, *SETTINGS, f"training.num_envs={len(every)}")
+    return {name: run.returns(world, name) | {"curve": curve(world, name, 1 / len(every))} for name in names}
 
 
-def alone(run: Experiment, task: Task, steps: int) -> dict[str, Any]:
+def alone(run: Experiment, name: str, steps: int) -> dict[str, Any]:
     """The same of a world that learns one task."""
+    task = tasks()[name]
     world = run.trained(f"alone-{task.slug}", [task], steps, *SETTINGS, "training.num_envs=1")
-    return run.returns(world, task.name) | {"curve": curve(world, task.name)}
+    return run.returns(world, name) | {"curve": curve(world, name)}
 
 
 @options(steps=21_000)
-@click.option(
-    "--alone", "singles", multiple=True, type=click.Choice([*tasks()]), help="task that is trained alone, too"
-)
-def main(runs: list[Experiment], steps: int, as_json: bool, singles: tuple[str, ...]) -> None:
+@click.option("--task", "names", multiple=True, type=click.Choice([*tasks()]), default=(*tasks(),), help="in the world")
+@click.option("--alone", "singles", multiple=True, type=click.Choice([*tasks()]), help="trained alone, too")
+def main(runs: list[Experiment], steps: int, as_json: bool, names: tuple[str, ...], singles: tuple[str, ...]) -> None:
     """Train one world on everything in FOLDER, and single ones to compare with; print a line for each head."""
-    every = tasks()
-    shared = [run.kept("together", together, steps) for run in runs]
+    shared = [run.kept("together", together, names, steps) for run in runs]
     lines = []
-    for name, task in every.items():
-        own = [run.kept(f"alone-{task.slug}", alone, task, steps // len(every)) for run in runs if name in singles]
+    for name in names:
+        slug = tasks()[name].slug
+        own = [run.kept(f"alone-{slug}", alone, name, steps // len(names)) for run in runs if name in singles]
         lines.append(
             {
                 "task": name,

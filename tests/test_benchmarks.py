@@ -42,9 +42,10 @@ TOY = (
     "world.hidden=16",
 )
 """on top of an experiment's own settings"""
+MIXED = ("gymnasium/CartPole-v1", "minigrid/Empty-5x5-v0-goal", "atari/Freeway-cross")
 EXPERIMENTS: dict[str, tuple[list[str], int]] = {
-    "mixture": (["--steps", "70", "--alone", "gymnasium/CartPole-v1"], 7),
-    "growing": (["--steps", "42", "--more", "42", "--third", "gymnasium/Pendulum-v1"], 3),
+    "mixture": (["--steps=60", *(f"--task={task}" for task in MIXED), f"--alone={MIXED[0]}"], 3),
+    "growing": (["--steps", "90", "--more", "90", "--third", "gymnasium/CartPole-v1"], 3),
     "adaptation": (["--steps", "60", "--scratch", "60", "--updates", "1", "--goal", "spin"], 8),
     "exploring": (["--steps", "60", "--updates", "1", "--goal", "spin"], 1),
     "ranking": (["--steps", "120", "--updates", "1", "--goal", "spin"], 1),
