@@ -62,11 +62,19 @@ class Experiment:
         return copy
 
     def kept(self, name: str, compute: Callable[..., Any], *arguments: Any) -> Any:
-        """What `compute` returns of this run and the arguments, JSON-able; computed once and read back from then on."""
-        path = self.folder / "results" / f"{name}.json"
+        """What `compute` returns of this run and the arguments, JSON-able; computed once and read back from then on.
+
+        Raises ClickException where it was computed of other arguments.
+        """
+        path, asked = self.folder / "results" / f"{name}.json", [*map(str, arguments), f"{self.episodes} episodes"]
         if not path.exists():
-            atomic.write_json(path, compute(self, *arguments))
-        return atomic.read_json(path)
+            atomic.write_json(path, {"of": asked, "result": compute(self, *arguments)})
+        found = atomic.read_json(path)
+        if found["of"] != asked:
+            raise click.ClickException(
+                f"{path} was measured with {', '.join(found['of'])}, not with {', '.join(asked)}; take another FOLDER."
+            )
+        return found["result"]
 
     def returns(self, world: SharedWorld, task: str) -> dict[str, list[float]]:
         """Returns of the task's own reward that its head, and random actions, earn in the same reserved episodes."""

@@ -15,15 +15,17 @@ import click
 from cartpole_goals import GOALS, true_task
 from experiment import Experiment, options, over_seeds, show
 
-from manyheads import Task, load_task
+from manyheads import load_task
+from manyheads.filenames import file_name
 
 SETTINGS = ("training.train_ratio=128",)
 REACHED = ("park_left", "park_right", "spin")
 
 
-def reached(run: Experiment, by: Task, goal: str, steps: int, updates: int) -> dict[str, Any]:
-    """Returns of the goal's head on a world whose rows the task `by` collected."""
-    world = run.trained(by.slug, [by], steps, *SETTINGS)
+def reached(run: Experiment, by: str, goal: str, steps: int, updates: int) -> dict[str, Any]:
+    """Returns of the goal's head on a world whose rows the task `by` collected; the goal itself, or an explorer."""
+    task = true_task(goal) if by == goal else load_task(by)
+    world = run.trained(task.slug, [task], steps, *SETTINGS)
     world.finetune(true_task(goal), updates)
     return run.returns(world, goal)
 
@@ -39,10 +41,10 @@ def main(
     lines = []
     for goal in goals:
         line: dict[str, Any] = {"goal": goal}
-        for task in (true_task(goal), *map(load_task, explorers)):
-            found = [run.kept(f"{goal}-{task.slug}", reached, task, goal, steps, updates) for run in runs]
+        for by in (goal, *explorers):
+            found = [run.kept(f"{goal}-{file_name(by)}", reached, by, goal, steps, updates) for run in runs]
             line["random"] = over_seeds(each["random"] for each in found)
-            line["own training" if task.name == goal else task.name] = over_seeds(each["head"] for each in found)
+            line["own training" if by == goal else by] = over_seeds(each["head"] for each in found)
         lines.append(line)
     show("Mean return and bootstrap 95% interval", lines, as_json, rows=steps, seeds=len(runs))
 
