@@ -257,3 +257,14 @@ def test_a_task_written_by_any_name_is_read_back(tmp_path: Path) -> None:
     )
     for name in ("$\\bad{$.yaml", "é [i].yaml", "a__b.yaml"):
         assert load_task(content.write(tmp_path / name)).content == content
+
+
+def test_a_damaged_option_is_named_with_the_world_s_file(world: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(world, broken)
+    file = broken / "world.yaml"
+    file.write_text(file.read_text().replace("image_size: null", "image_size: nuLl"))
+    result = CliRunner().invoke(manyheads, ["show", str(broken)])
+    assert isinstance(result.exception, ManyheadsError)
+    assert str(result.exception).startswith(f"{file}: ")
+    assert "image_size='nuLl'" in str(result.exception)

@@ -145,6 +145,7 @@ class WorldFolder:
             ) from None
         file = atomic.check(path / WORLD, values, WorldFile)
         settings = check_settings(file.settings, where=str(path / WORLD))
+        _check_options(file.instances, path / WORLD)
         folder = cls(path, settings, file.interface, file.instances, file.earlier_interfaces, file.history, machine)
         folder._forget_deleted_heads()
         return folder
@@ -289,6 +290,16 @@ class WorldFolder:
             "instances": [record.model_dump(mode="json") for record in self.instances],
             "history": [change.model_dump(mode="json") for change in self.history],
         }
+
+
+def _check_options(records: Sequence[InstanceRecord], file: Path) -> None:
+    """Raises ManyheadsError that names the file where the options of an installed environment are not right."""
+    for record in records:
+        if record.environment in registry().environments:
+            try:
+                record.instance()
+            except ManyheadsError as error:
+                raise ManyheadsError(f"{file}: {error}") from None
 
 
 def _union(interface: SpaceLayout, records: Sequence[InstanceRecord], settings: Settings) -> SpaceLayout:
