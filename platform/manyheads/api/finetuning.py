@@ -11,7 +11,8 @@ from manyheads.api.opening import open_with
 from manyheads.api.run import AnyTask, RunOptions, resolve_task
 from manyheads.errors import ManyheadsError, unknown
 from manyheads.learning.imagined_play import STEPS, ImaginedPlay, imagined_plays
-from manyheads.learning.trainer import Trainer, by_progress
+from manyheads.learning.run_records import group_by_progress
+from manyheads.learning.trainer import Trainer
 from manyheads.learning.transfer import (
     FRESH,
     choose_start,
@@ -77,7 +78,7 @@ def finetune(
     for explorer in _explorers(chosen) if explore else ():
         _collect_first(folder, explorer, explore, options, openers)
     found: Found = {}
-    for group in by_progress(folder, chosen):
+    for group in group_by_progress(folder, chosen):
         found |= _train(folder, group, updates, steps, start, predict, options, openers)
     return {task.name: found[task.name] for task in chosen}
 

@@ -9,7 +9,8 @@ from manyheads.api.run import RunOptions
 from manyheads.api.scoring import CHECKED_STEPS
 from manyheads.learning.evaluate import play
 from manyheads.learning.forgetting import Drop, drop
-from manyheads.learning.trainer import Trainer, by_progress
+from manyheads.learning.run_records import group_by_progress
+from manyheads.learning.trainer import Trainer
 from manyheads.storage import ledger
 from manyheads.storage.agent import load
 from manyheads.storage.world_folder import WorldFolder
@@ -65,7 +66,7 @@ def after_training(path: Path, options: RunOptions, keep_heads: bool) -> list[Dr
 def retrain(path: Path, names: Sequence[str], options: RunOptions) -> None:
     """Trains heads in imagination on the world as it is, those of one environment as one batch."""
     folder = WorldFolder.open(path)
-    for group in by_progress(folder, [folder.task(name) for name in names]):
+    for group in group_by_progress(folder, [folder.task(name) for name in names]):
         trainer = Trainer(folder, group, frozen=True)
         try:
             until = trainer.updates + UPDATES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -40,10 +40,11 @@ def signal_rows(
 
 
 class ReadoutLearner:
-    """Trains a world's readouts, each with an optimiser of its own; it draws no random numbers."""
+    """Trains a world's readouts, each with its own optimiser; it draws no random numbers."""
 
-    def __init__(self, world: World, settings: OptimizerSettings) -> None:
-        self.world = world
+    def __init__(self, world: World, settings: OptimizerSettings, fresh: Collection[str] = ()) -> None:
+        """`fresh`: dynamics keys of readouts that have not been trained yet."""
+        self.world, self.fresh = world, fresh
         self.optimizers = {
             key: LaProp(dict(readout.named_parameters()), settings) for key, readout in world.readouts.items()
         }
