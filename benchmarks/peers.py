@@ -1,7 +1,7 @@
-"""Full updates of this project beside those of a peer, alternating in one run: the ratio and its spread.
+"""Full updates of this project compared with those of a peer, alternating in one run: the ratio and its spread.
 
 The peer is sheeprl, as its package on the package index is: DreamerV3 of the Nature paper, by default eager and in
-float32; it goes into a virtual environment of its own with this environment's version of torch. Each side is a process
+float32; it goes into its own virtual environment with this environment's version of torch. Each side is a process
 that makes an update when it is asked and otherwise waits, with as many threads as the other, on the CPU. Sides that
 do not do equal work (parameters, batch, length, horizon, observations, actions, torch, threads) are not compared.
 
@@ -96,7 +96,7 @@ def main(
             "manyheads": ours.summary([mine for mine, _ in times]),
             PEER: peer.summary([theirs for _, theirs in times]),
         }
-    show(f"One update beside {PEER}'s, {workload}", result, as_json)
+    show(f"One update compared with {PEER}'s, {workload}", result, as_json)
 
 
 class Side:

@@ -1,7 +1,7 @@
 """Goals of two stages ("first …, then …"): trained in one world an environment, and played.
 
 An episode counts as done where its last stage was entered and the task's success held after that: success alone could
-be had without the first stage. Ctrl-C saves; the same command goes on and leaves alone what is done.
+be had without the first stage. Ctrl-C saves; the same command continues and leaves alone what is done.
 
     python benchmarks/staged.py FOLDER [--steps 10000] [--seed 0] [--episodes 10] [--json]
 """
@@ -27,7 +27,7 @@ WORLDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "cartpole": (("dmc/cartpole-left_then_upright", "dmc/cartpole-right_then_left"), ()),
     "reacher": (("dmc/reacher-touch_then_retreat",), ("world.vectors=standardised",)),
 }
-"""Each world's tasks, and the settings beside the preset that it is trained with."""
+"""Each world's tasks, and the settings in addition to the preset that it is trained with."""
 
 
 def played(folder: Path, name: str, episodes: int, random: bool = False) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 python benchmarks/torch_versions.py 2.13.0 2.14.1 [--keep] [--folder DIR] [--json]
 
-Each version gets a virtual environment of its own, several gigabytes for a build with CUDA, removed afterwards.
+Each version gets its own virtual environment, several gigabytes for a build with CUDA, removed afterwards.
 """
 
 from __future__ import annotations

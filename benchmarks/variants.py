@@ -1,7 +1,7 @@
-"""The defaults beside DreamerV3's own numbers and its variants: one world each, of the same task, seed and rows.
+"""The defaults compared with DreamerV3's own numbers and its variants: one world each, of the same task, seed and rows.
 
 Each is trained and played as `manyheads train` and `manyheads evaluate` do it, in FOLDER/<task>/<variant>-<seed>.
-Ctrl-C saves; the same command goes on and leaves alone what is done. One seed says little: run several.
+Ctrl-C saves; the same command continues and leaves alone what is done. One seed says little: run several.
 
 `dyn` and `vector` are the world's losses over the last 500 updates. They compare where they are the same measure: a
 Gaussian's `dyn`, an absolute error's and a standardised `vector` are others.
@@ -46,7 +46,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 
 
 def manyheads(*arguments: object) -> None:
-    """Runs one command in a process of its own; Ctrl-C leaves it the time to save."""
+    """Runs one command in its own process; Ctrl-C leaves it the time to save."""
     command = [sys.executable, "-m", "manyheads", *map(str, arguments)]
     with subprocess.Popen(command, stdout=sys.stderr) as process:
         if process.wait():

@@ -23,7 +23,7 @@ class LazyCommand(click.Command):
         return missing_modules(self.requires)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """The real command's context: click goes on with the command that it finds there."""
+        """The real command's context: click continues with the command that it finds there."""
         command = load_object(self.where, click.Command, what=f"command {self.name!r}")
         return command.make_context(*args, **kwargs)
 

@@ -71,7 +71,7 @@ class Goal:
         return "\n".join(lines)
 
     def write(self, path: str | Path) -> Task:
-        """Writes the task file, and beside it the journal as JSON lines; the task as it is read back."""
+        """Writes the task file, and next to it the journal as JSON lines; the task as it is read back."""
         from manyheads.task import load_task
 
         path = Path(path)

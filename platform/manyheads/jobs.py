@@ -1,4 +1,4 @@
-"""Jobs: commands of manyheads that go on where they stopped, so that many can run anywhere and again."""
+"""Jobs: commands of manyheads that resume where they stopped, so that many can run anywhere and again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Job:
     arguments: tuple[str, ...]
     """of `manyheads`"""
     world: Path
-    """what it trains, on a file system that whoever runs it sees; its output goes to a file beside it"""
+    """what it trains, on a file system that whoever runs it sees; its output goes to a file next to it"""
     rows: int
     """that the world has in the end"""
 
@@ -38,7 +38,7 @@ class Job:
 
 
 def run_job(job: Job, tell: Callable[[int], None] = lambda rows: None) -> str:
-    """Runs a job to its end in a process of its own; returns its last words where it failed, else an empty text.
+    """Runs a job to its end in its own process; returns its last words where it failed, else an empty text.
 
     `tell` is called now and then with the rows that the world has. What ends this process in an orderly way ends the
     job with SIGTERM, upon which it saves.

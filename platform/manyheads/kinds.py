@@ -1,4 +1,4 @@
-"""What a plugin registers with settings of its own: a name, checked settings, the modules that it needs."""
+"""What a plugin registers with its own settings: a name, checked settings, the modules that it needs."""
 
 from __future__ import annotations
 

@@ -196,7 +196,7 @@ class Registry:
                 return
             self._manager.register(module, entry.name)
             trust.allow_package(entry.value)
-        except (Exception, SystemExit) as error:  # whatever a plugin raises, the others go on
+        except (Exception, SystemExit) as error:  # whatever a plugin raises, the others continue
             if module is not None and self._manager.has_plugin(entry.name):
                 self._manager.unregister(name=entry.name)
             self.report(plugin, f"did not load: {_brief(error)}")
@@ -231,7 +231,7 @@ class Registry:
             given = arguments(staged)
             try:
                 implementation.function(*(given[name] for name in implementation.argnames))
-            except (Exception, SystemExit) as error:  # whatever a plugin raises, the others go on
+            except (Exception, SystemExit) as error:  # whatever a plugin raises, the others continue
                 self.report(plugin, f"failed in {hook}: {_brief(error)}")
             else:
                 yield plugin, staged

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Run(Protocol):
     """Trains the world in `folder` and the heads of `tasks` until the world has collected `steps` rows in all.
 
-    Goes on from the folder's checkpoint and leaves one behind, also where Ctrl-C or SIGTERM ends it early
+    Resumes from the folder's checkpoint and leaves one behind, also where Ctrl-C or SIGTERM ends it early
     (KeyboardInterrupt). Tells `progress` of every collected row and writes numbers to `metrics`. `monitoring` has the
     callbacks and how often heads are played (`Trainer.collect_and_learn` does both); a runner that leaves the argument
     out takes neither.

@@ -77,7 +77,7 @@ class SuiteOptions(Options):
     task: str
     action_repeat: Annotated[int, Field(ge=1, le=16)] = 1
     image_size: Annotated[int, Field(ge=16, le=512)] | None = None
-    """side in pixels of a camera image beside (or instead of) the vector; None: no image"""
+    """side in pixels of a camera image in addition to (or instead of) the vector; None: no image"""
     camera: Annotated[int, Field(ge=0, le=15)] = 0
     vector: bool = True
 

@@ -97,7 +97,7 @@ POSES: dict[str, Pose] = {
 
 
 class Canvas:
-    """A simulator of its own, posed from observations and drawn; the one that runs is never touched."""
+    """A separate simulator, posed from observations and drawn; the one that runs is never touched."""
 
     def __init__(self, suite: Any, domain: str, parts: dict[str, int], camera: int) -> None:
         self._physics, self._pose = suite.physics, POSES[domain]

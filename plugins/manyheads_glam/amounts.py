@@ -51,7 +51,7 @@ def measure(columns: Mapping[str, np.ndarray]) -> dict[str, MeasuredRange]:
 
 @dataclass(frozen=True)
 class Target:
-    """Where a signal should be: inside [lower, upper], reward falling to a tenth at `margin` beside it.
+    """Where a signal should be: inside [lower, upper], reward falling to a tenth at `margin` outside it.
 
     `of` says of what: the value, its size, or its turn away from `anchor`. With `rising`, reward also grows evenly
     up to the bound instead of being full inside.

@@ -135,7 +135,7 @@ class Reading:
 
     @property
     def signed(self) -> bool:
-        """Whether both signs occur, so that zero has a meaning of its own."""
+        """Whether both signs occur, so that zero has its own meaning."""
         low, high = self.signal.low, self.signal.high
         if self.role in ("height", "distance") and low is None:
             return "negative" in self.signal.description

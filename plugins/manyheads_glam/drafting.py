@@ -141,7 +141,7 @@ def constrained(instance: Instance) -> dict[str, Any]:
 
 
 def _plain(node: Any) -> Any:
-    """Without keys that only describe; `oneOf` as `anyOf`, since every member has a key of its own."""
+    """Without keys that only describe; `oneOf` as `anyOf`, since every member has its own key."""
     if isinstance(node, list):
         return [_plain(child) for child in node]
     if not isinstance(node, dict):

@@ -77,7 +77,7 @@ class Aspect:
     limit: bool = False
     """`slowly` on the way to a place: no faster, and at rest once there"""
     unsaid: tuple[str, ...] = ()
-    """words that a specification can't express beside the rest"""
+    """words that a specification can't express in addition to the rest"""
     negated: bool = False
     """`not` is said, and no number has taken it up"""
     excluded: bool = False
@@ -253,7 +253,7 @@ def _poles(tokens: list[str], stemmed: list[str], goes: bool = True) -> dict[str
 
 
 def _separate(whole: Aspect, poles: dict[str, int], number: Number | None) -> Iterator[Aspect]:
-    """Stillness and posture are demands of their own; directions and pace go together, and with the number."""
+    """Stillness and posture are separate demands; directions and pace go together, and with the number."""
     if number is not None:
         directions = {axis: pole for axis, pole in poles.items() if axis not in ("motion", "pace", "posture", "amount")}
         about = {"posture": poles["posture"]} if "posture" in poles else {}

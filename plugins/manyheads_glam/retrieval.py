@@ -30,7 +30,7 @@ class Choice(BaseModel):
 
 
 class Example(BaseModel):
-    """A goal and what was decided for it; `also` holds what it implies beside what it says."""
+    """A goal and what was decided for it; `also` holds what it implies in addition to what it says."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trust:
-    """How much a model's likelihoods count beside the lexicon and the examples: their weight, and how far they go.
+    """How much a model's likelihoods count next to the lexicon and the examples: their weight, and their limit.
 
     Those of a small model settle what is open, and never outweigh words that are plain.
     """

@@ -208,7 +208,7 @@ class _Mind:
     def implied(
         self, aspect: Aspect, near: Sequence[Near], found: Sequence[Understood]
     ) -> list[tuple[Understood, Decision]]:
-        """What the nearest example asks for beside its words, where this body as a whole is measured so."""
+        """What the nearest example asks for in addition to its words, where this body as a whole is measured so."""
         best = near[0]
         if best.similarity < SURE:
             return []

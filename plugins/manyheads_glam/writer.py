@@ -39,7 +39,7 @@ TOKENS = 4000
 NOTHING_KNOWN = Surroundings()
 GENTLE = Effort(weight=0.2)
 FALL: Sigmoid = "long_tail"
-"""how reward falls beside the bounds: a bell is so flat there that heads stay where they no longer succeed"""
+"""how reward falls outside the bounds: a bell is so flat there that heads stay where they no longer succeed"""
 SLACK = 0.1
 """success forgives this share of a term's margin, except where the sentence gave the number"""
 

@@ -26,7 +26,7 @@ NEEDS = {
 """Packages of Gymnasium: the modules that they need, and the extra that installs those."""
 
 ELSEWHERE = ("minigrid",)
-"""Packages that register ids when they are imported, and have a plugin of their own that lists them."""
+"""Packages that register ids when they are imported, and have their own plugin that lists them."""
 
 
 @hookimpl

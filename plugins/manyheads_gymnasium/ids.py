@@ -54,7 +54,7 @@ def _import(module: str, name: str) -> None:
 
 @cache
 def _load_announced() -> None:
-    """Registers what packages announce, once; one that fails is named, and the others go on."""
+    """Registers what packages announce, once; one that fails is named, and the others continue."""
     for group in GROUPS:
         for entry in entry_points(group=group):
             try:

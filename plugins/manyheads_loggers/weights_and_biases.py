@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class WeightsAndBiases:
     """A run for each start of a command, grouped by the world's name.
 
-    `updates` and `step` are logged with every number and are the axes: counts go on where training goes on.
+    `updates` and `step` are logged with every number and are the axes: counts continue where training does.
     """
 
     def __init__(self, world: Path, config: Mapping[str, Any], settings: WandbSettings) -> None:

@@ -64,7 +64,7 @@ class Simulator(gymnasium.Env[Row, int]):
         super().reset(seed=seed)
         self.grid.reset(seed=seed, options=options)
         self._mission = count_words(self.grid.mission)
-        # Seen anew: levels that begin with something in hand are given it after their own first look.
+        # Seen again: levels that begin with something in hand are given it after their own first look.
         return self._observe(self.grid.gen_obs()["image"]), self._info(0.0)
 
     def step(self, action: int) -> tuple[Row, float, bool, bool, Row]:

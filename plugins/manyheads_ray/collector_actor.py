@@ -49,7 +49,7 @@ class Request:
 class CollectorActor:
     """Steps some of a world's environments.
 
-    Ray starts it anew where it or its node dies, and repeats the request that was under way. What it does then does not
+    Ray restarts it where it or its node dies, and repeats the request that was under way. What it does then does not
     differ from any other beginning: every environment starts a new episode.
     """
 
@@ -77,7 +77,7 @@ class CollectorActor:
             if self._next >= 0:
                 self._made[0].close()
             self._made = self._make(request.first_episode, request.stride)
-        self._next = -2  # of no request: where this one fails halfway, the next one begins anew
+        self._next = -2  # of no request: where this one fails halfway, the next one starts over
         collector, policy, sink = self._made
         policy.load_snapshot(received(snapshot))
         finished, failures = [], []

@@ -1,4 +1,4 @@
-"""Collectors on the nodes of a cluster: rows come in while learning goes on, by weights of bounded age."""
+"""Collectors on the nodes of a cluster: rows come in while learning continues, by weights of bounded age."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ class RayCollectors:
         failures = list(block.failures)
         if block.began and member.stored:
             self.restarts += 1
-            failures.append(f"Collector {member.number} began anew: its open episodes ended, truncated.")
+            failures.append(f"Collector {member.number} restarted: its open episodes ended, truncated.")
         member.stored = True
         rows = block.store(self.replay, member.streams)
         self.lag.count(updates - block.version)
@@ -184,12 +184,12 @@ class RayCollectors:
                 self._drop(member)
                 said.append(
                     f"Collector {member.number} gave no rows for {self.settings.patience:g} s: they are given up, and "
-                    "learning goes on. It begins anew where the cluster has room for it."
+                    "learning continues. It restarts where the cluster has room for it."
                 )
         return said
 
     def _drop(self, member: Member) -> None:
-        """Nothing that was asked for is taken; a number that is left out makes the collector begin anew."""
+        """Nothing that was asked for is taken; a number that is left out makes the collector restart."""
         member.sent.clear()
         member.requests += 1
 

@@ -32,7 +32,7 @@ class Advance(tune.Callback):
         return self  # Tune copies its callbacks, and a terminal has no copy
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # nor can it be saved, as Tune does with its own state, which no run here goes on from
+        return {}  # nor can it be saved, as Tune does with its own state, which no run here resumes from
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
         """New rows of one job."""

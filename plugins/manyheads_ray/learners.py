@@ -94,7 +94,7 @@ def train_by_ranks(
         raise failure
     if failure is not None:
         progress.say(
-            "Ray ended before all was saved: rows are kept, and weights as last saved; the same command goes on."
+            "Ray ended before all was saved: rows are kept, and weights as last saved; the same command continues."
         )
     if failure is not None or receiver.outcome == "stopped":
         raise KeyboardInterrupt
@@ -145,7 +145,7 @@ def learn(config: dict[str, Any]) -> None:
                 follow(blueprint.folder(), [*blueprint.open_tasks().values()], ranks)
         except Exception as error:
             if isinstance(error, RuntimeError) and any(word in str(error).lower() for word in LOST):
-                raise  # another learner is gone: Ray Train starts all of them anew
+                raise  # another learner is gone: Ray Train restarts all of them
             sender.send("end", error)  # which would happen again, too
 
 

@@ -148,5 +148,6 @@ class Receiver:
         self.progress.advance(0, {"learners": float(ranks)})
         if self.begun > 1:
             self.progress.say(
-                f"A learner was lost. All {ranks} go on from the last checkpoint: {steps:,} steps, {updates:,} updates."
+                f"A learner was lost. All {ranks} resume from the last checkpoint: {steps:,} steps, "
+                f"{updates:,} updates."
             )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class RowBlock:
     """T successive rows of each of N environments. Blocks of one collector are stored in order, those of several in any
-    order: each environment has a stream of its own, and numbers of episodes do not depend on it."""
+    order: each environment has its own stream, and numbers of episodes do not depend on it."""
 
     version: int
     """of the weights that acted"""

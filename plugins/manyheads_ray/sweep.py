@@ -38,7 +38,7 @@ def sweep(
 ) -> None:
     """Train a world for each of TASKS, seeds and settings, in FOLDER/worlds, and compare them.
 
-    Each world is one `manyheads train`, on one learner_cpus of the cluster. The same command goes on where it stopped,
+    Each world is one `manyheads train`, on one learner_cpus of the cluster. The same command resumes where it stopped,
     also with more seeds, tasks or steps. Writes FOLDER/sweep.html and FOLDER/sweep.json.
     """
     kind = registry().runners["ray"]

@@ -221,7 +221,7 @@ class Drafts:
     def __getitem__(self, number: int) -> Draft:
         draft = self._drafts.get(number)
         if draft is None:
-            raise Gone("This goal is not known any more: the page was started anew. Say it again.")
+            raise Gone("This goal is not known any more: the page was restarted. Say it again.")
         return draft
 
     def newest(self, world: str) -> Draft | None:

@@ -1,6 +1,6 @@
 """Who may ask: this machine's browser, on this page, with the token.
 
-A page of another site that the same browser shows can send requests here, and by rebinding a name of its own to
+A page of another site that the same browser shows can send requests here, and by rebinding its own name to
 127.0.0.1 even read the answers. So the name that was asked (`Host`) must be local, a request that another origin sent
 is refused, and every request needs the token: in the printed address once, from then on as a cookie.
 """
@@ -81,7 +81,7 @@ class Guard:
                 return "This page needs the token of the address that `manyheads web` printed: open that address."
         if not secrets.compare_digest(given.encode(), self._token.encode()):
             return (
-                "The token is not that of this page: it was started anew, or the address was cut short. "
+                "The token is not that of this page: it was restarted, or the address was cut short. "
                 "Open the address that `manyheads web` printed last."
             )
         return ""

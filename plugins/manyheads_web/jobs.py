@@ -1,6 +1,6 @@
 """Commands of manyheads that the page started: how far they are, what they say, and how they are stopped.
 
-A command writes into files, not pipes: should the page end without warning, training goes on and is saved.
+A command writes into files, not pipes: should the page end without warning, training continues and is saved.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class Jobs:
         with self._lock:
             job = self._jobs.get(number)
             if job is None:
-                raise Gone(f"There is no job {number}: this page was started anew. `manyheads` commands are not lost.")
+                raise Gone(f"There is no job {number}: this page was restarted. `manyheads` commands are not lost.")
             if job.ended is None:
                 self._signal(job)
             return job

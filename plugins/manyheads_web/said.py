@@ -1,4 +1,4 @@
-"""What `manyheads show --json` says of a world: asked for in a process of its own, since it makes simulators."""
+"""What `manyheads show --json` says of a world: asked for in its own process, since it makes simulators."""
 
 from __future__ import annotations
 

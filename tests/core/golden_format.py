@@ -1,6 +1,6 @@
 """Reads the golden data: arrays that the official DreamerV3 code computed, under descriptive names.
 
-The folder beside this file is read, or the one that the environment variable MANYHEADS_GOLDEN names. Tests take every
+The folder next to this file is read, or the one that the environment variable MANYHEADS_GOLDEN names. Tests take every
 size and hyperparameter from there: from a file's metadata where it says one, from the arrays' shapes otherwise.
 """
 

@@ -129,7 +129,7 @@ def _replay(head: ActorCritic) -> dict[str, Tensor]:
 
 
 def write_parameter_counts(folder: Path) -> None:
-    """One agent with an image of its own sizes, and two keys of its vector."""
+    """One agent with its own image sizes, and two keys of its vector."""
     sizes = {"deter": 48, "hidden": 10, "classes": 6, "depth": 8, "units": 12, "stoch": 5, "blocks": 6}
     sizes |= {"conv_mults": [1, 2], "vector_layers": 3, "bins": d.BINS}
     places = SpaceLayout(image=(8, 12, 1), vector=tuple("abcd"), discrete=(("a", 7),))

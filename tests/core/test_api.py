@@ -159,7 +159,7 @@ def test_heads_are_copied_renamed_and_deleted(world: manyheads.SharedWorld) -> N
     assert set(world.heads) == {POLE, "second", "swing"}
     theirs = world.head("second").head.state_dict()
     assert all(np.array_equal(theirs[name], tensor) for name, tensor in world.head(POLE).head.state_dict().items())
-    world.train(steps=220, progress=False)  # goes on with both, one of them under its new name
+    world.train(steps=220, progress=False)  # continues with both, one of them under its new name
     assert world.folder.checkpoint.state["runs"]["train"]["tasks"] == [POLE, "swing"]
     assert world.folder.is_stale("second")
     world.finetune("second", updates=2, progress=False)
@@ -181,7 +181,7 @@ def test_settings_of_the_machine_and_of_learning(
     changed = ("training.workers=1", "optimizer.lr=1e-3", "training.num_envs=3", "heads.actor_critic.entropy_coef=0.1")
     manyheads.open_world(world.path, overrides=changed).train(steps=230)
     said = capsys.readouterr().err
-    assert "goes on with other settings, noted in its history:" in said
+    assert "continues with other settings, noted in its history:" in said
     assert "to 0.001" in said
     content = yaml.safe_load((world.path / "world.yaml").read_text())
     assert content["settings"]["training"]["workers"] == 0

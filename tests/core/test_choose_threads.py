@@ -70,6 +70,6 @@ def test_a_run_has_the_number_that_was_asked_for_and_gives_it_back(monkeypatch: 
     measured = ThreadChoice(0, "cpu", before=1)
     assert torch.get_num_threads() == 1
     monkeypatch.setattr(measured._watch, "better", lambda seconds, now: 2)
-    assert measured.changed(1.0) == "2 CPU threads are faster than 1 now: going on with that."
+    assert measured.changed(1.0) == "2 CPU threads are faster than 1 now: continuing with that."
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)

@@ -59,7 +59,7 @@ def test_the_camera_is_the_published_one(here: Path) -> None:
     assert WorldFolder.open(made).task("dmc/quadruped-walk").options["camera"] == 2
 
 
-def test_other_settings_are_another_run_and_the_same_command_goes_on(here: Path) -> None:
+def test_other_settings_are_another_run_and_the_same_command_continues(here: Path) -> None:
     reproduce(TASK, *FEW)
     reproduce(TASK, *FEW, "--set", "optimizer.lr=1.6e-4")
     reproduce(TASK, *FEW, "--set", "optimizer.lr=1.6e-4", "--seed", "1")
@@ -137,7 +137,7 @@ def test_a_run_is_followed_to_its_mark(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Recorded.stops[-1] == 50_000, "to the first mark, at 100,000 steps"
 
 
-def test_a_whole_suite_is_one_command_that_goes_on(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_whole_suite_is_one_command_that_continues(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     suite = published.load_suite("dmc/proprio")
     two = {name: suite.scores[name] for name in (TASK, "dmc/cartpole-swingup")}
     monkeypatch.setattr("manyheads.cli.reproduce.load_suite", lambda name: suite.model_copy(update={"scores": two}))

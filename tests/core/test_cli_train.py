@@ -55,7 +55,7 @@ def tasks_of(world: Path) -> list[str]:
 
 def test_going_on_adding_and_training_alone(world: Path) -> None:
     refused = call("train", world, PENDULUM, "--steps", 100)
-    assert str(refused.exception) == "Nothing was trained: nobody answered. --yes goes on."
+    assert str(refused.exception) == "Nothing was trained: nobody answered. --yes continues."
     assert f"The heads of {POLE}, gymnasium/CartPole-v1-balance are not trained along" in refused.output
     assert f"`manyheads train {world} --add {PENDULUM}` trains all together." in refused.output
     assert tasks_of(world) == [POLE]
@@ -70,7 +70,7 @@ def test_going_on_adding_and_training_alone(world: Path) -> None:
     assert {name for name in folder.heads if folder.is_stale(name)} == {POLE, "gymnasium/CartPole-v1-balance"}
 
 
-def test_a_stale_head_is_marked_and_its_next_run_begins_anew(world: Path) -> None:
+def test_a_stale_head_is_marked_and_its_next_run_restarts(world: Path) -> None:
     name = "gymnasium/CartPole-v1-balance"
     done = call("finetune", world, name, "--updates", 2, "--no-check")
     assert f"The head of {name} has made 2 updates and 0 steps" in done.output
@@ -138,10 +138,10 @@ def test_the_time_that_a_run_takes_is_learnt_and_said(tmp_path: Path, monkeypatc
         tell(TrainingEvent("update", steps, steps))
     assert said == [
         "98,100 steps take about 2 h 43 min here; `--steps 13900` would take 20 min 00 s. Ctrl-C saves at any time, "
-        "and the same command goes on."
+        "and the same command continues."
     ]
     assert budget.forecast(settings, 1, 0, 1000) == (
-        "1,000 steps take about 1 min 40 s here. Ctrl-C saves at any time, and the same command goes on."
+        "1,000 steps take about 1 min 40 s here. Ctrl-C saves at any time, and the same command continues."
     )
     assert budget.forecast(settings, 2, 0, 1000) == ""
     assert (budget.default_steps(settings), budget.default_steps(load_settings("proprio"))) == (10_000, 100_000)

@@ -192,7 +192,7 @@ def test_a_failure_is_one_line_and_a_truncated_episode(how: str, workers: int, w
     own.close()
     (line,) = (line for result in results for line in result.failures)
     assert re.search(
-        rf"^Environment 1, fake/walk {{[^}}]*}}, step 4 of .* seed \d+: {words}\. It was made anew .*failure 1 of",
+        rf"^Environment 1, fake/walk {{[^}}]*}}, step 4 of .* seed \d+: {words}\. It was recreated .*failure 1 of",
         line,
     )
     assert replay.rows == 36
@@ -208,7 +208,7 @@ def test_a_failure_is_one_line_and_a_truncated_episode(how: str, workers: int, w
     assert Replay(tmp_path / "replay", INTERFACE, LAYOUT).repairs == []
 
 
-def test_failures_apart_from_one_another_go_on_for_ever() -> None:
+def test_failures_apart_from_one_another_continue_for_ever() -> None:
     """Some episodes last until the step that fails; those between end by themselves."""
     replay = Replay(None, INTERFACE, LAYOUT)
     own = collector(replay, [walk(fails_at=9, length=12)])
@@ -355,7 +355,7 @@ def test_workers_end_quietly_with_an_answer_unread(capfd: pytest.CaptureFixture[
 
 @pytest.mark.parametrize("steps", [1, 5, 11, 37])
 @pytest.mark.parametrize("workers", [0, 1])
-def test_resuming_goes_on_bit_for_bit(tmp_path: Path, steps: int, workers: int) -> None:
+def test_resuming_is_exact_bit_for_bit(tmp_path: Path, steps: int, workers: int) -> None:
     instances = [PLAIN, RICH, PLAIN]
     whole = Replay(None, INTERFACE, LAYOUT)
     scores = run(collector(whole, instances, seed=3), Policy(), steps + 20)
@@ -447,7 +447,7 @@ def test_signals_that_have_changed_begin_a_new_stream(
     assert {len(e.signals) for e in replay.episodes() if e.stream.number == 1} == {len(names)}
 
 
-def test_other_environments_than_before_begin_anew(tmp_path: Path) -> None:
+def test_other_environments_than_before_begin_again(tmp_path: Path) -> None:
     replay = Replay(tmp_path, INTERFACE, LAYOUT)
     own = collector(replay, [PLAIN])
     run(own, Policy(), 8)

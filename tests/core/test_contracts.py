@@ -32,7 +32,7 @@ class BehaviourCloning(Head):
 
 
 class SlowQ(Head):
-    """A Q head with a slow copy of its own, whose new state is returned, not written."""
+    """A Q head with its own slow copy, whose new state is returned, not written."""
 
     steps: torch.Tensor
 

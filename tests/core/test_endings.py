@@ -48,7 +48,7 @@ def paid(tmp_path: Path) -> Path:
 
 
 def test_a_reward_that_fails_ends_the_run_with_what_was_learned(paid: Path, tmp_path: Path) -> None:
-    """The failed update is made when the same command goes on."""
+    """The failed update is made when the same command continues."""
     world = tmp_path / "world"
     message = r"The reward of paid on dmc/cartpole .*stream \d+ rows \d+ to .*: .*RuntimeError: out of money"
     with pytest.raises(ForeignError, match=message):

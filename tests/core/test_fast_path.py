@@ -180,7 +180,7 @@ def test_heads_alone_learn_the_same():
     assert results[0] == pytest.approx(results[1], rel=1e-3, abs=1e-5)
 
 
-def test_without_a_compiler_it_says_so_and_goes_on(monkeypatch, capsys):
+def test_without_a_compiler_it_says_so_and_continues(monkeypatch, capsys):
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
     world = small_world()

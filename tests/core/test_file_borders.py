@@ -181,7 +181,7 @@ def test_nothing_is_written_that_is_not_read_back(tmp_path: Path) -> None:
     assert not [*tmp_path.iterdir()]
 
 
-def test_an_empty_world_is_made_anew(tmp_path: Path) -> None:
+def test_an_empty_world_is_recreated(tmp_path: Path) -> None:
     """One whose first run ended before anything was collected is no world with other settings."""
     world = tmp_path / "world"
     run("train", world, TASKS[0], "--steps", 40, *TINY)

@@ -23,7 +23,7 @@ GROWTH = {
     "first continuous action": (IMAGE_ONLY, SpaceLayout(image=(8, 8, 3), continuous=("u",))),
     "image channels": (IMAGE_ONLY, SpaceLayout(image=(8, 8, 4), discrete=(("m", 3),))),
     "images": (FIRST, SpaceLayout(image=(8, 8, 3), continuous=("u",))),
-    "vectors beside images": (IMAGE_ONLY, SpaceLayout(vector=("p",), discrete=(("m", 3),))),
+    "vectors next to images": (IMAGE_ONLY, SpaceLayout(vector=("p",), discrete=(("m", 3),))),
     "everything": (FIRST, SpaceLayout(image=(8, 8, 1), vector=("r",), continuous=("v",), discrete=(("n", 2),))),
 }
 VARIANTS = {

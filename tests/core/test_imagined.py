@@ -112,7 +112,7 @@ def test_a_vector_environment_holds_what_single_ones_do(loaded: LoadedWorld) -> 
         assert infos["disagreement"][number] == pytest.approx(info["disagreement"], rel=1e-3)
 
 
-def test_episodes_that_are_over_begin_anew(loaded: LoadedWorld, tmp_path: Path) -> None:
+def test_episodes_that_are_over_begin_again(loaded: LoadedWorld, tmp_path: Path) -> None:
     (tmp_path / "up.yaml").write_text(UPRIGHT)
     envs = manyheads.imagined(loaded, tmp_path / "up.yaml", num_envs=2, members=0)
     envs.reset(seed=0)

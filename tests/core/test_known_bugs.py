@@ -1,4 +1,4 @@
-"""One test for each mistake that others made when they wrote DreamerV3 anew."""
+"""One test for each mistake that others made when they reimplemented DreamerV3."""
 
 from shutil import which
 

@@ -54,7 +54,7 @@ def weights(world: Path, task: str) -> dict[str, torch.Tensor]:
 
 
 def test_heads_that_are_fine_tuned_together_are_those_of_each_alone(world: Path, tmp_path: Path) -> None:
-    """Three as a stack, one that remembers rows beside; a run of all goes on where it stopped, and one alone, too."""
+    """Three as a stack, one that remembers rows as well; a run of all resumes where it stopped, and one alone, too."""
     names = (ONE, OTHER, OLD, THIRD)
     alone = {name: Path(shutil.copytree(world, tmp_path / f"alone{i}")) for i, name in enumerate(names)}
     run("finetune", world, *names, "--updates", 2, "--no-check")
@@ -86,7 +86,7 @@ def test_the_advisor_ranks_every_head_that_acts_in_the_same_way(world: Path) -> 
     assert f"  {OLD}" in said
     assert "  fresh" in said
     again = run("finetune", world, ONE, "--updates", 2, "--start", "auto", "--no-check")
-    assert "goes on from where it was" in again
+    assert "resumes from where it was" in again
 
 
 @pytest.mark.parametrize(

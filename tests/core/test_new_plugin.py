@@ -29,7 +29,7 @@ def test_plugin_passes_its_own_tests(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_plugin_passes_its_own_tests_after_pip_install(tmp_path: Path) -> None:
-    """In an environment of its own, which sees this one's packages."""
+    """In its own environment, which sees this one's packages."""
     run(sys.executable, "-m", "venv", tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
     [site] = (tmp_path / "venv" / "lib").glob("*/site-packages")

@@ -205,7 +205,7 @@ def test_core_comes_through_the_same_door() -> None:
     assert registry().heads["actor_critic"].load().name == "actor_critic"
 
 
-def test_command_line_works_beside_a_broken_plugin(tmp_path: Path) -> None:
+def test_command_line_works_next_to_a_broken_plugin(tmp_path: Path) -> None:
     package(tmp_path, "broken", {"manyheads_broken.py": "raise RuntimeError('no wind')"})
     variables = {**os.environ, "PYTHONPATH": str(tmp_path)}
     result = run(MANYHEADS, "list", "heads", env=variables)

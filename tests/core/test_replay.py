@@ -471,7 +471,7 @@ def test_a_wrong_value_is_one_line_with_file_and_key(
     assert "\n" not in str(error.value)
 
 
-def test_sampling_goes_on_identically_after_reopening(tmp_path: Path) -> None:
+def test_sampling_continues_identically_after_reopening(tmp_path: Path) -> None:
     replay = small(tmp_path, seed=5)
     fill(replay, [replay.open_stream(recorded()) for _ in range(3)], 100)
     replay.sample(4, 10)

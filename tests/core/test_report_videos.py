@@ -119,7 +119,7 @@ def test_an_unfinished_video_leaves_nothing_behind(tmp_path):
         write_video([], tmp_path / "clip.mp4")
 
 
-def test_panels_stand_beside_each_other():
+def test_panels_stand_next_to_each_other():
     left = [np.full((24, 32, 3), 200, np.uint8)] * 3
     right = [np.full((240, 240, 3), 90, np.uint8)] * 5
     frames = list(side_by_side([Panel("real", left, ["step 0"] * 3), Panel("imagined", right)]))

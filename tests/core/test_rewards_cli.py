@@ -35,7 +35,7 @@ def check(tmp_path, monkeypatch):
 def test_a_good_file_is_said_back(check):
     result = check(SPEC)
     assert result.exit_code == 0
-    assert result.output == ("A step earns height at least 1.2 m: 1 there, falling to 0.1 at 0.5 m beside it\n")
+    assert result.output == ("A step earns height at least 1.2 m: 1 there, falling to 0.1 at 0.5 m outside it\n")
 
 
 def test_a_bad_file_fails_by_code(check):

@@ -154,7 +154,7 @@ def test_success_is_held_for_consecutive_rows_of_one_episode():
     first = np.zeros(10, bool)
     first[[0, 7]] = True
     expected = np.zeros(10, bool)
-    expected[[3, 4]] = True  # rows 1 to 3, then 2 to 4; row 7 starts anew and doesn't count itself
+    expected[[3, 4]] = True  # rows 1 to 3, then 2 to 4; row 7 starts again and doesn't count itself
     np.testing.assert_array_equal(successes(HELD, {"x": x}, first), expected)
     assert episode_succeeded(HELD, {"x": x[:4]})
     assert not episode_succeeded(HELD, {"x": x[:3]})

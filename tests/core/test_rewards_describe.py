@@ -36,7 +36,7 @@ def test_every_part_is_said():
     )
     assert describe(whole, SIGNALS) == (
         "A step earns the product of:\n"
-        "  - cart position at most -0.8 m: 1 there, falling to 0.1 at 1 m beside it, never less than 0.25\n"
+        "  - cart position at most -0.8 m: 1 there, falling to 0.1 at 1 m outside it, never less than 0.25\n"
         "  - the weighted mean of:\n"
         "    - pole angle cosine as low as -1: 0 at 1, 1 at -1, evenly between (weight 1)\n"
         "    - 1 while in target, else 0 (weight 2)\n"

@@ -74,11 +74,11 @@ def test_what_a_head_predicts_depends_on_memory():
     learner = small_learner(world, {"task": head}, train_world=False)
     batch, labels, *masks = labelled(world)
     stage = labels.memory[..., -1]
-    taught = labels._replace(reward=stage, mask=torch.ones_like(labels.mask))
-    first = learner.losses(batch, {"task": taught}, *masks)[0]["task/reward"]
+    staged = labels._replace(reward=stage, mask=torch.ones_like(labels.mask))
+    first = learner.losses(batch, {"task": staged}, *masks)[0]["task/reward"]
     for _ in range(60):
-        learner.update(batch, {"task": taught}, *masks)
-    assert learner.losses(batch, {"task": taught}, *masks)[0]["task/reward"] < first / 3
+        learner.update(batch, {"task": staged}, *masks)
+    assert learner.losses(batch, {"task": staged}, *masks)[0]["task/reward"] < first / 3
 
 
 def test_acting_remembers_what_labels_do():

@@ -34,7 +34,7 @@ def indicator(when):
     return {"to": {"shape": "indicator", "when": when}}
 
 
-def test_a_rate_is_the_change_per_second_and_starts_anew_with_each_episode():
+def test_a_rate_is_the_change_per_second_and_starts_again_with_each_episode():
     assert pays(ramp({"op": "rate", "of": X}), [5, 6, 8, 3]) == pytest.approx([0, 0.2, 0.4, 0])
     starts = [True, False, True, False]
     assert pays(ramp({"op": "rate", "of": X}), [0, 1, 5, 6], is_first=starts) == pytest.approx([0, 0.2, 0, 0.2])

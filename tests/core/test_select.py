@@ -13,7 +13,7 @@ from manyheads.settings import TrainingSettings
 
 
 @pytest.fixture(autouse=True)
-def _choose_anew():
+def _choose_again():
     choose.cache_clear()
     select._say_once.cache_clear()
     yield

@@ -52,7 +52,7 @@ def test_settings_of_a_head() -> None:
 
 
 def begun(world: Path, tasks: list[Task], overrides: list[str]) -> WorldFolder:
-    """A world that has recorded something: an empty one is made anew by whatever comes next."""
+    """A world that has recorded something: an empty one is recreated by whatever comes next."""
     made, _ = open_or_create(world, tasks, "demo", overrides)
     (world / "recorded.rows").touch()
     return made
@@ -67,7 +67,7 @@ def test_a_preset_that_changed_since_leaves_a_worlds_own_settings(
     again, _ = open_or_create(world, tasks, "demo", asked)  # as if the preset had said 0.7 and 1e-3 then
     assert again.settings == made.settings
     assert capsys.readouterr().err == (
-        f"{world} goes on with its own settings; demo differs in world.free_nats, optimizer.lr.\n"
+        f"{world} continues with its own settings; demo differs in world.free_nats, optimizer.lr.\n"
     )
     open_or_create(world, tasks, None, asked)
     assert not capsys.readouterr().err
@@ -101,7 +101,7 @@ def test_what_may_be_changed_of_a_world(tmp_path: Path, capsys: pytest.CaptureFi
     file.write_text("training: {workers: 2, train_ratio: 8}\n")
     now, _ = open_or_create(world, tasks, str(file), ["training.compile=false", "heads.actor_critic.lam=0.5"])
     assert (now.settings.training.workers, now.settings.training.compile) == (2, False)
-    assert f"{world} goes on with other settings, noted in its history: " in capsys.readouterr().err
+    assert f"{world} continues with other settings, noted in its history: " in capsys.readouterr().err
     with pytest.raises(ManyheadsError, match=r"was made with other settings: training\.train_ratio"):
         open_or_create(world, tasks, None, ["training.train_ratio=9"], may_change=False)
     again = WorldFolder.open(world)
@@ -113,7 +113,7 @@ def test_what_may_be_changed_of_a_world(tmp_path: Path, capsys: pytest.CaptureFi
     assert now.grown([]).saved_settings == again.settings
 
 
-def test_a_world_of_a_gpu_goes_on_without_one(
+def test_a_world_of_a_gpu_continues_without_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     world, tasks = tmp_path / "world", [load_task(TASK)]
@@ -123,7 +123,7 @@ def test_a_world_of_a_gpu_goes_on_without_one(
         assert choose_device(made) == "cuda"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device(WorldFolder.open(world)) == "cpu"
-    assert f"{world} was trained on cuda, which this machine lacks: it goes on with the cpu." in caplog.text
+    assert f"{world} was trained on cuda, which this machine lacks: it continues on the cpu." in caplog.text
     asked, _ = open_or_create(world, tasks, None, ["training.device=cuda"])
     with pytest.raises(ManyheadsError, match="torch finds no CUDA device here"):
         choose_device(asked)

@@ -85,7 +85,7 @@ def test_with_choices_images_and_free_places(execution):
 
 
 def test_heads_do_not_feel_their_neighbours_on_a_frozen_world():
-    """Bit for bit where the stack has the same room; also beside heads that are removed or loaded meanwhile."""
+    """Bit for bit where the stack has the same room; also together with heads that are removed or loaded meanwhile."""
     together, optimizers, numbers = trained(Execution(), frozen=True, stack_from=1, stack_room=3)
     for names in (("b",), ("c", "a")):
         fewer, own, metrics = trained(Execution(), names, frozen=True, stack_from=1, stack_room=3)

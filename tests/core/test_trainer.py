@@ -1,4 +1,4 @@
-"""The loop on a real simulator: it goes on bit for bit after a stop, loses nothing when killed, names mistakes."""
+"""The loop on a real simulator: it resumes bit for bit after a stop, loses nothing when killed, names mistakes."""
 
 import os
 import random
@@ -83,7 +83,7 @@ def world(trained: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("ratio", "call"), [(4, 70), (4, 71), (32, 25), (32, 30)])
-def test_a_stopped_run_goes_on_bit_for_bit(
+def test_a_stopped_run_resumes_bit_for_bit(
     ratio: int, call: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped between updates, before one, before several, and in the last rows."""
@@ -99,7 +99,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(
     assert same(weights(straight), weights(stopped))
 
 
-def test_a_stopped_online_finetune_goes_on_bit_for_bit(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_online_finetune_resumes_bit_for_bit(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stopped = world.with_name("stopped")
     shutil.copytree(world, stopped)
     arguments = [TASKS[1], "--updates", 2, "--steps", 80]
@@ -157,7 +157,7 @@ def test_latents_of_a_world_that_was_killed_before_it_was_saved_are_made_again(
     assert refreshed[1] > 40
 
 
-def test_a_stopped_run_at_capacity_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_run_at_capacity_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     new = [TASKS[0], *TINY, "--set=training.capacity_rows=1024", "--set=training.train_ratio=0.5"]
     run("train", straight, *new, "--steps", 1400)
@@ -258,7 +258,7 @@ def test_a_gpu_without_memory_is_no_traceback(world: Path, monkeypatch: pytest.M
     run("train", world, "--steps", 140)
 
 
-def test_learned_loss_weights_are_saved_and_go_on(tmp_path: Path) -> None:
+def test_learned_loss_weights_are_saved_and_continue(tmp_path: Path) -> None:
     folder = tmp_path / "world"
     learned = []
     for steps, settings in ((100, [*TINY, "--set=world.loss_weights=harmonised"]), (140, [])):

@@ -52,7 +52,7 @@ def test_an_ensemble_learns_reward_and_ends_and_agrees_where_it_has_seen():
     assert elsewhere.std(0).mean() > 2 * reward.std(0).mean()
 
 
-def test_returns_count_the_chance_that_an_episode_goes_on():
+def test_returns_count_the_chance_that_an_episode_continues():
     world = small_world(VECTOR)
     found = predictor(world, updates=1)
     begin = Latent(*(x[:, 0] for x in rows(world, 1).latents))

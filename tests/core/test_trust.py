@@ -97,7 +97,7 @@ def test_environments_are_imported_from_no_other_modules(elsewhere: Path, monkey
     assert (elsewhere / "imported").exists()
 
 
-def test_a_module_beside_the_task_is_found_as_the_message_says(tmp_path: Path) -> None:
+def test_a_module_next_to_the_task_is_found_as_the_message_says(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def pay(signals): return signals['pole_angle']\n")
     command = (MANYHEADS, "reward", "check", task(tmp_path, "mine:pay"))
     allowed = {**os.environ, VARIABLE: "mine"}

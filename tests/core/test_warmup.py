@@ -60,10 +60,10 @@ def test_each_region_of_an_update_is_compiled_once_as_it_will_be_called():
         "ActorCritic.replay_losses",
     ]
     imagined, back = ["step_into", "predict"], ["steps_backward", "maps_backward"]
-    beside = ["policy_with_gradients", "value_with_gradients"]
+    parallel = ["policy_with_gradients", "value_with_gradients"]
     others = [name for name, graded, _ in compiler.noted if not graded]
-    assert others == ["steps", *imagined, *back, *beside, "laprop", "laprop"]
-    assert {name for name, _, cores in compiler.noted if cores == 2} == {*back, *beside}
+    assert others == ["steps", *imagined, *back, *parallel, "laprop", "laprop"]
+    assert {name for name, _, cores in compiler.noted if cores == 2} == {*back, *parallel}
 
 
 def test_heads_of_a_frozen_world_are_rehearsed_with_zeros_that_lead_back():

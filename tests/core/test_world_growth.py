@@ -73,7 +73,7 @@ def test_a_new_environment_is_taken_in_and_the_old_head_plays_as_before(world: P
     assert environment.action_space.contains(agent.act(environment.reset()[0]))
 
 
-def test_a_grown_world_goes_on_bit_for_bit(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_grown_world_resumes_bit_for_bit(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run("train", world, CARTPOLE, PENDULUM, "--steps", 100)
     stopped = Path(shutil.copytree(world, world.with_name("stopped")))
     run("train", world, "--steps", 140)
@@ -116,7 +116,7 @@ def test_what_can_not_share_a_world_is_refused_and_nothing_changes(world: Path, 
 
 
 def test_a_head_that_can_not_follow_is_refused_by_name(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a plugin's head with a layer of its own over actions, which it does not declare."""
+    """As a plugin's head with its own layer over actions, which it does not declare."""
 
     class Undeclared(actor_critic.Actor):
         def layout_axes(self):  # type: ignore[no-untyped-def]

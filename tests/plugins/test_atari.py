@@ -162,7 +162,7 @@ def test_the_end_of_the_game_terminates_and_a_lost_life_does_not():
     assert sorted(set(lives), reverse=True) == [5, 4, 3, 2, 1, 0]
 
 
-def test_points_add_up_and_begin_anew():
+def test_points_add_up_and_begin_again():
     env = instance("Pong").make()
     env.reset(seed=0)
     paid = 0.0

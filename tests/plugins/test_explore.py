@@ -85,7 +85,7 @@ def run(*arguments):
     return result.output
 
 
-def test_a_world_is_trained_with_no_task_and_goes_on(tmp_path):
+def test_a_world_is_trained_with_no_task_and_continues(tmp_path):
     world, name = tmp_path / "world", "dmc/cartpole-explore"
     run("train", world, name, "--steps", 120, *TINY)
     before = WorldFolder.open(world).checkpoint.read(f"heads/{name.replace('/', '__')}/reward")

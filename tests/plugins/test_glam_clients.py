@@ -595,7 +595,7 @@ def test_the_pages_commands_run_and_its_limits_are_shown(ask_llm, server, tmp_pa
 
 
 def test_a_broken_plugin_of_llm_leaves_the_others_usable(tmp_path):
-    """In a process of its own, as plugins are loaded once."""
+    """In its own process, as plugins are loaded once."""
     pytest.importorskip("llm")
     package = tmp_path / "site"
     (package / "llm_broken-1.0.dist-info").mkdir(parents=True)

@@ -102,7 +102,7 @@ def test_every_signal_of_every_simulator_can_be_said():
 
 def test_scores_in_one_row_are_those_one_by_one(base, policy):
     with policy.adapted.disable_adapter():
-        assert policy.score(PROMPT, OPTIONS) == pytest.approx(base.score_anew(PROMPT, OPTIONS), abs=1e-4)
+        assert policy.score(PROMPT, OPTIONS) == pytest.approx(base.score_uncached(PROMPT, OPTIONS), abs=1e-4)
 
 
 def test_log_probabilities_have_gradients_into_the_adapter_alone(practice, policy):
@@ -136,7 +136,7 @@ def test_reinforcement_makes_better_specifications_likelier(policy, practice):
     assert any(not torch.equal(before[name], tensor) for name, tensor in policy.tensors().items())
 
 
-def test_a_run_goes_on_where_it_was(base, practice, tmp_path):
+def test_a_run_continues_where_it_was(base, practice, tmp_path):
     whole = run_of(Policy(base, 4, 8.0, TRUST, seed=0), practice, warm=3, steps=1)
     whole.train(2, lambda row: None)
     whole.save(tmp_path / "run.state")
@@ -158,7 +158,7 @@ def policy_of(base):
 def test_an_adapters_file_scores_as_its_training_did_and_the_model_under_it_is_as_before(
     base, policy, practice, tmp_path
 ):
-    plain = base.score_anew(PROMPT, OPTIONS)
+    plain = base.score_uncached(PROMPT, OPTIONS)
     run_of(policy, practice, warm=5, steps=0).train(5, lambda row: None)
     trained = policy.score(PROMPT, OPTIONS)
     info = AdapterInfo(base=base.name, rank=4, alpha=8.0, weight=2.0, limit=6.0)

@@ -80,13 +80,13 @@ def test_opposites_have_opposite_poles(first, second, axis):
     assert pole(first) == [-x for x in pole(second)]
 
 
-def test_stillness_and_places_are_demands_of_their_own():
+def test_stillness_and_places_are_separate_demands():
     still, place = parse("park the cart at the left").aspects
     assert still.poles == {"motion": -1}
     assert place.poles == {"lateral": -1}
 
 
-def test_a_place_beside_a_posture_is_about_the_whole_that_it_names():
+def test_a_place_together_with_a_posture_is_about_the_whole_that_it_names():
     posture, place = parse("hold the pole upright at the right end of the rail").aspects
     assert (posture.poles, posture.subject, posture.place) == ({"posture": 1}, ("pol",), "")
     assert (place.poles, place.subject, place.place, place.end) == ({"lateral": 1}, ("rail",), "posed", True)

@@ -44,7 +44,7 @@ def test_it_keeps_its_promises(id):
     check_environment(instance(id))
 
 
-def test_pictures_can_be_observed_beside_the_vector():
+def test_pictures_can_be_observed_next_to_the_vector():
     small = instance("Pendulum-v1", image_size=32)
     check_environment(small, steps=5)
     adapted = FlatEnv(small.make(), small.signals)

@@ -32,7 +32,7 @@ def hub() -> Iterator[Hub]:
 
 
 def manyheads(folder: Path, endpoint: str, *arguments: object, token: str = TOKEN) -> str:
-    """Runs a command with a hub of its own; gives what it printed, errors too."""
+    """Runs a command with its own hub; gives what it printed, errors too."""
     own = {"HF_ENDPOINT": endpoint, "HF_TOKEN": token, "HF_HOME": str(folder / "hf"), "HF_HUB_DISABLE_XET": "1"}
     result = run(MANYHEADS, *arguments, cwd=folder, env={**os.environ, "HF_HUB_OFFLINE": "0", **own})
     assert "Traceback" not in result.stderr, result.stderr

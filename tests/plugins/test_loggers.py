@@ -55,7 +55,7 @@ def test_weights_and_biases_gets_what_is_written(task: Path) -> None:
     (file,) = (world / "wandb").glob("offline-run-*/run-*.wandb")
     until = time.monotonic() + 60
     while len(content := file.read_bytes()) < 100 and time.monotonic() < until:
-        time.sleep(0.2)  # a process of its own writes it
+        time.sleep(0.2)  # its own process writes it
     for line in lines(world):
         for name, value in line["numbers"].items():
             assert name.encode() in content
@@ -110,7 +110,7 @@ class Fails:
         raise AssertionError("it was left out")
 
 
-def test_a_logger_that_fails_is_named_once_and_the_run_goes_on(task: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_logger_that_fails_is_named_once_and_the_run_continues(task: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fails = Fails()
     for name, opener in (("a/fails", lambda *_: fails), ("a/absent", lambda *_: 1 / 0)):
         monkeypatch.setitem(registry().loggers, name, LoggerKind(name=name, open=opener))

@@ -102,7 +102,7 @@ def test_the_order_of_blocks_does_not_change_what_is_stored(folder, blueprint, t
     assert sum(map(len, episodes)) == len(set.union(*episodes))
 
 
-def test_a_collector_goes_on_in_its_episode_and_begins_anew_where_a_request_is_missing(blueprint):
+def test_a_collector_continues_in_its_episode_and_restarts_where_a_request_is_missing(blueprint):
     first, second, third = blocks(blueprint, 0, (0, 1, 5))
     assert first.began
     assert first.version == 3
@@ -115,7 +115,7 @@ def test_a_collector_goes_on_in_its_episode_and_begins_anew_where_a_request_is_m
         assert third.rows.index[0, env] == 0
 
 
-def test_what_a_collector_that_begins_anew_left_open_ends_truncated(folder, blueprint, tmp_path):
+def test_what_a_collector_that_restarts_left_open_ends_truncated(folder, blueprint, tmp_path):
     replay = Replay(tmp_path / "replay", folder.interface, folder.replay().latent)
     greeting = CollectorActor(blueprint, [TASK, TASK]).greet()
     own = [replay.open_stream(instance) for instance in greeting.instances]
@@ -217,7 +217,7 @@ def ray_here():
 
 
 @pytest.mark.slow
-def test_a_collector_that_is_killed_begins_anew_and_stored_rows_stay(folder, ray_here):
+def test_a_collector_that_is_killed_restarts_and_stored_rows_stay(folder, ray_here):
     from manyheads_ray.collectors import RayCollectors
 
     world, heads, _ = Blueprint.of(folder, [manyheads.load_task(TASK)]).build()
@@ -237,7 +237,7 @@ def test_a_collector_that_is_killed_begins_anew_and_stored_rows_stay(folder, ray
             found = [p for p in psutil.process_iter() if "".join(p.cmdline()).startswith("ray::CollectorActor")]
             os.kill(found[0].pid, signal.SIGKILL)
     collectors.close()
-    assert any("began anew: its open episodes ended, truncated" in line for line in said)
+    assert any("restarted: its open episodes ended, truncated" in line for line in said)
     assert replay.rows == rows
     assert all(not stream.has_open_episode for stream in replay._streams.values())
     replay.close()

@@ -69,7 +69,7 @@ def test_a_wrong_token_is_said(server: Server, given: str) -> None:
     assert server.ask("/?token=wrong", Authorization=None)[0] == 403
 
 
-def test_a_name_that_was_bound_anew_is_refused(server: Server) -> None:
+def test_a_name_that_was_rebound_is_refused(server: Server) -> None:
     for host in ("evil.example", "evil.example:80", "127.0.0.1.evil.example", "[::1", ""):
         status, message = server.refusal("/api/worlds", Host=host)
         assert status == 403
@@ -158,7 +158,7 @@ def test_what_is_not_there_is_said(server: Server) -> None:
     assert "Say which world" in server.refusal("/api/world")[1]
     assert "no head 'nobody'" in server.refusal("/api/run", {"world": "carts", "command": "watch", "head": "nobody"})[1]
     assert "has not been filmed yet" in server.refusal("/api/video?world=carts&head=upright")[1]
-    assert "started anew" in server.refusal("/api/draft?draft=7")[1]
+    assert "restarted" in server.refusal("/api/draft?draft=7")[1]
     assert "no job 77" in server.refusal("/api/stop", {"job": 77})[1]
     assert "a number, not" in server.refusal("/api/episode?world=carts&episode=x")[1]
     assert server.refusal("/api/other")[0] == 404

@@ -101,7 +101,7 @@ def test_from_a_sentence_to_a_head_that_is_watched(open_page: Any, server: Serve
     goal.get_by_role("button", name="Train a head for it").click()
     goal.get_by_role("progressbar", name="Training keep_the_cart_on_the_left").wait_for()
     goal.get_by_role("heading", name="Watch keep_the_cart_on_the_left").wait_for(timeout=PATIENCE)
-    film = goal.get_by_label("keep_the_cart_on_the_left: real episode beside imagination")
+    film = goal.get_by_label("keep_the_cart_on_the_left: real episode next to imagination")
     page.wait_for_function("film => film.readyState >= 1 && film.videoWidth > 0", arg=film.element_handle())
 
     world = server.root / "carts"  # type: ignore[attr-defined]

@@ -98,7 +98,7 @@ class Server:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[Server]:
-    """The command with a port of its own; Ctrl-C at the end."""
+    """The command with its own port; Ctrl-C at the end."""
     process = subprocess.Popen(
         [sys.executable, "-m", "manyheads", "web", str(folder), "--port", "0"],
         stdout=subprocess.PIPE,

@@ -69,7 +69,7 @@ def _words(left: int, rate: float, begun: int) -> str:
     if left / rate > 2 * SHORT:
         fewer = max(1000, round(SHORT * rate, -3))
         said += f"; `--steps {begun + int(fewer)}` would take {duration(fewer / rate)}"
-    return f"{said}. Ctrl-C saves at any time, and the same command goes on."
+    return f"{said}. Ctrl-C saves at any time, and the same command continues."
 
 
 def _key(settings: Settings, tasks: int) -> str:

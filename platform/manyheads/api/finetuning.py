@@ -52,7 +52,7 @@ def finetune(
     explore: int = 0,
     predict: bool = False,
 ) -> Found:
-    """Makes `updates` updates of each task's head in imagination, then goes on until `steps` rows are collected.
+    """Makes `updates` updates of each task's head in imagination, then continues until `steps` rows are collected.
 
     `head` is another kind of head than the tasks name; a task is then called NAME.KIND. A new head begins as `start`:
     fresh, as the head of that name, or (auto) as the one that earns most in imagination. `explore` rows are collected
@@ -88,7 +88,7 @@ def imagine(
 ) -> dict[str, ImaginedPlay]:
     """Trains heads of one environment as one batch on the frozen world, and plays each in imagination.
 
-    No environment is stepped. The heads stay in the world's folder, and the same call goes on with them; raises
+    No environment is stepped. The heads stay in the world's folder, and the same call continues with them; raises
     ManyheadsError for tasks of different environments.
     """
     chosen = [_resolve(WorldFolder.open(path), task).built() for task in tasks]
@@ -230,7 +230,7 @@ def _before(trainer: Trainer, task: Task, start: str, options: RunOptions) -> di
     if start == FRESH:
         return found
     if not trainer.is_new(task):
-        options.say(f"{task.name} goes on from where it was: a start is for a new head.")
+        options.say(f"{task.name} resumes from where it was: a start is for a new head.")
         return found
     chosen = start
     if start == AUTO:

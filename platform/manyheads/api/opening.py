@@ -79,7 +79,7 @@ def open_with(
     if refused := [name for name in changed if not may_change or name.startswith(FIXED)]:
         raise ManyheadsError(
             f"{world} was made with other settings: {', '.join(refused)}. They are in {world / WORLD}. "
-            "Leave out what differs to go on with them, or start another world."
+            "Leave out what differs to continue with them, or start another world."
         )
     if changed:
         asked, before = flat_settings(load_settings(source, overrides)), flat_settings(folder.saved_settings)
@@ -87,14 +87,14 @@ def open_with(
         rehearse(folder)
         folder.write()
         words = ", ".join(f"{name} {before.get(name, 'as by default')} to {asked[name]}" for name in changed)
-        say(f"{world} goes on with other settings, noted in its history: {words}.")
+        say(f"{world} continues with other settings, noted in its history: {words}.")
     if source is not None and (differing := [name for name in others if name not in machine]):
-        say(f"{world} goes on with its own settings; {source} differs in {', '.join(differing)}.")
+        say(f"{world} continues with its own settings; {source} differs in {', '.join(differing)}.")
     return folder
 
 
 def last_tasks(folder: WorldFolder) -> list[Task]:
-    """The tasks that the world was trained on last; raises ManyheadsError where there are none to go on with."""
+    """The tasks that the world was trained on last; raises ManyheadsError where there are none to continue with."""
     last = folder.checkpoint.state.get("runs", {}).get("train", {}).get("tasks", [])
     if gone := sorted({*last} - {*folder.heads}):
         raise ManyheadsError(

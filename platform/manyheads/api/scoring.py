@@ -1,4 +1,4 @@
-"""How heads do in the real simulator, beside random actions on the same seeds."""
+"""How heads do in the real simulator, compared with random actions on the same seeds."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def quick_episodes(loaded: LoadedWorld, name: str) -> tuple[list[float], list[fl
 def quick_check(
     world: Path, name: str, own: Sequence[float], random: Sequence[float], predicted: Interval | None = None
 ) -> str:
-    """A sentence about a head in a few real episodes, beside what was predicted of it."""
+    """A sentence about a head in a few real episodes, compared with what was predicted of it."""
     episodes = len(own)
     ours, theirs = sum(own) / episodes, sum(random) / episodes
     said = f"{name} in {episodes} real episode{'s' if episodes > 1 else ''}: {ours:.4g}, random actions {theirs:.4g}"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class SharedWorld:
     """One world model and its heads, in a folder; made by `manyheads.open_world` or `manyheads.load`.
 
-    All that is trained lies in the folder: a script that was stopped goes on where it was, and the commands of the
+    All that is trained lies in the folder: a script that was stopped resumes where it was, and the commands of the
     command line work on the same folder. Mistakes are ManyheadsError.
     """
 
@@ -108,7 +108,7 @@ class SharedWorld:
     ) -> SharedWorld:
         """Trains the world and a head for each of the tasks jointly, until it has collected `steps` rows in all.
 
-        Without tasks it goes on with those that it had last; with `add`, with those and these. A task is an object, a
+        Without tasks it continues with those that it had last; with `add`, with those and these. A task is an object, a
         name, an environment's name (its own reward) or a file. Heads of other tasks become stale, which is said.
         `callback` gets every `TrainingEvent`. With `evaluate_every` rows, heads are played on seeds reserved for that,
         and the best of each is kept (`manyheads.load(path, best=True)`).
@@ -178,7 +178,7 @@ class SharedWorld:
         """Trains a head for each of the tasks, all of one environment, as one batch on the frozen world, and plays each
         for `steps` in imagination, under the rewards of all of them. No environment is stepped.
 
-        The heads stay (`delete_head` takes them away); the same call goes on with them.
+        The heads stay (`delete_head` takes them away); the same call continues with them.
         """
         from manyheads.api import finetuning
 
@@ -220,7 +220,7 @@ class SharedWorld:
         self._loaded = self._agent = None
 
     def rename_head(self, name: str, new: str) -> None:
-        """Gives a head another name; runs go on with it under that name."""
+        """Gives a head another name; runs continue with it under that name."""
         from manyheads.storage.head_folders import rename_head
 
         rename_head(self.folder, name, new)

@@ -29,8 +29,8 @@ UNSEEN = 3
 def demo(goal: str, world: Path, updates: int) -> None:
     """Take the packaged world, make a task of a sentence, train its head and two others in imagination, play them.
 
-    Each part is a command that continues where it was stopped, so the same command continues after Ctrl-C. Exit code
-    3: the world has hardly seen what the goal asks for, so it gets no head from imagination.
+    After Ctrl-C the same command continues: each part resumes where it was stopped. Exit code 3: the world has hardly
+    seen what the goal asks for, so it gets no head from imagination.
     """
     if not goal.strip():
         raise ManyheadsError('The goal is empty: say what to do, for example --goal "Spin the pole around fast".')
@@ -51,7 +51,9 @@ def demo(goal: str, world: Path, updates: int) -> None:
         mark.touch() if unseen else mark.unlink(missing_ok=True)
 
     if unseen:
-        click.echo("The goal gets no head: the world has hardly seen what it asks for, so imagination can't teach it.")
+        click.echo(
+            "The goal gets no head: the world has hardly seen what it asks for, so it can't be trained in imagination."
+        )
     _say("3 of 5", "its head, and heads for two more tasks, learn as one batch in imagination: no environment steps")
     goals = () if unseen else (str(file),)
     _run("finetune", str(world), *goals, *TASKS, "--updates", str(updates))

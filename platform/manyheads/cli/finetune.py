@@ -75,8 +75,8 @@ def finetune(
     """Train a head for each of TASKS on the frozen WORLD; those of one environment train as one batch.
 
     A task is a name, a task file, an environment's name, or a head that WORLD already has. Ctrl-C saves; the same
-    command goes on. `--updates`, `--steps` and `--explore` are totals. At the end heads play a few real episodes,
-    beside what was predicted of them, and it is said where one does no better than random.
+    command continues. `--updates`, `--steps` and `--explore` are totals. At the end heads play a few real episodes,
+    compared with what was predicted of them, and it is said where one does no better than random.
     """
     settings, own = split_overrides(overrides, loggers)
     if patience is not None and not evaluate_every:

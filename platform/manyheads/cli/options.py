@@ -32,7 +32,7 @@ log = click.option(
     help="also write the numbers there; may be repeated (`manyheads list loggers`)",
 )
 
-yes = click.option("--yes", is_flag=True, help="go on without asking")
+yes = click.option("--yes", is_flag=True, help="continue without asking")
 patience = click.option(
     "--patience", type=click.IntRange(min=1), help="end when so many evaluations in a row got no better, of every head"
 )

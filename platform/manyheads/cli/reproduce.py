@@ -64,7 +64,7 @@ def reproduce(
     """Train on TASK by the published protocol and say whether the run is above, inside or below the published band.
 
     Warns early of a run that gets nowhere. Writes `curve.svg` and `curve.png` into the world's folder. Ctrl-C saves;
-    the same command goes on. Without TASK, every task of the suite is trained, where the runner takes them.
+    the same command continues. Without TASK, every task of the suite is trained, where the runner takes them.
     """
     if task is None:
         _whole_suite(suite_name, steps, seed or 0, overrides, world, runner, as_json)
@@ -118,7 +118,7 @@ def _whole_suite(
     runner: str,
     as_json: bool,
 ) -> None:
-    """Every task of a suite, each a `manyheads reproduce TASK` of its own that goes on where it stopped."""
+    """Every task of a suite, each a separate `manyheads reproduce TASK` that resumes where it stopped."""
     if name is None:
         raise ManyheadsError("Name a task, or a suite whose tasks are all to be trained: --suite NAME.")
     kind, suite = registry().runners[runner], load_suite(name)
@@ -151,7 +151,7 @@ def _whole_suite(
 
 
 def _folder(task: str, seed: int, overrides: Sequence[str]) -> str:
-    """Each way of running a task has a folder of its own."""
+    """Each way of running a task has its own folder."""
     settings = sorted({override.partition("=")[0]: override for override in overrides}.values())
     return "-".join([file_name(task), str(seed), *map(file_name, settings)])
 

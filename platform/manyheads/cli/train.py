@@ -65,13 +65,13 @@ def train(
     """Train WORLD and a head for each of TASKS jointly, from scratch or from where it stopped.
 
     \b
-    manyheads train WORLD             goes on with all tasks that it was trained on last
-    manyheads train WORLD --add TASK  goes on with all of them and TASK
+    manyheads train WORLD             continues with all tasks that it was trained on last
+    manyheads train WORLD --add TASK  continues with all of them and TASK
     manyheads train WORLD TASK        trains TASK alone
 
     A task is a name, a file, or an environment's name: then its own reward and time limit. WORLD grows where TASKS need
     environments that it does not know. Heads that are not trained along become stale: you are asked before. Ctrl-C
-    saves; the same command goes on.
+    saves; the same command continues.
 
     Settings of the machine (training.device, precision, compile, workers, threads, step_timeout, checkpoint_minutes)
     hold for this command; others of training, optimizer and heads change the world's own, noted in its history.
@@ -126,6 +126,6 @@ def _confirm(world: Path, tasks: Sequence[str], stale: Sequence[str], yes: bool)
     if yes:
         return
     if not sys.stdin.isatty():
-        raise ManyheadsError("Nothing was trained: nobody answered. --yes goes on.")
-    if not click.confirm("Go on?", default=False, err=True):
+        raise ManyheadsError("Nothing was trained: nobody answered. --yes continues.")
+    if not click.confirm("Continue?", default=False, err=True):
         raise ManyheadsError("Nothing was trained.")

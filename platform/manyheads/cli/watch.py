@@ -27,7 +27,7 @@ from manyheads.parameters import NewFile
 def watch(world: Path, task: str, out: Path | None, seed: int, steps: int, context: int, best: bool) -> None:
     """Write a video of TASK's head in WORLD: the real episode next to the one that the world imagines.
 
-    After the first rows the world goes on without seeing the simulator again: once with the same actions, once
+    After the first rows the world continues without seeing the simulator again: once with the same actions, once
     with those that the head chooses in imagination.
     """
     from manyheads.report.text import number

@@ -21,7 +21,7 @@ CONTRACT = (
 class Foreign:
     """Runs one environment's code. It finds the working folder that it left, and leaves everyone else theirs.
 
-    Torch's gradient mode and default type are put back, too: an environment with a network of its own may change them.
+    Torch's gradient mode and default type are put back, too: an environment with its own network may change them.
     """
 
     def __init__(self, owner: str) -> None:

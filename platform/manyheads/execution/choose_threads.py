@@ -63,7 +63,7 @@ class ThreadWatch:
         self._measured = clock()
 
     def better(self, seconds: float, now: int) -> int:
-        """The number of threads to go on with after an update that took so long, `now` being in use."""
+        """The number of threads to continue with after an update that took so long, `now` being in use."""
         self._times = [*self._times[1 - WINDOW :], seconds]
         if self.most < 2 or len(self._times) < WINDOW or self._clock() - self._measured < PATIENCE:
             return now
@@ -102,7 +102,7 @@ class ThreadChoice:
         if better == now:
             return ""
         torch.set_num_threads(better)
-        return f"{better} CPU thread{'s are' if better > 1 else ' is'} faster than {now} now: going on with that."
+        return f"{better} CPU thread{'s are' if better > 1 else ' is'} faster than {now} now: continuing with that."
 
     def restore(self) -> None:
         """As many as before."""

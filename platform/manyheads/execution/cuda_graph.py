@@ -84,7 +84,7 @@ class _Calls(Generic[R]):
 
 
 def run_on_streams(functions: Sequence[Callable[[], R]]) -> list[R]:
-    """Calls the first function as usual and each other one on a stream of its own, so that the device runs them in
+    """Calls the first function as usual and each other one on a separate stream, so that the device runs them in
     parallel."""
     current, results = torch.cuda.current_stream(), []
     for function in functions[1:]:

@@ -10,7 +10,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> None:
-    """Asks the C library to keep what is freed: returning pages and getting them anew is a third of an update."""
+    """Asks the C library to keep what is freed: returning pages and allocating them again is a third of an update."""
     allocator = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if allocator is not None:
         allocator(M_TRIM_THRESHOLD, -1)

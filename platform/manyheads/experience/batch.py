@@ -34,7 +34,7 @@ class Batch(NamedTuple):
     is_terminal: Tensor
     """(B, T) bool: the simulator itself ended the episode here"""
     reset_state: Tensor
-    """(B, T) bool: the latent before the row is missing, so the recurrent state starts anew within an episode"""
+    """(B, T) bool: the latent before the row is missing, so the recurrent state is reset within an episode"""
     instance: Tensor
     """(B,) int64: position in the replay's list of instances"""
     deter: Tensor

@@ -97,7 +97,7 @@ class Chunk:
     """Successive rows of one stream and their latents, in a pair of files or (without a path) in memory.
 
     A chunk is `growing` up to `size` rows, in a buffer that every row is written through to the file. Once sealed it
-    is read through memory maps; a chunk that was sealed before it was full can go on growing.
+    is read through memory maps; a chunk that was sealed before it was full can continue growing.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class Chunk:
         return self
 
     def reopen(self, size: int) -> None:
-        """Goes on growing, up to `size` rows."""
+        """Continues growing, up to `size` rows."""
         self._grow(size, 0)
 
     def _grow(self, size: int, flags: int) -> None:
@@ -273,7 +273,7 @@ def sound_rows(path: Path, record: np.dtype[Any], newest: bool) -> tuple[int, in
     if not newest or any(good[broken:]):
         raise ManyheadsError(
             f"{path} is damaged at row {broken}: its checksum does not fit. Restore the file from a copy, "
-            f"or delete the folder {path.parent} to go on without its rows."
+            f"or delete the folder {path.parent} to continue without its rows."
         )
     return broken, size - broken * width
 

@@ -35,7 +35,7 @@ Where `is_first`, what it remembers is void."""
 
 
 class EnvironmentFailed(ForeignError):
-    """An environment failed too often; collection can't go on, and nothing is wrong with what was collected."""
+    """An environment failed too often; collection can't continue, and nothing is wrong with what was collected."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,14 @@ class CollectResult:
 
 
 class Collector:
-    """Steps N environments in lock-step; each writes to a stream of its own.
+    """Steps N environments in lock-step; each writes to its own stream.
 
     Every row is written when it has been acted upon. The row with `is_last` holds the final observation of an
     episode; its action is not carried out, and the next row is the `is_first` of a new episode, whose seed
     follows from the run's seed and the episode's number alone. With workers the environments step while the
     caller does other things between two calls; the rows are the same.
 
-    An environment that fails is made anew: its open episode ends, truncated, with the newest row, and a new one begins.
+    An environment that fails is recreated: its open episode ends, truncated, with the newest row, and a new one begins.
     """
 
     def __init__(
@@ -233,10 +233,10 @@ class Collector:
         if self._failed_in_a_row[env] >= MAX_FAILURES:
             raise EnvironmentFailed(
                 f"Environment {env}, {failure.message}. That is failure {MAX_FAILURES} in a row. The rows before it "
-                "are kept: mend the environment, and the same command goes on."
+                "are kept: fix the environment, and the same command continues."
             )
         self._reports.append(
-            f"Environment {env}, {failure.message}. It was made anew and begins another episode (failure "
+            f"Environment {env}, {failure.message}. It was recreated and begins another episode (failure "
             f"{self.failures} of this run)."
         )
 

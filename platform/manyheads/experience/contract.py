@@ -13,7 +13,7 @@ from manyheads.experience.stream import RecordedInstance
 
 
 class ReplaySink(Protocol):
-    """Where collected rows go. Each environment writes to a stream of its own."""
+    """Where collected rows go. Each environment writes to its own stream."""
 
     def open_stream(self, instance: RecordedInstance) -> int:
         """A new stream for rows of that instance; returns its number."""

@@ -58,7 +58,7 @@ class Replay:
         self.capacity_rows, self.capacity_bytes, self.read_only = capacity_rows, capacity_bytes, read_only
         self.instances: list[RecordedInstance] = []
         """every instance seen, in the order that `Batch.instance` counts them; one whose signals or layout have
-        changed since counts anew"""
+        changed since is counted as a new one"""
         self.repairs: list[str] = []
         """what was repaired on opening, in words"""
         self.world_id: int | None = None
@@ -272,7 +272,7 @@ class Replay:
             if missing > 0:
                 notes.append(
                     f"{stream.folder or f'Stream {stream.number}'} holds {missing} rows less than when the checkpoint "
-                    "was written: its newest file was cut short. Restore it from a copy, or go on without them."
+                    "was written: its newest file was cut short. Restore it from a copy, or continue without them."
                 )
         return notes
 

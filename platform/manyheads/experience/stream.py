@@ -261,7 +261,7 @@ class Stream:
             if self.chunks and start != self.stop:
                 raise ManyheadsError(
                     f"{self.folder}: rows {self.stop} to {start} are missing. Restore the files from a copy, "
-                    "or delete the folder to go on without its rows."
+                    "or delete the folder to continue without its rows."
                 )
             if count:
                 self._add_chunk(self._chunk(serial, start).open_existing(count, writable, latents))

@@ -187,7 +187,7 @@ class SyncVectorEnv:
     def _made_again(self, env: int) -> FlatEnv:
         made = self._make(env)
         if self._layout_maps[env].interface.naming(made.layout) != self.layouts[env]:
-            raise ManyheadsError("made anew it has other spaces than before")
+            raise ManyheadsError("recreated, it has other spaces than before")
         return made
 
     def _check_signals(self, env: int, signals: npt.NDArray[np.float64]) -> None:

@@ -22,7 +22,7 @@ class RowInputs(NamedTuple):
     posterior: Tensor
     """(N, hidden) the tokens' contribution to the posterior layer"""
     keep: Tensor
-    """(N, 1) 0 where the state starts anew, else 1"""
+    """(N, 1) 0 where the state is reset, else 1"""
     noise: Tensor
     """(N, G)"""
 

@@ -171,7 +171,7 @@ class ActorCritic(Head):
 
     @torch.no_grad()
     def start_from(self, other: Head) -> None:
-        """Takes over the actor and what it expects of episodes' ends; reward and critic start anew."""
+        """Takes over the actor and what it expects of episodes' ends; reward and critic start from fresh weights."""
         assert isinstance(other, ActorCritic)
         self.actor.load_state_dict(other.actor.state_dict())
         self.continues.load_state_dict(other.continues.state_dict())

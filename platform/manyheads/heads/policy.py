@@ -78,7 +78,7 @@ class VectorPolicy:
     ) -> ActResult:
         """Updates each environment's latent with its observation and samples an unclipped action from its head.
 
-        image (N, H, W, C) or None, vector (N, V); where `is_first` (N,) the latent starts anew. Heads that
+        image (N, H, W, C) or None, vector (N, V); where `is_first` (N,) the latent is reset. Heads that
         `needs_signals` need signals (N, S), each environment's own from the left, in their order. Remembers latents,
         actions and what heads remember for the next call.
         """

@@ -1,4 +1,4 @@
-"""What a head predicts of a state: a number over symexp-spaced bins, and whether the episode goes on."""
+"""What a head predicts of a state: a number over symexp-spaced bins, and whether the episode continues."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class TwoHotHead(nn.Module):
 
 
 class ContinueHead(nn.Module):
-    """The logit (...) of going on after a row."""
+    """The logit (...) of continuing after a row."""
 
     def __init__(self, inputs: int, units: int) -> None:
         super().__init__()

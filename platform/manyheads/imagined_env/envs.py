@@ -63,7 +63,7 @@ class ImaginedEnv(gymnasium.Env[Any, Any]):
 
 
 class ImaginedVectorEnv(VectorEnv[Any, Any, Any]):
-    """N imagined episodes in one batch; one that is over begins anew with the next step, as is Gymnasium's default."""
+    """N imagined episodes in one batch; one that is over restarts with the next step, as is Gymnasium's default."""
 
     metadata: Info = {"autoreset_mode": AutoresetMode.NEXT_STEP, "render_modes": ["rgb_array"]}  # noqa: RUF012
 
@@ -82,7 +82,7 @@ class ImaginedVectorEnv(VectorEnv[Any, Any, Any]):
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: Info | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """All episodes anew; environment i of seed s is `ImaginedEnv` of seed s + i."""
+        """Resets all episodes; environment i of seed s is `ImaginedEnv` of seed s + i."""
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed or [None] * self.num_envs
         for env, own in enumerate(seeds):
             if own is not None:

@@ -22,7 +22,7 @@ from manyheads.task import Task
 from manyheads.world.model import Latent
 
 ENDS = 0.5
-"""an episode ends in a state from which it goes on with less than this probability"""
+"""an episode ends in a state from which it continues with less than this probability"""
 
 
 class ImaginedRow(NamedTuple):
@@ -39,7 +39,7 @@ class ImaginedRow(NamedTuple):
 
 
 class ImaginedEpisodes:
-    """N episodes of a task in a world, each with random numbers of its own: an episode does not depend on the others.
+    """N episodes of a task in a world, each with its own random numbers: an episode does not depend on the others.
 
     The simulator is built once, for its spaces.
     """
@@ -70,7 +70,7 @@ class ImaginedEpisodes:
         self.generators = [torch.Generator(self.world.device) for _ in range(number)]
 
     def reset(self, episode: int, generator: np.random.Generator) -> ImaginedRow:
-        """Begins an episode anew; all that follows in it comes from this generator."""
+        """Begins a new episode; all that follows in it comes from this generator."""
         self.generators[episode].manual_seed(int(generator.integers(2**62)))
         image, vector = self.starts.draw(generator)
         device = self.world.device

@@ -82,7 +82,7 @@ def interquartile_mean(values: Floats) -> float:
 def stratified_bootstrap(
     scores: Mapping[str, Floats], statistic: Callable[[Floats], float], seed: int = 0, resamples: int = RESAMPLES
 ) -> Interval:
-    """A statistic of all scores, and its percentile 95% interval; episodes are drawn anew within each task."""
+    """A statistic of all scores, and its percentile 95% interval; episodes are resampled within each task."""
     generator = np.random.default_rng(seed)
     drawn = np.concatenate([generator.choice(own, (resamples, own.size)) for own in scores.values()], 1)
     low, high = np.percentile([statistic(row) for row in drawn], [2.5, 97.5])

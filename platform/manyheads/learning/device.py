@@ -33,7 +33,7 @@ def choose_device(folder: WorldFolder) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available() and "training.device" not in folder.machine:
-        note_once(f"{folder.path} was trained on cuda, which this machine lacks: it goes on with the cpu.")
+        note_once(f"{folder.path} was trained on cuda, which this machine lacks: it continues on the cpu.")
         return "cpu"
     check_device(device)
     return device

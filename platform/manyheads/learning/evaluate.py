@@ -1,6 +1,6 @@
 """Plays policies in the real simulator on reserved seeds and says how sure the difference to random is.
 
-The protocol of published scores: sampled actions, the simulator's unclipped return; beside it the task's own return
+The protocol of published scores: sampled actions, the simulator's unclipped return; next to it the task's own return
 and its success rate.
 """
 

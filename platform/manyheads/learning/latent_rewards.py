@@ -30,7 +30,7 @@ def latent_rows(batch: Batch, latents: Latent) -> LatentRows:
 
 
 class LatentRewards:
-    """The networks of every task whose reward source reads latents, each with an optimiser of its own."""
+    """The networks of every task whose reward source reads latents, each with its own optimiser."""
 
     def __init__(self, world: World, tasks: Sequence[Task], settings: OptimizerSettings, seed: int) -> None:
         self.networks: dict[str, nn.Module] = {}

@@ -58,7 +58,7 @@ class Update(NamedTuple):
 class Learner:
     """Trains a world and its heads jointly, or heads alone on a frozen world.
 
-    The world and each head have an optimiser and a random generator of their own: every rule of the optimiser is per
+    The world and each head have their own optimiser and random generator: every rule of the optimiser is per
     tensor, so this equals one optimiser over all, and a head that joins later warms up on its own.
 
     On a GPU updates are `asynchronous`: the host never waits for the device, so whoever reads an update's metrics
@@ -133,7 +133,7 @@ class Learner:
 
     def join(self, name: str, head: Head) -> None:
         """A head that trains from the next update on. Where a stack of heads like it has room it takes a place there,
-        and nothing is compiled anew; the others' numbers stay as they are where `starts_per_head` is given or the
+        and nothing is compiled again; the others' numbers stay as they are where `starts_per_head` is given or the
         world is frozen."""
         if name in self.heads or name == WORLD:
             raise ManyheadsError(f"There is a {name!r} in training already: give the head another name.")

@@ -20,7 +20,7 @@ from manyheads.world.model import World
 
 
 class RowCollector(Protocol):
-    """Fills a replay, in lock-step with learning or while learning goes on."""
+    """Fills a replay, in lock-step with learning or while learning continues."""
 
     def due(self, updates: int) -> bool:
         """Whether rows must come in before another update is made after so many."""
@@ -54,7 +54,7 @@ class CollectorContext:
     """by task; trained meanwhile"""
     replay: Replay
     saved: Mapping[str, Any] | None = None
-    """what `RowCollector.state` returned in the run that goes on"""
+    """what `RowCollector.state` returned in the run that continues"""
     tensors: Mapping[str, Tensor] | None = None
     """and `RowCollector.tensors`"""
     say: Callable[[str], None] = print
@@ -69,7 +69,7 @@ MakeRowCollector = Callable[[CollectorContext], RowCollector]
 
 
 class LockStep:
-    """Every environment makes one step, then learning catches up: a stopped run goes on bit for bit."""
+    """Every environment makes one step, then learning catches up: a stopped run resumes bit for bit."""
 
     def __init__(self, context: CollectorContext, make_vector_env: MakeVectorEnv | None = None) -> None:
         """`make_vector_env` makes the environments; as the settings have it by default."""

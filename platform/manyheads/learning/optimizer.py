@@ -63,7 +63,7 @@ class LaProp:
 
     @property
     def averages(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Squares (N,), momentum (N,) and the count () of steps; a stack keeps them in tensors of its own."""
+        """Squares (N,), momentum (N,) and the count () of steps; a stack keeps them in its own tensors."""
         return self._square, self._momentum, self._count
 
     @averages.setter

@@ -46,7 +46,7 @@ class RewardEnsemble(nn.Module):
         self.norm = RunningNorm(1)
 
     def forward(self, feature: Tensor) -> tuple[Tensor, Tensor]:
-        """Reward of arriving in states (N, F) and probability to go on from there, (members, N) each."""
+        """Reward of arriving in states (N, F) and probability to resume from there, (members, N) each."""
         reward, live = torch.stack([member(feature) for member in self.members]).unbind(-1)
         return self.norm.denormalize(reward[..., None]).squeeze(-1), live.sigmoid()
 

@@ -1,4 +1,4 @@
-"""What goes on beside a run: callbacks are told, heads are played now and then, the best ones are kept."""
+"""What happens during a run: callbacks are told, heads are played now and then, the best ones are kept."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RunMonitor:
     """Carries out a `Monitoring` for one run.
 
     `best` has the best mean return of each task's evaluations so far, and `keep(task, return)` is called for a better
-    one. Evaluation has seeds of its own, which neither training nor `manyheads evaluate` uses: what is chosen by them
+    one. Evaluation has its own seeds, which neither training nor `manyheads evaluate` uses: what is chosen by them
     says nothing about those.
     """
 

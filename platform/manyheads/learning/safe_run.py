@@ -61,7 +61,7 @@ class SafeRun:
             monitor.tell("end", now())
         steps, updates = now()
         if stop.requested:
-            progress.say(f"Stopped and saved at {steps} steps, {updates} updates; the same command goes on.")
+            progress.say(f"Stopped and saved at {steps} steps, {updates} updates; the same command continues.")
             raise KeyboardInterrupt
         if monitor.stopped:
             progress.say(f"A callback ended the run at {steps:,} steps, {updates:,} updates; it is saved.")
@@ -76,5 +76,7 @@ class SafeRun:
         except Exception as error:
             if not self.stop.requested or not is_compiler_error(error):
                 raise
-            progress.say("Stopped while compiling: rows are kept, and weights as last saved; the same command goes on.")
+            progress.say(
+                "Stopped while compiling: rows are kept, and weights as last saved; the same command continues."
+            )
             raise KeyboardInterrupt from None

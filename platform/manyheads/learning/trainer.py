@@ -56,7 +56,7 @@ COMPILING = "Still getting ready: what is computed is compiled first, a minute o
 class Trainer:
     """Trains the heads of `tasks` on the world in `folder`, and the world too unless it is `frozen`.
 
-    Progress lives in the folder's checkpoint under `run`; a new Trainer on the same folder goes on from it.
+    Progress lives in the folder's checkpoint under `run`; a new Trainer on the same folder resumes from it.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Trainer:
         ranks: Ranks = ALONE,
     ) -> None:
         """`make_collector` makes what steps the environments; in lock-step with learning by default. With several
-        `ranks` this is their root, and the others `follow`: a run goes on bit for bit with one rank alone."""
+        `ranks` this is their root, and the others `follow`: a run resumes bit for bit with one rank alone."""
         self.folder, self.tasks, self.frozen = folder, list(tasks), frozen
         settings = folder.settings
         if settings.training.batch_size % ranks.count:
@@ -117,7 +117,7 @@ class Trainer:
     def collect_and_learn(
         self, steps: int, progress: Progress, metrics: Metrics, monitoring: Monitoring | None = None
     ) -> None:
-        """Goes on until `steps` rows have been collected in this run, or a callback ends it, learning at the replay
+        """Continues until `steps` rows have been collected in this run, or a callback ends it, learning at the replay
         ratio."""
         training = self.folder.settings.training
         monitor = self._begin(monitoring)
@@ -274,7 +274,7 @@ class Trainer:
 
         def keep(at: UpdateCount, where: WindowIndex, learned: UpdateOutput) -> None:
             if self.learner.asynchronous:
-                learned.numbers.require_finite("the last checkpoint stands, and this run's command goes on")
+                learned.numbers.require_finite("the last checkpoint stands, and this run's command continues")
             if learned.latents is not None:
                 self.replay.write_latents(where, learned.latents)
             if at.updates % METRICS_EVERY == 0:

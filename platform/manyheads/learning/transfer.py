@@ -163,7 +163,7 @@ def trained_heads(trainer: Trainer, task: Task, any_environment: bool = False) -
 
 @contextmanager
 def uncompiled(world: World) -> Iterator[None]:
-    """Work inside runs eagerly: it is done once, with shapes of its own, and compiling it would take longer."""
+    """Work inside runs eagerly: it is done once, with its own shapes, and compiling it would take longer."""
     execution, world.execution = world.execution, Execution()
     try:
         yield

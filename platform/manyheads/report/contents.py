@@ -254,7 +254,7 @@ def _decisions(folder: WorldFolder, task: Task) -> list[Decision]:
         records = [json.loads(line) for line in read_lines(path)]
         return [Decision.model_validate(record) for record in records if record["call"] == "decision"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ManyheadsError(f"{path} can't be read: {error}. Delete it to go on without it.") from error
+        raise ManyheadsError(f"{path} can't be read: {error}. Delete it to continue without it.") from error
 
 
 def _clip(agent: Agent, steps: int) -> tuple[Clip | None, str]:

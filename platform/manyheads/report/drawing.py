@@ -29,7 +29,7 @@ class Panel:
 
 
 def side_by_side(panels: Sequence[Panel]) -> Iterator[Pixels]:
-    """Panels at one height beside each other, frame by frame; the shortest panel ends it."""
+    """Panels at one height side by side, frame by frame; the shortest panel ends it."""
     sizes = [_scaled(panel.frames[0]) for panel in panels]
     width = sum(w for w, _ in sizes) + GAP * (len(panels) + 1)
     for at in range(min(len(panel.frames) for panel in panels)):

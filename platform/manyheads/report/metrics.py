@@ -65,7 +65,7 @@ class Metrics:
     """Appends numbers to a world folder's `metrics.jsonl` and writes them to a logger.
 
     The file is opened at the first number, when the run has locked the folder; a line that a crash tore is cut then.
-    `time` in it counts seconds of work and goes on across restarts: pauses don't show in curves.
+    `time` in it counts seconds of work and continues across restarts: pauses don't show in curves.
     """
 
     def __init__(self, folder: Path | str, logger: Logger | None = None) -> None:
@@ -202,7 +202,7 @@ def _line(path: Path, where: str, text: bytes) -> _Line:
         problem = error.errors()[0]
         key = "".join(f"{part}: " for part in problem["loc"])
         raise ManyheadsError(
-            f"{path}, {where} is not a line of metrics: {key}{problem['msg']}. Delete it to go on."
+            f"{path}, {where} is not a line of metrics: {key}{problem['msg']}. Delete it to continue."
         ) from None
 
 

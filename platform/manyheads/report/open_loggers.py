@@ -27,7 +27,7 @@ def choose_loggers(names: Sequence[str], options: Mapping[str, Mapping[str, Any]
 
 
 class Loggers:
-    """Several loggers as one. One that fails is named with its error and closed; the others and the run go on."""
+    """Several loggers as one. One that fails is named with its error and closed; the others and the run continue."""
 
     def __init__(self, openers: Mapping[str, Opener], folder: WorldFolder, tasks: Sequence[Task]) -> None:
         self._openers = dict(openers)
@@ -41,7 +41,7 @@ class Loggers:
                 if name not in self._open:
                     self._open[name] = opener(self._world, self._config)
                 self._open[name].write(step, updates, numbers)
-            except Exception as error:  # whatever a plugin raises, training goes on
+            except Exception as error:  # whatever a plugin raises, training continues
                 self._leave_out(name, error)
 
     def close(self) -> None:

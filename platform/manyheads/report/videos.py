@@ -39,13 +39,13 @@ FPS = 16.0
 
 @dataclass(frozen=True)
 class Clip:
-    """A real episode beside its imagination, and how far the two came apart."""
+    """A real episode next to its imagination, and how far the two came apart."""
 
     panels: tuple[Panel, ...]
     fps: float
     played: PlayedEpisode
     context: int
-    """rows that the world saw before it went on alone"""
+    """rows that the world saw before it continued alone"""
     error: Floats
     """(T - context,) mean distance of imagined from real places, in their standard deviations; of those that move"""
 

@@ -1,4 +1,4 @@
-"""The drawing of `manyheads why`: rewards along an episode, real and imagined, beside what the gap is made of."""
+"""The drawing of `manyheads why`: rewards along an episode, real and imagined, next to what the gap is made of."""
 
 from __future__ import annotations
 

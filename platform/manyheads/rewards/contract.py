@@ -40,7 +40,7 @@ class RewardSource(Protocol):
     `signals` are the names that it reads. `own_rows_only` is true where labels hold only on rows of the task's very own
     instance (the simulator's reward), false where any instance with the same signals will do. What it remembers of an
     episode is `memory_size` numbers, of a fixed count so that a head sees them; 0 where a row's labels depend on that
-    row alone. A source that `reads` latents is a `LatentRewardSource`. It is given copies, tensors of its own
+    row alone. A source that `reads` latents is a `LatentRewardSource`. It is given copies, its own tensors
     environment's rows, and changes nothing outside itself.
     """
 
@@ -88,7 +88,7 @@ class LatentRewardSource(RewardSource, Protocol):
     """A source whose reward is computed from latents, by networks that learn while the world does.
 
     `networks` makes a module with `forward(rows) -> reward (B, T)` and `loss(rows) -> (loss (), metrics)`, trained by
-    an optimiser of its own. `label` says what signals alone tell of the reward.
+    its own optimiser. `label` says what signals alone tell of the reward.
     """
 
     def networks(self, world: WorldSettings, action_size: int) -> nn.Module: ...

@@ -130,7 +130,7 @@ class Words:
             return f"{wanted}: {ends}{_floor(node.floor)}"
         if node.to.margin == 0:
             return f"{wanted}: 1 there, 0 elsewhere{_floor(node.floor)}"
-        fades = f"falling to {_number(node.to.value_at_margin)} at {_number(node.to.margin)}{unit} beside it"
+        fades = f"falling to {_number(node.to.value_at_margin)} at {_number(node.to.margin)}{unit} outside it"
         return f"{wanted}: 1 there, {fades}{_floor(node.floor)}"
 
     def wanted(self, node: Term) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class SourceSettings(BaseModel):
-    """What a task file says under `reward`, beside `source`."""
+    """What a task file says under `reward`, next to `source`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

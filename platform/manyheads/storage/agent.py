@@ -250,7 +250,7 @@ def load_module(module: torch.nn.Module, folder: WorldFolder, name: str) -> None
     if saved != layout:
         reason = (
             "The world has grown since it was saved, and this tensor does not say in `layout_axes` how it follows. "
-            "Train another world, or delete the head's folder to go on without it."
+            "Train another world, or delete the head's folder to continue without it."
         )
     for key in sorted(expected.keys() | tensors.keys()):
         if key not in tensors or key not in expected:

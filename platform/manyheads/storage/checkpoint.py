@@ -47,7 +47,7 @@ class Checkpoint:
         elif orphan := next(filter(_later_than_first, folder.rglob("*.safetensors")), None):
             raise ManyheadsError(
                 f"{folder / MANIFEST} is missing, but {orphan} was saved under it. Restore it from a copy, or move the "
-                "folder away to begin anew."
+                "folder away to start over."
             )
         self.state: dict[str, Any] = self._manifest.state.model_dump(mode="json", exclude_unset=True)
         self._files = dict(self._manifest.files)

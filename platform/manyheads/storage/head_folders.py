@@ -31,12 +31,12 @@ def delete_head(folder: WorldFolder, name: str) -> None:
 
 
 def copy_head(folder: WorldFolder, name: str, new: str) -> None:
-    """A second head with the weights and the task of the first, under a name of its own; it is fine-tuned by itself."""
+    """A second head with the weights and the task of the first, under its own name; it is fine-tuned by itself."""
     _transfer(folder, name, new, move=False)
 
 
 def rename_head(folder: WorldFolder, name: str, new: str) -> None:
-    """Gives a head another name; a run of several tasks goes on with it under that name."""
+    """Gives a head another name; a run of several tasks continues with it under that name."""
     _transfer(folder, name, new, move=True)
 
 

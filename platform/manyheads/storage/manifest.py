@@ -46,7 +46,7 @@ class HeadRecord(_Part):
 
 
 class BestRecord(_Part):
-    """The best evaluation of a head while it trained; the world and the head as they were then are saved beside it."""
+    """The best evaluation of a head while it trained; the world and the head as they were then are saved next to it."""
 
     steps: int
     updates: int

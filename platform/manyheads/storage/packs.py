@@ -25,7 +25,7 @@ FORMAT = 1
 FILE = "pack.json"
 CARD = "README.md"
 SPACES = "spaces.json"
-"""beside a head: the spaces of its environment, so that it acts without the simulator"""
+"""next to a head: the spaces of its environment, so that it acts without the simulator"""
 SUFFIX = ".pack"
 AGAIN = "Get it again from whoever made it."
 

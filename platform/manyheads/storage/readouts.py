@@ -1,4 +1,4 @@
-"""A world's readouts in its folder: a set of tensors of their own, and in the manifest which signals they predict."""
+"""A world's readouts in its folder: their own set of tensors, and in the manifest which signals they predict."""
 
 from __future__ import annotations
 

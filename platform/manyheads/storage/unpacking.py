@@ -1,4 +1,4 @@
-"""Opening a pack: as a world folder of its own, or as heads that join the world they belong to."""
+"""Opening a pack: as a new world folder, or as heads that join the world they belong to."""
 
 from __future__ import annotations
 

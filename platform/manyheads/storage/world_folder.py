@@ -63,7 +63,7 @@ class EarlierInterface(BaseModel):
 
 
 class SettingsChange(BaseModel):
-    """Settings that were changed when training went on."""
+    """Settings that were changed when training continued."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -161,7 +161,7 @@ class WorldFolder:
         return bool(state["heads"][name]["world_updates"] != state.get("updates", 0))
 
     def task(self, name: str) -> Task:
-        """The task of a head, as saved beside it."""
+        """The task of a head, as saved next to it."""
         return load_task(self._task_file(name), name=name)
 
     def goal(self, name: str) -> str:
@@ -169,7 +169,7 @@ class WorldFolder:
         return yamlfile.read(self._task_file(name)).check(TaskFile).goal
 
     def save_task(self, task: Task) -> None:
-        """Puts a copy of the task beside its head; a different task under the same name is refused."""
+        """Puts a copy of the task next to its head; a different task under the same name is refused."""
         path = self.head_folder(task) / "task.yaml"
         if path.exists():
             if load_task(path, name=task.name).content != task.content:
@@ -254,7 +254,7 @@ class WorldFolder:
         )
 
     def _forget_deleted_heads(self) -> None:
-        """Heads whose folders a person deleted are gone, and so is what was kept to go on with them."""
+        """Heads whose folders a person deleted are gone, and so is what was kept to resume them."""
         state = self.checkpoint.state
         for name, record in list(state.get("heads", {}).items()):
             slug, run = file_name(name), record["run"]

@@ -65,7 +65,7 @@ class Categorical(LatentDistribution):
     def draw(self, raw: Tensor, noise: Tensor, dtype: torch.dtype) -> Tensor:
         if self.num_params > FEW:
             return self.sample(raw, noise).to(dtype)
-        # Each class is a tensor of its own; one product by a constant takes every variable's class to its C places.
+        # Each class is a separate tensor; one product by a constant takes every variable's class to its C places.
         logits = raw.unbind(-1)
         top = reduce(torch.maximum, logits)
         masses = [(logit - top).exp() for logit in logits]

@@ -88,7 +88,7 @@ class World(nn.Module):
         """Posterior states of (B, T) rows.
 
         image (B, T, H, W, C) uint8 or None, vector (B, T, V), previous_action (B, T, A); where `reset` (B, T) the state
-        starts anew; `start` is the state before row 0; noise is (B, T, G).
+        is reset; `start` is the state before row 0; noise is (B, T, G).
         """
         execution = self.execution
         normalized = self._normalize(vector)

@@ -98,7 +98,7 @@ class Core(nn.Module):
     def hidden_weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """`block_hidden` as two maps: block by block (blocks, own, own), and of the common input (M, D).
 
-        As one map, it would need a copy of the common input beside every block's own part.
+        As one map, it would need a copy of the common input next to every block's own part.
         """
         weight = self.block_hidden.weight.to(dtype)
         own = weight.shape[2]
@@ -184,7 +184,7 @@ def observe_sequence(
 ) -> Observed:
     """Posterior and prior over T rows, from the state `start` before row 0.
 
-    tokens (B, T, E), previous action (B, T, A), reset (B, T): where the state starts anew; noise (B, T, G).
+    tokens (B, T, E), previous action (B, T, A), reset (B, T): where the state is reset; noise (B, T, G).
     """
     tokens, latent, steps = tokens.to(start.deter.dtype), start, []
     for t in range(tokens.shape[1]):

@@ -27,7 +27,7 @@ SAVE_EVERY = 25
 
 @click.command()
 @click.argument("worlds", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--model", default=EMBEDDED, show_default=True, help="what is taught: glam/embedded or local:FOLDER")
+@click.option("--model", default=EMBEDDED, show_default=True, help="what is trained: glam/embedded or local:FOLDER")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("writer.safetensors"), show_default=True)
 @click.option("--held-out", multiple=True, metavar="ENVIRONMENT", help="never trained on; default: each fifth one")
 @click.option("--warm", default=USUAL.warm, show_default=True, type=click.IntRange(min=0), help="supervised steps")
@@ -44,8 +44,8 @@ def ground(
     """Teach a small language model to write rewards, from what WORLDS have recorded.
 
     Practice goals are sampled over the worlds' signals and said in words; the writer learns from how its
-    specifications rank the recorded stretches. The adapter OUT is used by `manyheads goal --model adapter:OUT`; beside
-    it lie the curve and what is needed to go on. Ctrl-C saves; the same command goes on.
+    specifications rank the recorded stretches. The adapter OUT is used by `manyheads goal --model adapter:OUT`; next to
+    it lie the curve and what is needed to continue. Ctrl-C saves; the same command continues.
     """
     settings = GroundSettings(seed=seed, **sizes)
     trained, tested = _divided(practices(worlds), held_out)
@@ -55,7 +55,7 @@ def ground(
     state = out.with_suffix(".state")
     if state.exists():
         run.restore(state)
-        click.echo(f"Going on from step {run.step} of {settings.total}, kept in {state}.", err=True)
+        click.echo(f"Resuming from step {run.step} of {settings.total}, kept in {state}.", err=True)
     else:
         run.curve.append({"step": 0, **run.held()})
     _say(run, trained, tested)
@@ -63,7 +63,7 @@ def ground(
         _practise(run, state)
     except KeyboardInterrupt:
         run.save(state)
-        raise ManyheadsError(f"Stopped at step {run.step} of {settings.total}; the same command goes on.") from None
+        raise ManyheadsError(f"Stopped at step {run.step} of {settings.total}; the same command continues.") from None
     figures = {f"{name} {when}": row[name] for when, row in _ends(run) for name in row if name.startswith("held-out")}
     names = tuple(dict.fromkeys(one.instance.environment.name for one in trained))
     save_adapter(

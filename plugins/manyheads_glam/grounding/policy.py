@@ -1,4 +1,4 @@
-"""The writer as a policy: decisions taught, sampled or taken, with gradients of their log-probabilities.
+"""The writer as a policy: decisions given, sampled or most likely, with gradients of their log-probabilities.
 
 The adapter lies in the upper half of the layers, so that gradients end there.
 """
@@ -67,7 +67,7 @@ class Policy:
         return {name: tensor.detach().clone() for name, tensor in get_peft_model_state_dict(self.adapted).items()}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Goes on from an adapter's tensors."""
+        """Resumes from an adapter's tensors."""
         from peft import set_peft_model_state_dict
 
         set_peft_model_state_dict(self.adapted, tensors)
@@ -143,7 +143,7 @@ class Policy:
 
 
 class Deciding(RecordingModel):
-    """A policy that decides in a way of its own, and remembers what it decided."""
+    """A policy that decides in its own way, and remembers what it decided."""
 
     def __init__(self, policy: Any, order: Order) -> None:
         super().__init__(policy)

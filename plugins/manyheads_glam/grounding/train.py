@@ -52,7 +52,7 @@ class GroundSettings(BaseModel):
 
 @dataclass
 class Run:
-    """A run of practice that can be left and gone on with."""
+    """A run of practice that can be stopped and resumed."""
 
     settings: GroundSettings
     policy: Policy
@@ -168,7 +168,7 @@ class Run:
     # on disk
 
     def save(self, path: Path) -> None:
-        """All that the run needs to go on."""
+        """All that the run needs to continue."""
         state = {
             "settings": self.settings.model_dump(),
             "step": self.step,
@@ -179,7 +179,7 @@ class Run:
         atomic.write(path, lambda part: torch.save(state, part))
 
     def restore(self, path: Path) -> None:
-        """Goes on from `save`; raises ManyheadsError where the file is damaged or of other settings."""
+        """Resumes from `save`; raises ManyheadsError where the file is damaged or of other settings."""
         try:
             state = torch.load(path, weights_only=True)
             if state["settings"] != self.settings.model_dump():
@@ -189,7 +189,7 @@ class Run:
             self.step, self.curve = int(state["step"]), state["curve"]
         except (OSError, RuntimeError, KeyError, ValueError, EOFError) as error:
             raise ManyheadsError(
-                f"{path} can't be gone on with: {str(error).splitlines()[0]}. Delete it to start afresh."
+                f"{path} can't be resumed: {str(error).splitlines()[0]}. Delete it to start afresh."
             ) from None
 
 

@@ -105,7 +105,7 @@ class AdaptedModel:
     def score(self, prompt: str, candidates: Sequence[str]) -> list[float]:
         """Mean log-probability per token of each candidate, by the adapted model."""
         with self._adapted():
-            return self._base.score_anew(prompt, candidates)
+            return self._base.score_uncached(prompt, candidates)
 
     def prior(self, prompt: str, candidates: Sequence[str]) -> list[float]:
         """The same by the model as it was."""

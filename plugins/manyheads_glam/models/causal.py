@@ -67,12 +67,12 @@ class CausalModel:
             self._kept_scores.clear()
             new = list(dict.fromkeys(candidates))
         if new:
-            scores = self.score_anew(prompt, new)
+            scores = self.score_uncached(prompt, new)
             self._kept_scores |= {(prompt, text): score for text, score in zip(new, scores, strict=True)}
         return [self._kept_scores[prompt, text] for text in candidates]
 
     @torch.inference_mode()
-    def score_anew(self, prompt: str, candidates: Sequence[str]) -> list[float]:
+    def score_uncached(self, prompt: str, candidates: Sequence[str]) -> list[float]:
         """Mean log-probability per token of each candidate after the prompt.
 
         The prompt runs once; its cache is repeated for the candidates, which are padded on the right, where causal

@@ -66,7 +66,7 @@ class ChatModel:
         self._secrets = [secret for secret in secrets if secret]
 
     def ask(self, prompt: str, schema: Mapping[str, Any] | None, max_tokens: int, seconds: float) -> Answer:
-        """One answer. Raises Busy, TimeoutError, or ManyheadsError for what waiting does not mend."""
+        """One answer. Raises Busy, TimeoutError, or ManyheadsError for what waiting does not help with."""
         raise NotImplementedError
 
     def generate(self, prompt: str, schema: Mapping[str, Any] | None = None, max_tokens: int = 512) -> str:

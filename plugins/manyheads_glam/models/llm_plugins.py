@@ -63,7 +63,7 @@ def _plugins() -> tuple[list[str], dict[str, str]]:
     for entry in entry_points(group="llm"):
         try:
             entry.load()
-        except (Exception, SystemExit) as error:  # whatever a plugin raises, the others go on
+        except (Exception, SystemExit) as error:  # whatever a plugin raises, the others continue
             pm.set_blocked(entry.name)
             broken[entry.name] = f"{type(error).__name__}: {error}"
         else:

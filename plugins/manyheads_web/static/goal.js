@@ -9,7 +9,7 @@ import { leftBehind } from "./learning.js";
 const EPISODES = { best: "var(--series-3)", middle: "var(--series-1)", worst: "var(--series-2)" };
 const WAYS = [
   ["imagined", "In imagination", "minutes, without the simulator; right where the world has seen what is asked", true, false],
-  ["online", "In imagination, then in the simulator", "the head then collects steps of its own; the world stays as it is", true, true],
+  ["online", "In imagination, then in the simulator", "the head then collects its own steps; the world stays as it is", true, true],
   ["jointly", "With the world", "trains the world model and its other heads along; for what the world has hardly seen", false, true],
 ];
 
@@ -168,7 +168,7 @@ function draftView(facts, train) {
     const own = finished && latest?.heads.find((each) => each.task === head);
     fill(film, own && [own.video, own.head], () => own?.video && [
       h("h3", { class: "work" }, `Watch ${head}`),
-      h("video", { src: address("video", { world: facts.world, head, at: own.video }), controls: true, muted: true, loop: true, playsInline: true, autoplay: !matchMedia("(prefers-reduced-motion: reduce)").matches, ariaLabel: `${head}: real episode beside imagination` }),
+      h("video", { src: address("video", { world: facts.world, head, at: own.video }), controls: true, muted: true, loop: true, playsInline: true, autoplay: !matchMedia("(prefers-reduced-motion: reduce)").matches, ariaLabel: `${head}: real episode next to imagination` }),
       h("figcaption", {}, own.head && own.head.success_rate !== null ? `It succeeds in ${share(own.head.success_rate)} of ${own.head.episodes.length} episodes in the real simulator. ` : "", "Its card is below, under Heads.")]);
   };
   return {

@@ -7,7 +7,7 @@ export function headsSection(world) {
   const list = h("div"), problem = h("div", { class: "notice bad", role: "alert" });
   const playAll = h("button", { type: "button", onclick: () => run("evaluate") }, "Play all heads");
   const node = h("section", { id: "heads" },
-    h("header", {}, h("h2", {}, "Heads"), playAll, h("p", { class: "muted" }, "Each is one task's learner on the world. Scores are of episodes in the real simulator, beside random actions.")),
+    h("header", {}, h("h2", {}, "Heads"), playAll, h("p", { class: "muted" }, "Each is one task's learner on the world. Scores are of episodes in the real simulator, compared with random actions.")),
     problem, list);
   const cards = new Map();
   let running = [];
@@ -77,9 +77,9 @@ function headCard(world, name, run) {
           head.head?.difference && head.head.difference.low !== null && compared(head.head.difference),
           head.stale && h("span", { class: "chip warn", title: "The world was trained since; fine-tune the head again." }, "of an earlier state of the world"))]);
       fill(film, [head.video, head.problem], () => head.video === null
-        ? h("div", { class: "novideo" }, head.problem ? "No film" : [watch, h("span", {}, "An episode is played and filmed, real beside imagined.")])
-        : [h("video", { src: address("video", { world, head: head.task, at: head.video }), controls: true, muted: true, loop: true, playsInline: true, preload: "metadata", autoplay: !matchMedia("(prefers-reduced-motion: reduce)").matches, ariaLabel: `${head.task}: real episode beside imagination` }),
-           h("figcaption", {}, "A real episode, beside what the world imagines after a short look: with the same actions, and with the head's own.")]);
+        ? h("div", { class: "novideo" }, head.problem ? "No film" : [watch, h("span", {}, "An episode is played and filmed, real next to imagined.")])
+        : [h("video", { src: address("video", { world, head: head.task, at: head.video }), controls: true, muted: true, loop: true, playsInline: true, preload: "metadata", autoplay: !matchMedia("(prefers-reduced-motion: reduce)").matches, ariaLabel: `${head.task}: real episode next to imagination` }),
+           h("figcaption", {}, "A real episode, next to what the world imagines after a short look: with the same actions, and with the head's own.")]);
       fill(score, [head.head, head.random], () => scores(head));
       fill(right, [head], () => [
         head.goal && h("p", { class: "goal-line" }, `“${head.goal}”`),

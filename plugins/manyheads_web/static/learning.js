@@ -8,7 +8,7 @@ const AXES = { step: "environment steps", updates: "updates", minutes: "minutes 
 const PANELS = [
   ["return", "Return of training episodes", "under each task's own reward"],
   ["imagined_return", "Return that heads expect", "in imagination, discounted"],
-  ["simulator", "Simulator's own reward", "of the same episodes; a task with a reward of its own is not trained for it"],
+  ["simulator", "Simulator's own reward", "of the same episodes; a task with its own reward is not trained for it"],
 ];
 
 /** Which heads have to be fine-tuned again once the world model has been trained on. */

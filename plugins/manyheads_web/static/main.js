@@ -31,7 +31,7 @@ function open() {
       view[event]?.(data);
     }, (there) => {
       link.classList.toggle("lost", !there);
-      link.textContent = there ? "" : "Not connected. Where `manyheads web` was started anew, open the address that it printed.";
+      link.textContent = there ? "" : "Not connected. Where `manyheads web` was restarted, open the address that it printed.";
     });
   };
   hear();

@@ -130,8 +130,9 @@ class GraphWatch(Watch):
 def breakdown(work: SyntheticLearner, updates: int) -> Mapping[str, float]:
     """Milliseconds by part, medians; `rest` is what lies in no region.
 
-    On a CPU one part after the other: in an update the heads' policy and value run beside the way back of all else. On
-    a GPU as they run in the captured update, where parts beside each other both count; nothing where none is captured.
+    On a CPU one part after the other, though in an update the heads' policy and value run in parallel with the other
+    backward passes. On a GPU as they run in the captured update, where parallel parts both count; nothing where none is
+    captured.
     """
     before = work.world.execution
     try:
@@ -148,7 +149,7 @@ def _of_host(work: SyntheticLearner, updates: int) -> Mapping[str, float]:
     for _ in range(updates):
         watch.seconds.clear()
         started = time.perf_counter()
-        with watch.warmup(watch):  # heads one after the other may have to be compiled anew, for all cores
+        with watch.warmup(watch):  # heads one after the other may have to be compiled again, for all cores
             total = torch.stack([*work.losses().values()]).sum()
             forward = time.perf_counter() - started
             inside = dict(watch.seconds)
