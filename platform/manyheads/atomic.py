@@ -31,7 +31,7 @@ def write(path: Path, fill: Callable[[Path], None]) -> None:
     next writer. Raises ManyheadsError when the disk refuses; whatever was at `path` is then untouched.
     """
     if not path.name or (path.exists() and not path.is_file()):
-        raise ManyheadsError(f"Could not write {str(path)!r}: it is no name of a file.")
+        raise ManyheadsError(f"Could not write {str(path)!r}: it is not a name of a file.")
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def read_text(path: Path, limit: int = MAX_JSON, what: str = "file") -> str:
     try:
         return read_bytes(path, limit, what).decode()
     except UnicodeDecodeError:
-        raise ManyheadsError(f"{path} is no text in UTF-8.") from None
+        raise ManyheadsError(f"{path} is not UTF-8 text.") from None
 
 
 def read_lines(path: Path, limit: int = MAX_LINE, start: int = 0) -> Iterator[bytes]:

@@ -17,14 +17,14 @@ def load_object(where: str, expected: type[T], what: str) -> T:
     """
     module_name, colon, name = where.partition(":")
     if not (colon and module_name and name):
-        raise ManyheadsError(f"The {what} is said to be {where!r}; expected the form package.module:name.")
+        raise ManyheadsError(f"The {what} is given as {where!r}; expected the form package.module:name.")
     try:
         module = import_module(module_name)
     except ModuleNotFoundError as error:
         missing = error.name or module_name
         if module_name == missing or module_name.startswith(f"{missing}."):
             raise ManyheadsError(
-                f"The {what} is said to be {where}; there is no module {missing}. If it is a file of yours, name its "
+                f"The {what} is given as {where}; there is no module {missing}. If it is a file of yours, name its "
                 "folder in PYTHONPATH."
             ) from error
         raise ManyheadsError(f"The {what} needs the module {missing}; install its package.") from error
@@ -33,7 +33,7 @@ def load_object(where: str, expected: type[T], what: str) -> T:
     except AttributeError:
         raise unknown(f"object in {module_name}", name, (n for n in vars(module) if n[0] != "_")) from None
     if not isinstance(found, expected):
-        raise ManyheadsError(f"The {what} is said to be {where}; expected a {expected.__name__}, not {found!r}.")
+        raise ManyheadsError(f"The {what} is given as {where}; expected a {expected.__name__}, not {found!r}.")
     return found
 
 

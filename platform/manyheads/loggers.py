@@ -17,7 +17,7 @@ class Logger(Protocol):
         """Numbers by name after `step` environment rows and `updates` updates; some may be NaN or infinite."""
 
     def close(self) -> None:
-        """Writes what is left and lets go; called once."""
+        """Writes what is left and closes; called once."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ class NamedPath(click.ParamType[Path]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         if not str(value).strip():
-            self.fail(f"{str(value)!r} is no path.", param, ctx)
+            self.fail(f"{str(value)!r} is not a path.", param, ctx)
         return Path(value)
 
 
@@ -29,5 +29,5 @@ class NewFile(NamedPath):
         path = Path(value)
         if not str(value).strip() or path.suffix not in self.suffixes or path.is_dir():
             expected = " or ".join(self.suffixes)
-            self.fail(f"{str(value)!r} is no name for this file: expected one that ends in {expected}.", param, ctx)
+            self.fail(f"{str(value)!r} is not a name for this file: expected one that ends in {expected}.", param, ctx)
         return path

@@ -256,7 +256,7 @@ class Registry:
         for plugin, things in self._call(hook, lambda staged: {"register": staged.append}):
             wrong = [thing for thing in things if not isinstance(thing, types)]
             if wrong:
-                self.report(plugin, f"failed in {hook}: {wrong[0]!r} is no {types[0].__name__}")
+                self.report(plugin, f"failed in {hook}: expected {types[0].__name__}, got {wrong[0]!r}")
                 continue
             self._add(table, plugin, [(thing.name, thing) for thing in things])
         return table

@@ -29,7 +29,7 @@ class _Dumper(yaml.SafeDumper):
 
     def represent_float(self, data: float) -> yaml.ScalarNode:
         if not math.isfinite(data):
-            raise ManyheadsError(f"A file can't hold {data}: it is no finite number.")
+            raise ManyheadsError(f"A file can't hold {data}: it is not a finite number.")
         return super().represent_float(data)
 
 

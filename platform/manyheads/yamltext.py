@@ -103,4 +103,4 @@ def _scalar(text: str, line: int) -> Any:
             return int(text) if text.lstrip("+-").isdigit() else number
     elif not NOT_FINITE.fullmatch(text):
         return text
-    raise YamlProblem("number", line, f"{text:.40} is no finite number")
+    raise YamlProblem("number", line, f"{text:.40} is not a finite number")

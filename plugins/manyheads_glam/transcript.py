@@ -33,7 +33,7 @@ class Trust:
 
 
 CLEAR = 0.5
-"""margin of a decision, in units of log-probability, from which on it is no guess"""
+"""margin of a decision, in units of log-probability, from which on it is not a guess"""
 
 
 class RecordingModel:
@@ -101,7 +101,7 @@ class RecordingModel:
 
 
 def require_journal(path: Path) -> None:
-    """Raises ManyheadsError where a file, which would be overwritten, is no journal of a goal."""
+    """Raises ManyheadsError where a file, which would be overwritten, is not a journal of a goal."""
     if not path.exists():
         return
     try:

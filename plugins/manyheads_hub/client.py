@@ -41,7 +41,7 @@ def explained(repository: str, doing: str) -> Iterator[None]:
     try:
         yield
     except errors.HFValidationError as error:
-        raise ManyheadsError(f"{repository!r} is no repository's name: {error} Expected OWNER/NAME.") from None
+        raise ManyheadsError(f"{repository!r} is not a repository's name: {error} Expected OWNER/NAME.") from None
     except errors.GatedRepoError:
         raise ManyheadsError(
             f"{repository} is open to those alone who were let in: ask for it at {endpoint()}/{repository}."

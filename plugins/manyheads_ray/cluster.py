@@ -125,7 +125,9 @@ def _require_answer(address: str) -> None:
         with socket.create_connection((host, int(port)), timeout=SECONDS):
             return
     except ValueError:
-        raise ManyheadsError(f"ray.address={address!r} is no address: expected host:port, as 10.0.0.1:6379.") from None
+        raise ManyheadsError(
+            f"ray.address={address!r} is not an address: expected host:port, as 10.0.0.1:6379."
+        ) from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise ManyheadsError(f"No Ray cluster answers at {address}: {reason}. {START}") from None

@@ -31,7 +31,7 @@ def web(folder: Path, port: int, open_browser: bool) -> None:
             f"The page needs {' and '.join(missing)}, not installed here. Install with `pip install 'manyheads[web]'`."
         )
     if not folder.is_dir():
-        raise ManyheadsError(f"{folder} is no folder. Name the folder that your worlds are in, or one world.")
+        raise ManyheadsError(f"{folder} is not a folder. Name the folder that your worlds are in, or one world.")
     from manyheads_web.app import serve
 
     listening = listen(port)

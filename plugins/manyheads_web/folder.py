@@ -36,7 +36,7 @@ class Shown:
         try:
             path = (self.root / name).resolve()
         except (OSError, ValueError, RuntimeError):
-            raise Outside(f"{name!r} is no path in {self.root}.") from None
+            raise Outside(f"{name!r} is not a path in {self.root}.") from None
         if not path.is_relative_to(self.root):
             raise Outside(f"{name!r} lies outside of {self.root}. This page shows that folder alone.")
         return path

@@ -93,7 +93,7 @@ def acting(act: Callable[[Any], torch.Tensor]) -> Callable[[Sound], None]:
         (acting(lambda a: a + torch.rand(())), "the same generator gave other actions"),
         (acting(lambda a: a + torch.eye(7)[1]), "it acts at y, which the instance lacks"),
         (acting(lambda a: a + torch.eye(7)[6]), "it acts at absent q"),
-        (acting(lambda a: a * 0.5), "q is no one-hot choice"),
+        (acting(lambda a: a * 0.5), "q is not a one-hot choice"),
         (losing(lambda head, batch, world: batch.reward * head.mean), r"loss x has shape \(4, 6\)"),
         (losing(lambda head, batch, world: head.mean / 0), "loss x is nan"),
         (losing(lambda head, batch, world: head.mean + torch.rand(())), "the same generator gave loss x"),

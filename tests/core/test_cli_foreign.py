@@ -119,7 +119,7 @@ def test_files_of_other_kinds_are_not_written(command: str, out: str) -> None:
     arguments = [command, "world", *(["task"] if command == "watch" else []), "--out", out]
     result = CliRunner().invoke(manyheads, arguments)
     assert result.exit_code == 2
-    assert "is no name for this file" in result.output
+    assert "is not a name for this file" in result.output
 
 
 def test_a_terminal_of_few_characters_and_no_home(made: tuple[Path, dict[str, str]]) -> None:

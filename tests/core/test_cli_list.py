@@ -156,10 +156,10 @@ def test_doctor_prescribes_a_compiler(path: str | None, cxx: str, fix: str, monk
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ("manyheads", "The thing is said to be 'manyheads'; expected the form package.module:name."),
+        ("manyheads", "The thing is given as 'manyheads'; expected the form package.module:name."),
         (
             "manyheads.nothing:x",
-            "The thing is said to be manyheads.nothing:x; there is no module manyheads.nothing.",
+            "The thing is given as manyheads.nothing:x; there is no module manyheads.nothing.",
         ),
         (
             "manyheads.errors:unknwon",
@@ -167,7 +167,7 @@ def test_doctor_prescribes_a_compiler(path: str | None, cxx: str, fix: str, monk
         ),
         (
             "manyheads.errors:unknown",
-            "The thing is said to be manyheads.errors:unknown; expected a int, not ",
+            "The thing is given as manyheads.errors:unknown; expected a int, not ",
         ),
     ],
 )

@@ -112,10 +112,10 @@ def test_options_are_checked_and_keys_are_canonical():
 
 
 def test_what_only_changes_starts_may_depend_on_other_options():
-    def starts_only(options):
+    def reset_only(options):
         return frozenset({"start"}) if options.strength == 0 else frozenset()
 
-    windy = Environment("toy/wind", lambda options: Balloon(), options=Wind, reset_only_options=starts_only)
+    windy = Environment("toy/wind", lambda options: Balloon(), options=Wind, reset_only_options=reset_only)
     calm, storm = ({"start": "sky", "strength": strength} for strength in (0, 5))
     assert windy.instance(calm).dynamics_key == 'toy/wind {"strength": 0}'
     assert windy.instance(storm).dynamics_key == windy.instance(storm).key

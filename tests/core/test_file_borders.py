@@ -205,7 +205,7 @@ def test_a_goal_is_written_to_yaml_alone(out: str, tmp_path: Path, monkeypatch: 
     command = ["goal", "Go left", "--environment", "dmc/cartpole", "--yes", "--out", out]
     result = CliRunner().invoke(manyheads, command)
     assert result.exit_code == 2
-    assert "is no name for this file: expected one that ends in .yaml or .yml" in result.output
+    assert "is not a name for this file: expected one that ends in .yaml or .yml" in result.output
     assert Path("park.jsonl").read_text() == "mine\n"
 
 
@@ -240,13 +240,13 @@ def test_a_goal_overwrites_nothing_but_goals(
 def test_an_empty_path_is_not_the_current_folder(command: list[str]) -> None:
     result = CliRunner().invoke(manyheads, [*command, "", *(["task"] if command in (["train"], ["finetune"]) else [])])
     assert result.exit_code == 2
-    assert "'' is no path" in result.output
+    assert "'' is not a path" in result.output
 
 
 def test_devices_and_folders_are_not_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
     for path in (Path("/dev/null"), tmp_path, tmp_path / "pipe.yaml", Path()):
-        with pytest.raises(ManyheadsError, match="is no name of a file"):
+        with pytest.raises(ManyheadsError, match="is not a name of a file"):
             atomic.write_text(path, "x")
     assert not Path("/dev/null").is_file()
 

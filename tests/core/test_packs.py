@@ -172,10 +172,10 @@ def test_no_pack_at_all(tmp_path: Path, packed: Path) -> None:
     with pytest.raises(ManyheadsError, match="There is no pack"):
         Pack.open(tmp_path / "none.pack")
     (tmp_path / "text.pack").write_text("hello")
-    with pytest.raises(ManyheadsError, match="is no pack, or was cut short"):
+    with pytest.raises(ManyheadsError, match="is not a pack, or was cut short"):
         manyheads.load(tmp_path / "text.pack")
     (tmp_path / "cut.pack").write_bytes(packed.read_bytes()[:-100])
-    with pytest.raises(ManyheadsError, match="is no pack, or was cut short"):
+    with pytest.raises(ManyheadsError, match="is not a pack, or was cut short"):
         Pack.open(tmp_path / "cut.pack")
 
 

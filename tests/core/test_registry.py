@@ -81,7 +81,7 @@ def test_plugin_that_raises_while_loading_is_named_and_the_others_work(
     [
         ("register(Environment('x/y', factory=None)); 1 / 0", "ZeroDivisionError: division by zero"),
         ("raise SystemExit(3)", "SystemExit: 3"),
-        ("register('boat')", "'boat' is no Environment"),
+        ("register('boat')", "expected Environment, got 'boat'"),
         (
             "register(Environment('Boat', factory=None))",
             "registers the environment 'Boat'; expected a name like ",
@@ -133,7 +133,7 @@ def test_forgotten_decorator_is_named_and_the_rest_works(folder: Path, name: str
     [
         ("register_runners", "RunnerKind(name='Far', run=print)", "registers the runner 'Far'; expected a name like"),
         ("register_loggers", "LoggerKind(name='far', open=print)", "registers the logger 'far'; expected a name like"),
-        ("register_runners", "LoggerKind(name='a/far', open=print)", "is no RunnerKind"),
+        ("register_runners", "LoggerKind(name='a/far', open=print)", "expected RunnerKind, got LoggerKind("),
         ("register_suites", "'no/such.json'", "there is no suite file or folder no/such.json"),
     ],
 )

@@ -42,7 +42,7 @@ def test_a_bad_file_fails_by_code(check):
     result = check({**SPEC, "effort": {"weight": 0.1}})
     assert result.exit_code == 1
     assert result.output.startswith("error: L2_NO_CONTROL at effort: ")
-    assert check("a: .nan").output == "error: L0_NUMBER: Line 1: .nan is no finite number.\n"
+    assert check("a: .nan").output == "error: L0_NUMBER: Line 1: .nan is not a finite number.\n"
 
 
 def test_json_for_programs(check):

@@ -27,7 +27,7 @@ TASK = "dmc/cartpole-swingup"
         ("training.batch_size=many", "--set: setting training.batch_size='many': Input should be a valid integer"),
         ("training.batch", "--set training.batch: expected NAME=VALUE, for example --set training.batch_size=16."),
         ("training.batch_size=[1", "--set training.batch_size=[1: no valid YAML: "),
-        ("training.batch_size=.inf", "--set training.batch_size=.inf: .inf is no finite number."),
+        ("training.batch_size=.inf", "--set training.batch_size=.inf: .inf is not a finite number."),
         ("training.batch_size=0x10", "setting training.batch_size='0x10': Input should be a valid integer"),
         ("world.kernel=4", "--set: setting world: Value error, kernel=4 is even"),
     ],

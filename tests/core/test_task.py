@@ -214,8 +214,8 @@ def test_any_task_survives_writing(
         ("goal: Sail", "goal: &a Sail", ":10: anchors, aliases and tags are not allowed; write"),
         ("goal: Sail", "goal: [Sail", ":11: no valid YAML: "),
         ("goal: Sail", "goal: \x00", r":10: no valid YAML: the character '\x00'"),
-        ("steps: 5", "steps: .inf", ":9: .inf is no finite number."),
-        ("steps: 5", "steps: 1e400", ":9: 1e400 is no finite number."),
+        ("steps: 5", "steps: .inf", ":9: .inf is not a finite number."),
+        ("steps: 5", "steps: 1e400", ":9: 1e400 is not a finite number."),
         (GOOD, "", ": expected keys and values, found nothing."),
         (GOOD, "- 1", ": expected keys and values, found the list [1]."),
         (GOOD, "? [a]\n: 1", ":1: a key must be a plain word."),
@@ -296,7 +296,7 @@ def test_task_that_is_not_there(name: str, message: str) -> None:
 def test_file_that_is_no_text(tmp_path: Path) -> None:
     path = tmp_path / "task.yaml"
     path.write_bytes(b"\xff\xfe\xfa")
-    with pytest.raises(ManyheadsError, match="is no text in UTF-8"):
+    with pytest.raises(ManyheadsError, match="is not UTF-8 text"):
         load_task(path)
 
 

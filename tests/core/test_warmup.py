@@ -38,7 +38,7 @@ def warming_up(execution):
 
 
 def compile_ahead(learner, *arguments):
-    learner.world.execution.compile_ahead(partial(learner._rehearse, Learner._update, *arguments))
+    learner.world.execution.compile_ahead(partial(learner._dry_run, Learner._update, *arguments))
 
 
 def learner_and_arguments(heads=("left", "right"), **settings):
@@ -66,7 +66,7 @@ def test_each_region_of_an_update_is_compiled_once_as_it_will_be_called():
     assert {name for name, _, cores in compiler.noted if cores == 2} == {*back, *parallel}
 
 
-def test_heads_of_a_frozen_world_are_rehearsed_with_zeros_that_lead_back():
+def test_a_dry_run_of_heads_of_a_frozen_world_uses_zeros_that_lead_back():
     learner, (batch, labels, *_) = learner_and_arguments(heads=("only",))
     learner.world.requires_grad_(False)
     learner.world.execution = warming_up(compiler := Uncompiled())
@@ -78,30 +78,30 @@ def test_heads_of_a_frozen_world_are_rehearsed_with_zeros_that_lead_back():
 
 @pytest.mark.filterwarnings("error:The first update")
 @pytest.mark.parametrize("settings", [{}, {"policy_gradient": "dynamics"}, {"gradients_into_world": False}])
-def test_a_rehearsal_leaves_a_learner_as_it_was(settings):
-    (rehearsed, arguments), (other, same) = (learner_and_arguments(["only"], **settings) for _ in range(2))
-    rehearsed.world.execution = compiler = Uncompiled()
+def test_a_dry_run_leaves_a_learner_as_it_was(settings):
+    (tried, arguments), (other, same) = (learner_and_arguments(["only"], **settings) for _ in range(2))
+    tried.world.execution = compiler = Uncompiled()
     torch.manual_seed(5)
     with num_threads(2):
-        compile_ahead(rehearsed, *arguments)
+        compile_ahead(tried, *arguments)
     assert torch.initial_seed() == 5
     assert compiler.noted
-    for learner in (rehearsed, other):
+    for learner in (tried, other):
         learner.world.execution = Execution()
     for _ in range(2):
-        assert rehearsed.update(*arguments).metrics == other.update(*same).metrics
+        assert tried.update(*arguments).metrics == other.update(*same).metrics
 
 
-def test_an_update_is_made_also_where_it_cannot_be_rehearsed(monkeypatch):
+def test_an_update_is_made_also_where_it_cannot_be_tried(monkeypatch):
     learner, arguments = learner_and_arguments()
     learner.world.execution = Uncompiled()
     learner.heads["left"].lock = threading.Lock()
-    with num_threads(2), pytest.warns(UserWarning, match=r"could not be rehearsed .* longer: TypeError: cannot pickle"):
+    with num_threads(2), pytest.warns(UserWarning, match=r"could not be tried .* longer: TypeError: cannot pickle"):
         learner.update(*arguments)
 
 
 @pytest.mark.parametrize("cores", [1, 2])
-def test_without_another_core_nothing_is_rehearsed(cores):
+def test_without_another_core_nothing_is_compiled_ahead(cores):
     learner, arguments = learner_and_arguments()
     learner.world.execution = compiler = Uncompiled()
     with num_threads(cores):

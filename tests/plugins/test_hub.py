@@ -66,7 +66,7 @@ def test_a_pack_that_was_changed_on_the_hub_is_not_kept(pack: Path, hub: Hub, tm
 def test_what_goes_wrong_is_said_with_the_next_step(pack: Path, hub: Hub, tmp_path: Path) -> None:
     assert "There is no repository ada/none" in manyheads(tmp_path, hub.url, "pull", "ada/none")
     assert "answered 401" in manyheads(tmp_path, hub.url, "push", pack, "ada/swing", token="hf_wrong")
-    assert "is no repository's name" in manyheads(tmp_path, hub.url, "pull", "a//b")
+    assert "is not a repository's name" in manyheads(tmp_path, hub.url, "pull", "a//b")
     hub.repositories["ada/many"] = {"a.pack": b"", "b.pack": b""}
     assert "several packs; there: a.pack, b.pack. Choose one with --file" in manyheads(
         tmp_path, hub.url, "pull", "ada/many"

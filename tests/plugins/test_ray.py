@@ -165,7 +165,7 @@ def test_wrong_versions_and_addresses_are_named():
         require_same_versions("10.0.0.2", {"torch": "1.0", "numpy": "2"}, {"torch": "2.0", "numpy": "2"})
     with pytest.raises(manyheads.ManyheadsError, match=r"No Ray cluster answers at 127\.0\.0\.1:9: Connection refused"):
         _enter("127.0.0.1:9")
-    with pytest.raises(manyheads.ManyheadsError, match="is no address: expected host:port"), connected("nowhere"):
+    with pytest.raises(manyheads.ManyheadsError, match="is not an address: expected host:port"), connected("nowhere"):
         pass
 
 

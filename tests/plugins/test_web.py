@@ -127,7 +127,7 @@ def test_no_name_leads_out_of_the_folder(server: Server, name: str) -> None:
     for path in ("world", "replay", "show", "video", "curves"):
         status, message = server.refusal(f"/api/{path}?world={quote(name)}&owner=x&head=upright")
         assert status == 403, path
-        assert "This page shows that folder alone" in message or "is no path in" in message
+        assert "This page shows that folder alone" in message or "is not a path in" in message
     for command in ({"command": "report"}, {"command": "train", "steps": 1}):
         assert server.refusal("/api/run", {"world": name, **command})[0] == 403
     assert server.refusal("/api/video?world=carts&head=../../secret")[0] == 400
@@ -299,7 +299,7 @@ def test_a_port_that_is_taken_and_a_folder_that_is_none_are_said(tmp_path: Path)
         result = CliRunner().invoke(web, [str(tmp_path), "--port", str(port)])
     assert f"Port {port} can't be used: Address already in use" in str(result.exception)
     assert "--port 0 takes a free one" in str(result.exception)
-    assert "is no folder" in str(CliRunner().invoke(web, [str(tmp_path / "none")]).exception)
+    assert "is not a folder" in str(CliRunner().invoke(web, [str(tmp_path / "none")]).exception)
 
 
 def test_what_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from manyheads.errors import ManyheadsError
 from manyheads.learning.device import check_device
 from manyheads.report.text import plain
 from manyheads.settings import FIXED, Settings, differences, flat_settings, load_settings, machine_settings
-from manyheads.storage.growth import grow, growth, records, rehearse
+from manyheads.storage.growth import grow, growth, records, require_loadable
 from manyheads.storage.world_folder import WORLD, InstanceRecord, WorldFolder, clear_empty, is_empty
 from manyheads.task import Task
 
@@ -84,7 +84,7 @@ def open_with(
     if changed:
         asked, before = flat_settings(load_settings(source, overrides)), flat_settings(folder.saved_settings)
         folder = folder.with_settings({name: asked[name] for name in changed})
-        rehearse(folder)
+        require_loadable(folder)
         folder.write()
         words = ", ".join(f"{name} {before.get(name, 'as by default')} to {asked[name]}" for name in changed)
         say(f"{world} continues with other settings, noted in its history: {words}.")

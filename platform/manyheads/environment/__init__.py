@@ -1,1 +1,1 @@
-"""Simulators under one contract: named options, signals and places."""
+"""Simulators under one contract: named options, signals and space layouts."""

@@ -95,7 +95,7 @@ class Environment:
     `factory(options)` builds a Gymnasium environment and may import heavy packages. `signals` declares what
     it measures; `measure(env, observation)` returns a value for each of them, and without it the environment
     itself puts them into `info["signals"]`. The signal `reward` is always there and needs no declaration.
-    `starts_only` names the options that change only where episodes start and what `reward` pays (it is valid
+    `reset_only_options` names the options that change only where episodes start and what `reward` pays (it is valid
     on rows of its own instance alone): instances that differ in those alone share experience. It may depend
     on the options. `requires` names the importable modules without which `factory` fails, `extra` the extra
     that installs them.
@@ -161,8 +161,8 @@ class Instance:
     @property
     def dynamics_key(self) -> str:
         """The key without the options that change neither dynamics nor observations nor measured signals."""
-        starts_only = self.environment.reset_only_options
-        return self._key(starts_only(self.options) if callable(starts_only) else starts_only)
+        reset_only = self.environment.reset_only_options
+        return self._key(reset_only(self.options) if callable(reset_only) else reset_only)
 
     def _key(self, leave_out: frozenset[str]) -> str:
         values = {k: v for k, v in self.options.model_dump(mode="json").items() if k not in leave_out}

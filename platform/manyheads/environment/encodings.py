@@ -36,7 +36,7 @@ class Encoding(Protocol):
 
 
 def encode(leaf: Leaf, rule: KeyRule | None, owner: str) -> Encoding:
-    """The encoding of a leaf that is no picture and not dropped."""
+    """The encoding of a leaf that is not a picture and not dropped."""
     space, name = leaf.space, leaf.name
     if is_text(space):
         if rule == "one_hot":

@@ -14,7 +14,7 @@ from manyheads.environment.spaces import Space
 Pixels = npt.NDArray[np.uint8]
 
 SMALLEST_IMAGE = 16
-"""A box with a side below this is no picture (a grid of codes, memory cells) but numbers."""
+"""A box with a side below this is not a picture (a grid of codes, memory cells) but numbers."""
 MULTIPLE = 16
 """What a world's four stages halve to whole numbers: sides are resized to the nearest multiple."""
 

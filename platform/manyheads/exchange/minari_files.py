@@ -31,7 +31,7 @@ def open_dataset(source: str) -> MinariDataset:
     Raises ManyheadsError where there is none, it can't be read, or there is no network.
     """
     if not source.startswith(PREFIX) or source == PREFIX:
-        raise ManyheadsError(f"{source!r} is no data set: expected {PREFIX}FOLDER or {PREFIX}ID.")
+        raise ManyheadsError(f"{source!r} is not a data set: expected {PREFIX}FOLDER or {PREFIX}ID.")
     require_minari("Importing")
     import minari
 

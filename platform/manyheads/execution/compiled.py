@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from manyheads.execution.cuda_graph import CudaGraphFunction, run_on_streams
-from manyheads.execution.eager import Execution, Rehearse
+from manyheads.execution.eager import DryRun, Execution
 from manyheads.execution.threads import TwoThreads
 
 P = ParamSpec("P")
@@ -84,11 +84,11 @@ class CompiledExecution(Execution, ABC):
         return self._threads.run(functions, sequential=self._warming_up)
 
     @contextmanager
-    def warmup(self, key: object, rehearse: Rehearse | None = None) -> Iterator[bool]:
+    def warmup(self, key: object, dry_run: DryRun | None = None) -> Iterator[bool]:
         self._warming_up = key not in self._warm
         try:
-            if self._warming_up and rehearse is not None:
-                self.compile_ahead(rehearse)
+            if self._warming_up and dry_run is not None:
+                self.compile_ahead(dry_run)
             yield self._warming_up
             self._warm.add(key)
         finally:
@@ -97,5 +97,5 @@ class CompiledExecution(Execution, ABC):
     def __deepcopy__(self, memo: object) -> CompiledExecution:
         return self  # copies of a world share what is compiled
 
-    def compile_ahead(self, rehearse: Rehearse) -> None:
-        """May use `rehearse` to compile before the first call; by default functions are compiled as they are called."""
+    def compile_ahead(self, dry_run: DryRun) -> None:
+        """May use `dry_run` to compile before the first call; by default functions are compiled as they are called."""

@@ -13,7 +13,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 M = TypeVar("M", bound=nn.Module)
 
-Rehearse = Callable[["Execution"], object]
+DryRun = Callable[["Execution"], object]
 """Runs a computation once with the given execution, on copies: nothing that it changes is kept."""
 
 
@@ -70,11 +70,11 @@ class Execution:
         """The results of functions that are independent of one another; the first runs in the calling thread."""
         return [function() for function in functions]
 
-    def warmup(self, key: object, rehearse: Rehearse | None = None) -> AbstractContextManager[bool]:
+    def warmup(self, key: object, dry_run: DryRun | None = None) -> AbstractContextManager[bool]:
         """A context manager around work that is repeated; equal keys mean the same compiled functions and shapes.
 
         It yields whether this execution compiles during this work, as a compiling one does the first time; that one may
-        first call `rehearse` to compile everything ahead, and runs parallel work one after the other meanwhile.
+        first call `dry_run` to compile everything ahead, and runs parallel work one after the other meanwhile.
         """
         return nullcontext(False)
 

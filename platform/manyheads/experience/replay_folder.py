@@ -66,7 +66,7 @@ def stream_folders(folder: Path, read_only: bool) -> Iterator[tuple[int, Path]]:
     for path in sorted(folder.glob("stream-*")):
         number = path.name.removeprefix("stream-")
         if not number.isdecimal():
-            raise ManyheadsError(f"{path} is no name of a stream: expected stream-NUMBER. Move it away.")
+            raise ManyheadsError(f"{path} is not a name of a stream: expected stream-NUMBER. Move it away.")
         if (path / "stream.json").exists():
             yield int(number), path
         elif any(path.glob("*.rows")):

@@ -282,7 +282,7 @@ def _serial_and_start(path: Path) -> tuple[int, int]:
     """The two numbers in the name of a file of rows."""
     found = re.fullmatch(r"(\d+)-(\d+)", path.stem)
     if not found:
-        raise ManyheadsError(f"{path} is no name of a file of rows: expected SERIAL-START.rows. Move it away.")
+        raise ManyheadsError(f"{path} is not a name of a file of rows: expected SERIAL-START.rows. Move it away.")
     return int(found[1]), int(found[2])
 
 

@@ -64,7 +64,7 @@ def _check_actions(where: str, head: Head, instance: SpaceLayout, world: World, 
     for here, (name, size) in zip(mask.blocks, INTERFACE.discrete, strict=True):
         block = action[:, column : column + size]
         one_hot = ((block == 0) | (block == 1)).all() and (block.sum(-1) == int(here)).all()
-        assert one_hot, f"{where}: {name} is no one-hot choice" if here else f"{where}: it acts at absent {name}"
+        assert one_hot, f"{where}: {name} is not a one-hot choice" if here else f"{where}: it acts at absent {name}"
         column += size
 
 

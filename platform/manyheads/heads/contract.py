@@ -43,7 +43,7 @@ class HeadLosses(NamedTuple):
     """by name; their sum is minimised"""
     metrics: Metrics = MappingProxyType({})
     new_state: Mapping[str, Tensor] = MappingProxyType({})
-    """new values of the head's buffers, by name, that `after_update` puts in force"""
+    """new values of the head's buffers, by name, that `after_update` writes"""
     rows: Mapping[str, Tensor] = MappingProxyType({})
     """of how many rows () each loss is the mean, where several `ranks` train together and have different numbers"""
 

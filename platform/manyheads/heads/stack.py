@@ -89,7 +89,7 @@ class HeadStack(ABC):
 
     @torch.no_grad()
     def after_update(self, new_state: Mapping[str, Tensor]) -> None:
-        """Puts `new_state` in force in all heads, as `Head.after_update` does in one."""
+        """Writes `new_state` into all heads, as `Head.after_update` does in one."""
         self.module.after_update(new_state)
 
     def batch(self, batches: Mapping[str, HeadBatch]) -> HeadBatch:

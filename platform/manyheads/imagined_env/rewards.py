@@ -62,6 +62,6 @@ def imagined_reward(loaded: OpenedWorld, task: Task) -> ImaginedReward:
         if isinstance(head, RewardPredictor):
             return FromHead(head)
     raise ManyheadsError(
-        f"{loaded.folder.path} can't imagine what {task.name} pays: its reward is no function of predicted signals, "
+        f"{loaded.folder.path} can't imagine what {task.name} pays: its reward is not a function of predicted signals, "
         f"and no head has learned it. `manyheads finetune {loaded.folder.path} {task.name}` trains one."
     )

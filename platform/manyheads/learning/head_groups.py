@@ -1,4 +1,4 @@
-"""Which heads train together: those of one kind and shape as a stack, every other one by itself."""
+"""Which heads train together: those of one kind and shape as a stack, every other one on its own."""
 
 from __future__ import annotations
 

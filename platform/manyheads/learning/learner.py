@@ -180,8 +180,8 @@ class Learner:
     def _run(self, update: Callable[..., Update], batch: Batch, *args: Any) -> Update:
         """The update, compiled and captured as the world's execution does; equal shapes share what is compiled."""
         execution = self.world.execution
-        rehearse = partial(self._rehearse, update, batch, *args)
-        with execution.warmup((self, update, batch.shape), rehearse):
+        dry_run = partial(self._dry_run, update, batch, *args)
+        with execution.warmup((self, update, batch.shape), dry_run):
             bound: Callable[..., Update] = update.__get__(self)  # equal at every call, so it is captured once
             if self.ranks.count > 1:
                 return bound(batch, *args)
@@ -197,7 +197,7 @@ class Learner:
         for update in (Learner._update, Learner._update_heads):
             self.world.execution.release(update.__get__(self))
 
-    def _rehearse(self, update: Callable[..., Update], *args: Any) -> None:
+    def _dry_run(self, update: Callable[..., Update], *args: Any) -> None:
         """The update on a copy, where the last argument is the execution to use; its numbers mean nothing."""
         *given, execution = args
         copied = copy.deepcopy(self)

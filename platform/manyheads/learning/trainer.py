@@ -213,7 +213,7 @@ class Trainer:
         self._tell("checkpoint")
 
     def close(self) -> None:
-        """Ends the environments and lets go of the replay."""
+        """Closes the environments and the replay."""
         self._threads.restore()
         if self._collector is not None:
             self._collector.close()

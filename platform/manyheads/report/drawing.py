@@ -50,7 +50,7 @@ def line_charts(
 ) -> list[Pixels]:
     """A picture for each row of real and imagined (T, V) numbers: real solid, imagined dashed, up to there.
 
-    Where there are many places, the `most` that move most. The dotted line is where imagination begins.
+    Where there are many entries, the `most` that move most. The dotted line is where imagination begins.
     """
     spread = real.std(0)
     chosen = sorted(np.argsort(-spread, kind="stable")[:most].tolist())

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlayedEpisode:
-    """T rows of a real episode, in the places of the world's interface."""
+    """T rows of a real episode, in the entries of the world's interface."""
 
     frames: list[Pixels]
     """the environment's own picture of every `every`th row; empty where it draws none"""
@@ -62,7 +62,7 @@ class PlayedEpisode:
 
 
 class ImaginedRollout(NamedTuple):
-    """T decoded rows, in the places of the world's interface."""
+    """T decoded rows, in the entries of the world's interface."""
 
     image: Pixels | None
     """(T, H, W, C), or None where the world has no image"""

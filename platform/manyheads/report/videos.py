@@ -47,7 +47,7 @@ class Clip:
     context: int
     """rows that the world saw before it continued alone"""
     error: Floats
-    """(T - context,) mean distance of imagined from real places, in their standard deviations; of those that move"""
+    """(T - context,) mean distance of imagined from real entries, in their standard deviations; of those that move"""
 
     def write(self, path: Path) -> None:
         """Writes the clip as an mp4."""

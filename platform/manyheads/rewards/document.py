@@ -70,7 +70,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _not_finite(text: str) -> NoReturn:
-    raise Refused("L0_NUMBER", f"{text} is no finite number.")
+    raise Refused("L0_NUMBER", f"{text} is not a finite number.")
 
 
 def _read_yaml(text: str) -> Any:

@@ -13,7 +13,7 @@ STEPS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
 
 def upgrade(document: Any) -> Any:
-    """The document in today's version; one that names no version is of today's, and what is no mapping stays.
+    """The document in today's version; one that names no version is of today's, and what is not a mapping stays.
 
     Raises Refused where a newer program wrote it.
     """

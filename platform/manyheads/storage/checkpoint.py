@@ -54,7 +54,7 @@ class Checkpoint:
 
     @property
     def generation(self) -> int:
-        """Number of the save in force; 0 before the first."""
+        """Number of the newest save; 0 before the first."""
         return self._manifest.generation
 
     def generation_of(self, name: str) -> int:

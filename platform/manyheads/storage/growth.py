@@ -55,7 +55,7 @@ def grow(folder: WorldFolder, tasks: Sequence[Task]) -> WorldFolder:
         added = records([task for task in tasks if current.find(task.instance) is None])
         check_images([*current.instances, *added])
         grown = current.grown(added)
-        rehearse(grown)
+        require_loadable(grown)
         grown.write()
     return grown
 
@@ -76,7 +76,7 @@ def growth(before: WorldFolder, after: WorldFolder) -> str:
     return f"{after.path} takes in {', '.join(map(_named, new))}: {entries}. What it has learned stays as it is."
 
 
-def rehearse(grown: WorldFolder) -> None:
+def require_loadable(grown: WorldFolder) -> None:
     """Builds the world and all its heads as they will be read from now on; raises ManyheadsError where one does not
     fit."""
     world = World(grown.interface, grown.settings.world)

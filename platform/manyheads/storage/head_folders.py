@@ -64,7 +64,7 @@ def foreign_words(folder: WorldFolder) -> str:
 def _transfer(folder: WorldFolder, name: str, new: str, move: bool) -> None:
     _require_head(folder, name)
     if not new.strip() or len(new) > 200 or "\\" in new or new.startswith("/") or ".." in new.split("/"):
-        raise ManyheadsError(f"{new!r} is no name for a head; expected one like dmc/walker-walk_fast, or park2.")
+        raise ManyheadsError(f"{new!r} is not a name for a head; expected one like dmc/walker-walk_fast, or park2.")
     if new in folder.heads or (folder.path / "heads" / file_name(new)).exists():
         raise ManyheadsError(f"{folder.path} has a head {new!r} already; take another name, or delete that one first.")
     with lock_folder(folder.path / "replay"):

@@ -84,7 +84,7 @@ class Pack:
 
     @classmethod
     def open(cls, path: str | Path) -> Pack:
-        """Reads the manifest; raises ManyheadsError where the file is no pack, was changed, or is newer."""
+        """Reads the manifest; raises ManyheadsError where the file is not a pack, was changed, or is newer."""
         path = Path(path)
         if not path.is_file():
             raise ManyheadsError(f"There is no pack {path}. `manyheads pack WORLD --out {path}` makes one.")
@@ -93,7 +93,7 @@ class Pack:
                 values = json.loads(archive.read(FILE))
                 names = [info.filename for info in archive.infolist()]
         except (zipfile.BadZipFile, KeyError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-            raise ManyheadsError(f"{path} is no pack, or was cut short: {error}. {AGAIN}") from None
+            raise ManyheadsError(f"{path} is not a pack, or was cut short: {error}. {AGAIN}") from None
         except OSError as error:
             raise ManyheadsError(f"{path} can't be read: {error.strerror}. Let this user read it.") from None
         atomic.check_format(path, values, FORMAT)

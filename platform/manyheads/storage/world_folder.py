@@ -2,7 +2,7 @@
 
 world/
   world.yaml                settings, interface, the instances it is made for
-  checkpoint.json           the manifest: which files below are in force, counters, positions
+  checkpoint.json           the manifest: which files below are current, counters, positions
   world.000012.safetensors  weights of the world model
   train/                    learner.000012.safetensors (optimisers, random generators), policies.000012.safetensors
   finetune/dmc__walker-walk/  the same for a head that was trained on the frozen world
@@ -277,7 +277,7 @@ class WorldFolder:
         return path
 
     def write(self) -> None:
-        """Puts settings, interface and instances in force, at once."""
+        """Writes settings, interface and instances at once."""
         yamlfile.write(self.path / WORLD, self.record())
 
     def record(self) -> dict[str, Any]:

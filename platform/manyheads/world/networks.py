@@ -162,7 +162,7 @@ class MLP(nn.Sequential):
 def max_pool(x: Tensor) -> Tensor:
     """Halves (N, H, W, C) images by the maximum of 2 x 2 pixels; equal ones share its gradient.
 
-    Elementwise, for a compiler makes `max_pool2d`'s way back a search by index.
+    Elementwise, for a compiler makes the backward pass of `max_pool2d` a search by index.
     """
     n, height, width, channels = x.shape
     x = x.reshape(n, height // 2, 2, width // 2, 2, channels)

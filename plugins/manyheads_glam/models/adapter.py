@@ -55,7 +55,7 @@ def read_adapter(path: Path) -> tuple[AdapterInfo, dict[str, Tensor]]:
             text = (file.metadata() or {}).get(KEY)
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
         if text is None:
-            raise ManyheadsError(f"{path} is no adapter that `manyheads ground` wrote.")
+            raise ManyheadsError(f"{path} is not an adapter that `manyheads ground` wrote.")
         return AdapterInfo.model_validate(json.loads(text)), tensors
     except (OSError, SafetensorError, json.JSONDecodeError, ValidationError) as error:
         raise ManyheadsError(f"{path} can't be read as an adapter: {str(error).splitlines()[0]}") from None

@@ -19,7 +19,7 @@ logger = logging.getLogger("manyheads")
 
 
 class Answer(BaseModel):
-    """What a model answered; `cut_off` and `refusal` say that it is no whole answer."""
+    """What a model answered; `cut_off` and `refusal` say that it is not a whole answer."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from manyheads.cli.bench.clock import device_event
 from manyheads.cli.bench.machine import timed
-from manyheads.execution.eager import Execution, Rehearse
+from manyheads.execution.eager import DryRun, Execution
 from manyheads.learning.workload import SyntheticLearner
 
 P = ParamSpec("P")
@@ -70,7 +70,7 @@ class Watch(Execution, ABC):
     def implementation(self, function: Callable[P, R]) -> Callable[P, R]:
         return self.inner.implementation(function)
 
-    def warmup(self, key: object, rehearse: Rehearse | None = None) -> AbstractContextManager[bool]:
+    def warmup(self, key: object, dry_run: DryRun | None = None) -> AbstractContextManager[bool]:
         return self.inner.warmup(key)
 
 

@@ -1,6 +1,6 @@
 """A task of Atari's shapes that any machine can run: 64 x 64 x 3 pictures, 18 choices.
 
-It is no game and costs next to nothing: choices move a bright square over a noisy background, and a simulator's own
+It is not a game and costs next to nothing: choices move a bright square over a noisy background, and a simulator's own
 work (about a millisecond a step of an Atari emulator) is left out. Images through the encoder, acting and the replay
 cost what they cost in an Atari game.
 """

@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 import torch
 
 from manyheads.execution.compiled import CompiledExecution, Replacements
-from manyheads.execution.eager import Rehearse
+from manyheads.execution.eager import DryRun
 from manyheads.execution.inductor.codegen import generate_code
 from manyheads.execution.inductor.compiled_function import CompiledFunction
 from manyheads.execution.inductor.trace import Run, TracedFunction
@@ -50,9 +50,9 @@ class InductorExecution(CompiledExecution):
             self._functions[key] = CompiledFunction(function, self._generate_code, summed)
         return self._functions[key]
 
-    def compile_ahead(self, rehearse: Rehearse) -> None:
+    def compile_ahead(self, dry_run: DryRun) -> None:
         if not self.use_cuda_graphs:  # a GPU's code has no C++ to compile on other cores
-            compile_ahead(self, self.compiled_function, self.options, rehearse)
+            compile_ahead(self, self.compiled_function, self.options, dry_run)
 
     def _generate_code(self, traced: TracedFunction) -> tuple[Run, Run | None]:
         return generate_code(traced, {**self.options, "size_asserts": False})  # graphs are looked up by signature

@@ -1,6 +1,6 @@
 """Compiling on all cores: what a first update computes is compiled before it runs, not part by part as it is called.
 
-The update is rehearsed on a copy, with zeros in place of what compiled functions return, to see what they are called
+A dry run makes the update on a copy, with zeros in place of what compiled functions return, to see what they are called
 with. Each is written as C++ and given to a compiler on another core (`patches.py`).
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from manyheads.execution.compiled import CompiledExecution
-from manyheads.execution.eager import Rehearse
+from manyheads.execution.eager import DryRun
 from manyheads.execution.inductor.compiled_function import CompiledFunction
 from manyheads.execution.inductor.patches import parallel_compilation
 from manyheads.execution.inductor.signature import signature_of
@@ -28,7 +28,7 @@ Lookup = Callable[..., CompiledFunction[Any]]
 """from a function, and whether its outputs are minimised by their sum (`summed`), to its compiled form"""
 
 FAILED = (
-    "The first update could not be rehearsed on a copy, so its functions are compiled one after the other, which takes "
+    "The first update could not be tried on a copy, so its functions are compiled one after the other, which takes "
     "longer: {error}"
 )
 
@@ -53,9 +53,9 @@ class WarmupExecution(CompiledExecution):
 
 
 def compile_ahead(
-    execution: CompiledExecution, compiled_function: Lookup, options: Mapping[str, Any], rehearse: Rehearse
+    execution: CompiledExecution, compiled_function: Lookup, options: Mapping[str, Any], dry_run: DryRun
 ) -> None:
-    """Compiles all that `rehearse` calls, where there are cores to do it on.
+    """Compiles all that `dry_run` calls, where there are cores to do it on.
 
     Where that fails, for a head that can't be copied, say, it warns; functions are then compiled as they are called.
     """
@@ -63,7 +63,7 @@ def compile_ahead(
         return
     try:
         with torch.random.fork_rng(devices=[]), parallel_compilation(options):
-            rehearse(WarmupExecution(execution, compiled_function))
+            dry_run(WarmupExecution(execution, compiled_function))
         trim_memory()  # what compilers and the copy needed
     except Exception as error:  # a head may be anyone's, and need not bear zeros
         if is_compiler_error(error):
