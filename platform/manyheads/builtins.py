@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from keyword import iskeyword
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manyheads.heads.kind import HeadKind, LazyHeadKind
 from manyheads.hookspecs import hookimpl
+from manyheads.jobs import run_jobs_here
 from manyheads.loggers import Logger, LoggerKind
 from manyheads.runners import RunnerKind
 
 if TYPE_CHECKING:
     from manyheads.callbacks import Monitoring
     from manyheads.commands import Commands
-    from manyheads.jobs import Job
     from manyheads.report.metrics import Metrics
     from manyheads.report.progress import Progress
     from manyheads.rewards.contract import RewardKind
@@ -89,7 +90,7 @@ def register_runners(register: Callable[[RunnerKind], None]) -> None:
         RunnerKind(
             name="local",
             run=_run_here,
-            run_all=_run_all_here,
+            run_all=run_jobs_here,
             description="the training loop in this process; of several runs one after the other",
         )
     )
@@ -113,17 +114,8 @@ def _run_here(
 ) -> None:
     from manyheads.learning.trainer import Trainer
 
-    trainer = Trainer(folder, tasks)
-    try:
+    with closing(Trainer(folder, tasks)) as trainer:
         trainer.collect_and_learn(steps, progress, metrics, monitoring)
-    finally:
-        trainer.close()
-
-
-def _run_all_here(jobs: Sequence[Job], progress: Progress, settings: Any) -> dict[str, str]:
-    from manyheads.jobs import run_here
-
-    return run_here(jobs, progress, settings)
 
 
 def _open_tensorboard(world: Path, config: Mapping[str, Any], settings: Any) -> Logger:

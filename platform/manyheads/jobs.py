@@ -60,7 +60,7 @@ def run_job(job: Job, tell: Callable[[int], None] = lambda rows: None) -> str:
     return "" if process.returncode == 0 else _last_words(job)
 
 
-def run_here(jobs: Sequence[Job], progress: Progress, settings: Any) -> dict[str, str]:
+def run_jobs_here(jobs: Sequence[Job], progress: Progress, settings: Any) -> dict[str, str]:
     """See `manyheads.runners.RunAll`: one at a time."""
     failed = {}
     for job in jobs:

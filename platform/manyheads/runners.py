@@ -68,8 +68,7 @@ class RunnerKind(Kind):
         monitoring: Monitoring,
     ) -> None:
         """Runs it; raises ManyheadsError where callbacks or evaluations are wanted and it takes none."""
-        if not monitoring:
-            return self.run(folder, tasks, steps, progress, metrics, settings)
-        if "monitoring" not in inspect.signature(self.run).parameters:
+        watched = {"monitoring": monitoring} if monitoring else {}
+        if watched and "monitoring" not in inspect.signature(self.run).parameters:
             raise ManyheadsError(f"The runner {self.name} takes neither callbacks nor evaluations while it trains.")
-        return self.run(folder, tasks, steps, progress, metrics, settings, monitoring=monitoring)
+        self.run(folder, tasks, steps, progress, metrics, settings, **watched)

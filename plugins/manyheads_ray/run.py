@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from manyheads import Task
@@ -32,12 +33,10 @@ def run(
         if settings.learners > 1:
             from manyheads_ray.learners import train_by_ranks
 
-            return train_by_ranks(folder, tasks, steps, progress, metrics, settings, monitoring)
-        trainer = Trainer(folder, tasks, make_collector=collecting(settings, progress.say))
-        try:
-            trainer.collect_and_learn(steps, progress, metrics, monitoring)
-        finally:
-            trainer.close()
+            train_by_ranks(folder, tasks, steps, progress, metrics, settings, monitoring)
+        else:
+            with closing(Trainer(folder, tasks, make_collector=collecting(settings, progress.say))) as trainer:
+                trainer.collect_and_learn(steps, progress, metrics, monitoring)
 
 
 def collecting(settings: RaySettings, say: Callable[[str], None]) -> Callable[[CollectorContext], RowCollector]:

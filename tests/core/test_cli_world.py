@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from small_worlds import TINY, command
 
 from manyheads.cli import manyheads
 from manyheads.environment import contract
@@ -20,17 +21,6 @@ success: {when: {op: lt, x: {signal: cart_position}, than: 0.0}}
 episode_steps: 40
 goal: Keep the cart in the middle of the rail and the pole upright, however long that takes, and be quick about it.
 """
-TINY = (
-    "world.deter=16", "world.hidden=8", "world.units=8", "training.batch_size=2", "training.batch_length=8",
-    "training.num_envs=2",
-    "training.train_ratio=2", "training.compile=false", "heads.actor_critic.horizon=2",
-)  # fmt: skip
-
-
-def run(*arguments: object) -> str:
-    result = CliRunner().invoke(manyheads, [*map(str, arguments)], env={"COLUMNS": "80"}, catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 @pytest.fixture(scope="module")
@@ -39,19 +29,19 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("w")
     (folder / f"{LONG}.yaml").write_text(TASK)
     settings = [f"--set={each}" for each in TINY]
-    run("train", folder / "world", folder / f"{LONG}.yaml", "--settings", "demo", *settings, "--steps", 40)
+    command("train", folder / "world", folder / f"{LONG}.yaml", "--settings", "demo", *settings, "--steps", 40)
     return folder / "world"
 
 
 def test_tables_fit_a_narrow_terminal_and_keep_names_whole(world: Path) -> None:
-    assert "not yet (`manyheads evaluate" in run("show", world)
-    played = run("evaluate", world, "--episodes", 2).split("Returns under")[1].splitlines()
+    assert "not yet (`manyheads evaluate" in command("show", world)
+    played = command("evaluate", world, "--episodes", 2).split("Returns under")[1].splitlines()
     assert LONG in played
     [heading] = [line for line in played if "simulator" in line]
     rows = [line for line in played if line.lstrip().startswith(("random", "head"))]
     assert [row.split()[0] for row in rows] == ["random", "head"]
     assert all(row.index("%") < heading.index("success") + len("success") for row in rows)
-    shown = run("show", world).splitlines()
+    shown = command("show", world).splitlines()
     assert LONG in shown
     assert any("mean return" in line and "success" in line for line in shown)
     assert max(map(len, [*played, *shown[1:]])) <= 80
@@ -69,13 +59,13 @@ def test_a_world_that_may_only_be_read(world: Path, monkeypatch: pytest.MonkeyPa
     result = CliRunner().invoke(manyheads, ["evaluate", str(world), "--episodes", "3"])
     assert "better than random by" in result.output
     assert str(result.exception).startswith(f"These results were not kept. Could not write {world}/evaluations.json: ")
-    assert LONG in run("show", world)
-    for command in (["train", str(world), "--steps", "900"], ["finetune", str(world), LONG]):
-        assert "Let this user write there" in str(CliRunner().invoke(manyheads, command).exception)
+    assert LONG in command("show", world)
+    for arguments in (["train", str(world), "--steps", "900"], ["finetune", str(world), LONG]):
+        assert "Let this user write there" in str(CliRunner().invoke(manyheads, arguments).exception)
 
 
 def test_what_is_recorded_is_told(world: Path) -> None:
-    facts = json.loads(run("replay", world, "--newest", 2, "--json"))
+    facts = json.loads(command("replay", world, "--newest", 2, "--json"))
     assert facts["rows"] == 40
     assert [one["episode"] for one in facts["newest"]] == sorted(
         (one["episode"] for one in facts["newest"]), reverse=True
@@ -90,11 +80,11 @@ def test_what_is_recorded_is_told(world: Path) -> None:
     low, middle, high = measured["cart_position"]["quantiles"]
     assert measured["cart_position"]["low"] <= low <= middle <= high <= measured["cart_position"]["high"]
     newest = facts["newest"][0]
-    episode = json.loads(run("replay", world, "--episode", newest["episode"], "--json"))
+    episode = json.loads(command("replay", world, "--episode", newest["episode"], "--json"))
     assert len(episode["signals"]["cart_position"]) == newest["rows"]
     assert sum(episode["signals"]["reward"][1:]) == newest["return"]
-    assert "Measured in gymnasium/CartPole-v1" in " ".join(run("replay", world).split())
-    assert "cart_position" in run("replay", world, "--episode", newest["episode"])
+    assert "Measured in gymnasium/CartPole-v1" in " ".join(command("replay", world).split())
+    assert "cart_position" in command("replay", world, "--episode", newest["episode"])
 
 
 def test_an_episode_or_a_replay_that_is_not_there_is_said(world: Path, tmp_path: Path) -> None:
@@ -106,11 +96,11 @@ def test_an_episode_or_a_replay_that_is_not_there_is_said(world: Path, tmp_path:
 
 def test_what_is_not_installed_is_said_and_the_rest_is_shown(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contract, "missing_modules", lambda names: ["pygame"])
-    shown = " ".join(run("show", world).split())
+    shown = " ".join(command("show", world).split())
     assert "problem gymnasium/CartPole-v1 needs pygame, not installed here." in shown
     assert LONG in shown
     assert "goal Keep the cart in the middle" in shown
-    record = json.loads(run("show", world, "--json"))
+    record = json.loads(command("show", world, "--json"))
     assert "needs pygame" in record["heads"][0]["problem"]
     assert "needs pygame" in record["instances"][0]["problem"]
 
@@ -120,7 +110,7 @@ def test_what_does_not_build_is_said_with_its_error(world: Path, monkeypatch: py
         raise RuntimeError("no display")
 
     monkeypatch.setattr("manyheads.environment.measured.MeasuredEnv", broken)
-    assert "gymnasium/CartPole-v1 can't be made here: RuntimeError: no display" in run("show", world)
+    assert "gymnasium/CartPole-v1 can't be made here: RuntimeError: no display" in command("show", world)
 
 
 def test_a_plugin_that_is_gone_is_said(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +118,7 @@ def test_a_plugin_that_is_gone_is_said(world: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.delitem(registry().environments, "gymnasium/CartPole-v1")
     monkeypatch.setattr(registry().environments, "_find", None)
-    shown = " ".join(run("show", world).split())
+    shown = " ".join(command("show", world).split())
     assert "There is no environment named 'gymnasium/CartPole-v1'" in shown
     assert "goal Keep the cart in the middle" in shown
 
@@ -137,19 +127,19 @@ def test_a_damaged_task_file_is_said_and_the_rest_is_shown(world: Path, tmp_path
     damaged = shutil.copytree(world, tmp_path / "damaged")
     file = damaged / "heads" / LONG / "task.yaml"
     file.write_text("version: [")
-    assert f"{file}:2: no valid YAML" in json.loads(run("show", damaged, "--json"))["heads"][0]["problem"]
+    assert f"{file}:2: no valid YAML" in json.loads(command("show", damaged, "--json"))["heads"][0]["problem"]
     file.unlink()
     assert (
         f"{file} is missing. Restore it from a copy"
-        in json.loads(run("show", damaged, "--json"))["heads"][0]["problem"]
+        in json.loads(command("show", damaged, "--json"))["heads"][0]["problem"]
     )
 
 
 def test_evaluations_that_make_no_sense_are_refused_before_anything_is_played(world: Path, tmp_path: Path) -> None:
     damaged = shutil.copytree(world, tmp_path / "damaged")
     (damaged / "evaluations.json").write_text('[{"task": "x"}]')
-    for command in ("show", "evaluate", "report"):
-        result = CliRunner().invoke(manyheads, [command, str(damaged)])
+    for name in ("show", "evaluate", "report"):
+        result = CliRunner().invoke(manyheads, [name, str(damaged)])
         assert "evaluations.json is damaged or was edited: 0.policy: Field required" in str(result.exception)
         assert "Returns under" not in result.output
 
@@ -157,14 +147,14 @@ def test_evaluations_that_make_no_sense_are_refused_before_anything_is_played(wo
 def test_a_head_whose_folder_is_deleted_starts_afresh(world: Path, tmp_path: Path) -> None:
     changed = shutil.copytree(world, tmp_path / "changed")
     task = shutil.copy(changed / "heads" / LONG / "task.yaml", tmp_path / "other.yaml")
-    run("finetune", changed, task, "--updates", 2)
+    command("finetune", changed, task, "--updates", 2)
     for head in ("other", LONG):
         shutil.rmtree(changed / "heads" / head)
-    assert json.loads(run("show", changed, "--json"))["heads"] == []
+    assert json.loads(command("show", changed, "--json"))["heads"] == []
     result = CliRunner().invoke(manyheads, ["train", str(changed)])
     assert "name the tasks to train it on from here" in str(result.exception)
-    run("finetune", changed, task, "--updates", 1)
-    (head,) = json.loads(run("show", changed, "--json"))["heads"]
+    command("finetune", changed, task, "--updates", 1)
+    (head,) = json.loads(command("show", changed, "--json"))["heads"]
     assert head["task"] == "other"
     assert json.loads((changed / "checkpoint.json").read_text())["state"]["runs"]["finetune/other"]["updates"] == 1
 

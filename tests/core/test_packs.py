@@ -12,8 +12,9 @@ from small_worlds import command, train
 import manyheads
 from helpers import python
 from manyheads.errors import ManyheadsError
+from manyheads.storage.manifest import manifest_digest
 from manyheads.storage.packing import pack
-from manyheads.storage.packs import Pack, PackManifest, manifest_digest
+from manyheads.storage.packs import Pack, PackManifest
 from manyheads.storage.unpacking import unpack
 
 PENDULUM = "gymnasium/Pendulum-v1-swingup"

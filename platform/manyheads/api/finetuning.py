@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,8 @@ from manyheads.learning.transfer import (
     uncompiled,
 )
 from manyheads.report.open_loggers import Opener
-from manyheads.report.text import number
+from manyheads.report.text import mean_and_interval
 from manyheads.settings import MACHINE
-from manyheads.storage.evaluations import Interval
 from manyheads.storage.growth import grow, growth
 from manyheads.storage.world_folder import WorldFolder
 from manyheads.task import RewardSettings, Task, TaskFile
@@ -95,23 +95,15 @@ def imagine(
     if len({task.instance.dynamics_key for task in chosen}) > 1:
         raise ManyheadsError("Heads that are compared in imagination are of one environment.")
     finetune(path, chosen, updates, 0, options)
-    trainer = Trainer(WorldFolder.open(path), chosen, frozen=True)
-    try:
-        with options.progress(1, f"playing {len(chosen)} heads in imagination", "world") as progress:
-            trainer.prepare(progress)
-            with uncompiled(trainer.world):
-                found = imagined_plays(trainer, steps)
-            progress.advance(1)
-    finally:
-        trainer.close()
+    with (
+        closing(Trainer(WorldFolder.open(path), chosen, frozen=True)) as trainer,
+        options.progress(1, f"playing {len(chosen)} heads in imagination", "world") as progress,
+    ):
+        trainer.prepare(progress)
+        with uncompiled(trainer.world):
+            found = imagined_plays(trainer, steps)
+        progress.advance(1)
     return found
-
-
-def interval(found: Interval) -> str:
-    """`12.1 [10.3, 14]`"""
-    if found.low is None or found.high is None:
-        return number(found.mean)
-    return f"{number(found.mean)} [{number(found.low)}, {number(found.high)}]"
 
 
 def _resolve(folder: WorldFolder, task: AnyTask) -> Task:
@@ -151,14 +143,11 @@ def _collect_first(
     folder: WorldFolder, task: Task, steps: int, options: RunOptions, openers: Mapping[str, Opener]
 ) -> None:
     """Collects rows with a head that is paid for the unknown."""
-    trainer = Trainer(folder, [task], frozen=True)
-    try:
+    with closing(Trainer(folder, [task], frozen=True)) as trainer:
         folder.save_task(task)
         shown = options.progress(steps, f"exploring {task.environment}", start=trainer.steps)
         with options.metrics(folder, [task], openers) as metrics, shown as progress:
             trainer.collect_and_learn(steps, progress, metrics)
-    finally:
-        trainer.close()
 
 
 def _train(
@@ -172,10 +161,9 @@ def _train(
     openers: Mapping[str, Opener],
 ) -> Found:
     """Trains heads that learn from the same batches."""
-    trainer = Trainer(folder, tasks, frozen=True)
     title = ", ".join(task.name for task in tasks) if len(tasks) < 4 else f"{len(tasks)} heads"
     found: Found = {}
-    try:
+    with closing(Trainer(folder, tasks, frozen=True)) as trainer:
         if trainer.learns and not updates and not steps:
             raise ManyheadsError("0 updates and 0 steps: there is nothing to do. Ask for some of either.")
         with options.progress(1, "reading what is recorded", "world") as progress:
@@ -209,8 +197,6 @@ def _train(
                     trainer.heads[task.name], starts(trainer, task), task.episode_steps
                 )
                 found[task.name]["predicted"] = asdict(predicted)
-    finally:
-        trainer.close()
     return found
 
 
@@ -240,7 +226,7 @@ def _before(trainer: Trainer, task: Task, start: str, options: RunOptions) -> di
         options.say(f"Imagined return under the reward of {task.name}, and how sure an ensemble is (95%):")
         width = max(len(candidate.name) for candidate in ranked)
         for candidate in ranked:
-            options.say(f"  {candidate.name:{width}}  {interval(candidate.predicted)}")
+            options.say(f"  {candidate.name:{width}}  {mean_and_interval(candidate.predicted)}")
     start_from(trainer, task, chosen)
     options.say(f"{task.name} begins {'afresh' if chosen == FRESH else f'as {chosen}'}.")
     return found | {"start": chosen}

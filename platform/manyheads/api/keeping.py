@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from manyheads.api.run import RunOptions
@@ -67,12 +68,9 @@ def retrain(path: Path, names: Sequence[str], options: RunOptions) -> None:
     """Trains heads in imagination on the world as it is, those of one environment as one batch."""
     folder = WorldFolder.open(path)
     for group in group_by_progress(folder, [folder.task(name) for name in names]):
-        trainer = Trainer(folder, group, frozen=True)
-        try:
+        with closing(Trainer(folder, group, frozen=True)) as trainer:
             until = trainer.updates + UPDATES
             title = ", ".join(task.name for task in group)
             bar = options.progress(until, f"keeping {title}", "updates", trainer.updates)
             with options.metrics(folder, group, options.openers()) as metrics, bar as progress:
                 trainer.imagine(until, progress, metrics)
-        finally:
-            trainer.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +53,10 @@ def learn(
     folder, chosen = open_or_create(path, tasks, None, overrides, options.say)
     for task in chosen:
         folder.save_task(task)
-    trainer = Trainer(folder, chosen)
-    try:
+    with closing(Trainer(folder, chosen)) as trainer:
         shown = options.progress(updates, "learning", "updates", trainer.updates)
         with options.metrics(folder, chosen, openers) as metrics, shown as progress:
             trainer.learn(updates, progress, metrics)
-    finally:
-        trainer.close()
     return folder
 
 

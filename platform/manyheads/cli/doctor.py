@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -12,7 +11,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import requires
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -25,9 +24,9 @@ from manyheads.commands import LazyCommand
 from manyheads.execution.toolchain import cache_folder, cpp_compiler
 from manyheads.imports import missing_modules
 from manyheads.registry import registry
+from manyheads.storage.versions import PACKAGES, installed_versions
 
 GIGA = 1e9
-PACKAGES = ("manyheads", "torch", "gymnasium", "numpy", "dm-control", "mujoco", "transformers")
 BACKENDS = ("egl", "osmesa", "glfw")
 DRAWING = {"pygame": "classic"}
 """Modules that only pictures of some environments need, and the extras that install them."""
@@ -63,11 +62,12 @@ def doctor(as_json: bool) -> None:
 
 def versions() -> Iterator[Check]:
     """Python and the packages that results depend on."""
-    yield Check("python", "ok", f"{platform.python_version()} at {sys.executable}")
+    found = installed_versions()
+    yield Check("python", "ok", f"{found['python']} at {sys.executable}")
     for package in PACKAGES:
-        try:
-            yield Check(package, "ok", version(package))
-        except PackageNotFoundError:
+        if package in found:
+            yield Check(package, "ok", found[package])
+        else:
             yield Check(package, "optional", "not installed", f"pip install {package}")
 
 

@@ -14,10 +14,10 @@ from manyheads.cli.console import stdout_for_results
 from manyheads.cli.options import WorldPath
 from manyheads.learning.aggregate import Aggregate
 from manyheads.report.progress import Progress
-from manyheads.report.text import number, plain
+from manyheads.report.text import mean_and_interval, number, plain
 from manyheads.storage import ledger
 from manyheads.storage.agent import load
-from manyheads.storage.evaluations import Evaluation, Interval
+from manyheads.storage.evaluations import Evaluation
 from manyheads.storage.head_folders import foreign_words
 
 STALE = "  (stale: the world model was trained on since; fine-tune it again)"
@@ -68,7 +68,7 @@ def aggregate_lines(over_all: Aggregate | None) -> Iterator[str]:
     """All heads as one number, where more than one can be normalised."""
     if over_all is None or len(over_all.tasks) < 2:
         return
-    mean, middle = _interval(over_all.mean), _interval(over_all.interquartile_mean)
+    mean, middle = mean_and_interval(over_all.mean), mean_and_interval(over_all.interquartile_mean)
     yield f"\nOver {len(over_all.tasks)} heads, 0 for random actions and 1 for the reference: mean {mean}, "
     yield f"interquartile mean {middle}"
     for each in over_all.tasks:
@@ -98,17 +98,11 @@ def _cells(result: Evaluation) -> tuple[str, ...]:
     simulator = sum(episode.return_simulator for episode in result.episodes) / len(result.episodes)
     return (
         result.policy,
-        _interval(result.returns),
+        mean_and_interval(result.returns),
         number(simulator),
         "" if result.success_rate is None else f"{result.success_rate:.0%}",
-        "" if result.difference is None else _interval(result.difference),
+        "" if result.difference is None else mean_and_interval(result.difference),
     )
-
-
-def _interval(found: Interval) -> str:
-    if found.low is None or found.high is None:
-        return number(found.mean)
-    return f"{number(found.mean)} [{number(found.low)}, {number(found.high)}]"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -36,10 +36,7 @@ class LaProp:
     @torch.no_grad()
     def gradients(self) -> list[Tensor]:
         """Each tensor's gradient, zeros where it has none."""
-        for parameter in self._parameters:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        return [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        return filled_gradients(self._parameters)
 
     @torch.no_grad()
     def gradient_norms(self) -> Tensor:
@@ -93,8 +90,7 @@ class LaProp:
 
     def zero_grad(self) -> None:
         """Drops the gradients, as `step` does after use."""
-        for parameter in self._parameters:
-            parameter.grad = None
+        drop_gradients(self._parameters)
 
     def state_dict(self) -> dict[str, Tensor]:
         """All state as named tensors; `born/NAME` only of parameters with elements that joined later."""
@@ -134,6 +130,22 @@ class LaProp:
         for name, square, momentum in zip(self.parameters, squares, momenta, strict=True):
             tensors[f"square/{name}"], tensors[f"momentum/{name}"] = square, momentum
         return tensors
+
+
+def filled_gradients(parameters: Iterable[Tensor]) -> list[Tensor]:
+    """Each tensor's gradient; one that has none gets zeros."""
+    found = []
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        found.append(parameter.grad)
+    return found
+
+
+def drop_gradients(parameters: Iterable[Tensor]) -> None:
+    """Leaves the tensors without gradients."""
+    for parameter in parameters:
+        parameter.grad = None
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from manyheads.execution.eager import Execution
 from manyheads.heads.stack import HeadStack
-from manyheads.learning.optimizer import LaProp, laprop
+from manyheads.learning.optimizer import LaProp, drop_gradients, filled_gradients, laprop
 
 
 class StackedLaProp:
@@ -48,10 +48,7 @@ class StackedLaProp:
     @torch.no_grad()
     def gradients(self) -> list[Tensor]:
         """Of each tensor (room, ...), zeros where it has none."""
-        for parameter in self._parameters:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        return [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        return filled_gradients(self._parameters)
 
     @torch.no_grad()
     def gradient_norms(self) -> Tensor:
@@ -80,8 +77,7 @@ class StackedLaProp:
 
     def zero_grad(self) -> None:
         """Drops the gradients."""
-        for parameter in self._parameters:
-            parameter.grad = None
+        drop_gradients(self._parameters)
 
     def _grown(self) -> list[tuple[str, LaProp]]:
         return [(name, member) for name, member in self.members.items() if member.has_late]

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-import platform
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +28,7 @@ from manyheads.rewards.sources import SpecSettings, episode_succeeded
 from manyheads.storage.agent import Agent, load
 from manyheads.storage.evaluations import RESERVED_SEEDS, Evaluation
 from manyheads.storage.evaluations import read as read_evaluations
+from manyheads.storage.versions import installed_versions
 from manyheads.storage.world_folder import WorldFolder
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from manyheads.experience.replay import Replay
     from manyheads.task import Task
 
-PACKAGES = ("manyheads", "torch", "gymnasium", "dm-control", "mujoco", "transformers", "numpy")
 CURVES = 12
 """recorded episodes that a reward is drawn along"""
 ERROR_AT = (1, 15, 50, 200)
@@ -111,7 +109,7 @@ class Contents:
     parameters: int
     rows: int
     episodes: int
-    versions: dict[str, str] = field(default_factory=lambda: versions())
+    versions: dict[str, str] = field(default_factory=installed_versions)
 
     @property
     def updates(self) -> int:
@@ -165,17 +163,6 @@ def gather(world: Path | str, video_steps: int = 300, done: Callable[[str], None
         )
     finally:
         replay.close()
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results depend on, where installed."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _head(

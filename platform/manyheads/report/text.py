@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from manyheads.storage.evaluations import Interval
 
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, cursor
@@ -28,3 +32,10 @@ def number(value: float) -> str:
     """One decimal, more where the number is small: `812.3`, `0.045`, `1e-06`; never `-0.0`."""
     small = 0 < abs(value) < 0.1
     return formatted(value, ".2g" if small else ",.1f")
+
+
+def mean_and_interval(found: Interval) -> str:
+    """`12.1 [10.3, 14.0]`, or the mean alone where there is no interval."""
+    if found.low is None or found.high is None:
+        return number(found.mean)
+    return f"{number(found.mean)} [{number(found.low)}, {number(found.high)}]"

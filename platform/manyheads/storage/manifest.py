@@ -93,7 +93,7 @@ class Manifest(_Part):
     def write(self, folder: Path) -> None:
         """Puts the manifest into force."""
         values = self.model_dump(mode="json", exclude={"digest"}, exclude_unset=True) | {"format": FORMAT}
-        atomic.write_json(folder / FILE, values | {"digest": _digest(values)})
+        atomic.write_json(folder / FILE, values | {"digest": manifest_digest(values)})
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -101,7 +101,7 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / FILE
     manifest = atomic.read_model(path, Manifest, FORMAT, upgrade_manifest)
     values = atomic.read_json(path)
-    if values["format"] >= FORMAT and _digest(values) != manifest.digest:
+    if values["format"] >= FORMAT and manifest_digest(values) != manifest.digest:
         raise ManyheadsError(
             f"{path} is damaged or was edited: digest: it is not that of the file's content. Restore it from a copy."
         )
@@ -113,6 +113,7 @@ def digest_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _digest(values: Mapping[str, Any]) -> str:
+def manifest_digest(values: Mapping[str, Any]) -> str:
+    """The digest of a manifest's values but for `digest` itself."""
     rest = {key: value for key, value in values.items() if key != "digest"}
     return digest_of(json.dumps(rest, sort_keys=True).encode())

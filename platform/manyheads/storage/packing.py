@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +19,10 @@ from manyheads.storage.data_alone import require_data_alone, require_names_alone
 from manyheads.storage.model_card import model_card
 from manyheads.storage.packs import CARD, SPACES, PackedHead, PackedWorld, PackManifest, write_pack
 from manyheads.storage.readouts import readout_record, readout_tensors
+from manyheads.storage.versions import installed_versions
 from manyheads.storage.world_folder import WORLD, WorldFolder
 from manyheads.storage.world_hash import world_hash
 from manyheads.task import Task
-
-PACKAGES = ("manyheads", "torch", "gymnasium", "numpy", "dm-control", "mujoco")
 
 
 def pack(
@@ -65,24 +62,13 @@ def pack(
         if not any(file.suffix == ".rows" for file in kept):
             raise ManyheadsError(f"{folder.path} has no replay to pack; leave out --with-replay.")
     manifest = PackManifest(
-        versions=versions(),
+        versions=installed_versions(),
         licence=licence,
         world=_world(loaded, world, replay),
         heads=[_head(folder, task) for task in chosen],
     )
     parts[CARD] = model_card(manifest, {task.name: task for task in chosen}, out.name).encode()
     return write_pack(out, manifest, dict(sorted(parts.items())))
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results depend on, where they are installed."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _head_parts(loaded: LoadedWorld, task: Task) -> dict[str, bytes | Path]:

@@ -11,7 +11,6 @@ import json
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,7 +18,7 @@ from manyheads import atomic
 from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
 from manyheads.storage.evaluations import Evaluation
-from manyheads.storage.manifest import ReadoutRecord, digest_of
+from manyheads.storage.manifest import ReadoutRecord, digest_of, manifest_digest
 
 FORMAT = 1
 FILE = "pack.json"
@@ -138,12 +137,6 @@ def write_pack(path: Path, manifest: PackManifest, parts: Mapping[str, bytes | P
 
     atomic.write(path, fill)
     return PackManifest.model_validate(values)
-
-
-def manifest_digest(values: Mapping[str, Any]) -> str:
-    """The digest of a manifest's values but for `digest` itself."""
-    rest = {key: value for key, value in values.items() if key != "digest"}
-    return digest_of(json.dumps(rest, sort_keys=True).encode())
 
 
 def _data(part: bytes | Path) -> bytes:
