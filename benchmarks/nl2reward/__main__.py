@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 
 import click
 import numpy as np
+import numpy.typing as npt
 from benchmarks.nl2reward.goals import Goal, Split, goals
 from benchmarks.nl2reward.rows import ROWS, Recorded, recorded, together
 from benchmarks.nl2reward.scores import Score, label, score, summary
@@ -34,7 +35,7 @@ class Answer:
     """its specification in words, or why it refused"""
     score: Score
     seconds: float
-    rewards: np.ndarray | None  # type: ignore[type-arg]
+    rewards: npt.NDArray[np.float64] | None
 
     def record(self) -> dict[str, object]:
         """As plain data."""

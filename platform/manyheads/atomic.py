@@ -24,7 +24,7 @@ MAX_LINE = 16_000_000
 """bytes of a line of a file of lines"""
 
 
-def write(path: Path, fill: Callable[[Path], None]) -> None:
+def write(path: Path, fill: Callable[[Path], object]) -> None:
     """Lets `fill` write a neighbour of `path`, makes it durable, and renames it over `path`.
 
     The neighbour has a name that no other writer uses, and is locked: one that a killed process left is deleted by the

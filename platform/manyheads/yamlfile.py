@@ -133,9 +133,10 @@ def _keys(data: Any, problem: ErrorDetails) -> Iterator[Key]:
     """The problem's place in the data, without the union members' names that pydantic puts in between."""
     *_, last = problem["loc"]
     for part in problem["loc"]:
-        if (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int)):
+        inside = part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)
+        if inside:
             yield part
-            data = data[part]  # type: ignore[index]
+            data = data[part]
         elif part == last and problem["type"] == "missing":
             yield part
 

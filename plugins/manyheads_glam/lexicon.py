@@ -317,6 +317,11 @@ def is_agent(root: str) -> bool:
 
 # --- numbers --------------------------------------------------------------------------------------------
 
+BEFORE: tuple[tuple[Relation, str], ...] = (("at_least", words.AT_LEAST), ("at_most", words.AT_MOST))
+"""words before a number"""
+AFTER: tuple[tuple[Relation, str], ...] = (("at_least", words.MORE), ("at_most", words.LESS))
+"""words after it"""
+
 
 def _number(clause: str) -> tuple[Number | None, str]:
     """The clause's number with its relation, and the clause without their words."""
@@ -339,18 +344,18 @@ def _number(clause: str) -> tuple[Number | None, str]:
         low, high = sorted((value, upper))
         rest = clause[: start.start() if start else 0] + clause[last.end() :]
         return Number("between", low, unit, clause[match.start() : last.end()], high), rest
-    for relation, pattern in (("at_least", words.AT_LEAST), ("at_most", words.AT_MOST)):
+    for relation, pattern in BEFORE:
         found = re.search(rf"(?:^|(?<=\s))(?:{pattern.replace(',', '|')})(?P<of> (?:[a-z]+ ){{1,4}}of)?\s*$", before)
         if found:
             rest = before[: found.start()] + (found["of"] or "")
             if re.search(r"\bnot\b", rest):
                 relation = "at_most" if relation == "at_least" else "at_least"
                 rest = re.sub(r"\bnot\b", "", rest)
-            return Number(relation, value, unit, match[0].strip()), rest + clause[match.end() :]  # type: ignore[arg-type]
+            return Number(relation, value, unit, match[0].strip()), rest + clause[match.end() :]
     after = clause[match.end() :]
-    for relation, pattern in (("at_least", words.MORE), ("at_most", words.LESS)):
+    for relation, pattern in AFTER:
         if found := re.match(pattern, after):
-            return Number(relation, value, unit, match[0].strip()), before + after[found.end() :]  # type: ignore[arg-type]
+            return Number(relation, value, unit, match[0].strip()), before + after[found.end() :]
     return Number("near", value, unit, match[0].strip()), before + after
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from manyheads import ManyheadsError, Signal
 from manyheads.environment.contract import Instance
@@ -185,7 +186,7 @@ class _Mind:
             if side != "centre" or reading.signed
         ]
         decision = choose(self.model, aspect.text, "which side", _about(SIDE_PROMPT, reading), options)[0]
-        side: Side = decision.answer  # type: ignore[assignment]
+        side = cast("Side", decision.answer)
         moves = side in ("fast", "moving", "slow")
         if side != wanted.side:
             wanted = Wish(side, wanted.sign if moves else 0, None)

@@ -45,12 +45,14 @@ class RowBlock:
             for at, env in self.ends:
                 if at == t:
                     replay.end_episode(streams[env])
-            row = _mapped(self.rows, lambda x, t=t: np.array(x[t]))  # type: ignore[misc]
-            replay.add(streams, row, np.array(self.deter[t]), np.array(self.stoch[t]))
+            replay.add(streams, self._row(t), np.array(self.deter[t]), np.array(self.stoch[t]))
         for at, env in self.ends:
             if at == steps:
                 replay.end_episode(streams[env])
         return steps * len(streams)
+
+    def _row(self, t: int) -> Rows:
+        return _mapped(self.rows, lambda x: np.array(x[t]))
 
 
 class BlockSink(ReplaySink):

@@ -21,7 +21,7 @@ from manyheads.atomic import write_text
 from manyheads.rewards.coverage import coverage
 from manyheads.rewards.describe import Words, describe, summarize
 from manyheads.rewards.finding import errors
-from manyheads.rewards.nodes import Node
+from manyheads.rewards.nodes import Expression
 from manyheads.rewards.sources import SpecSettings, SpecSource
 from manyheads.rewards.spec import control_names
 from manyheads.rewards.validate import check_instance, check_success
@@ -169,8 +169,8 @@ class Draft:
         seconds = self.task.instance.step_seconds
         curves = {name: _rounded(along(node, self.episodes[at], seconds)) for name, at in self.shown.items()}
         return {
-            "label": words.expression(node),  # type: ignore[arg-type]
-            "unit": words.unit(node).strip(),  # type: ignore[arg-type]
+            "label": words.expression(node),
+            "unit": words.unit(node).strip(),
             "curves": [{"name": name, "values": values} for name, values in curves.items()],
         }
 
@@ -197,7 +197,7 @@ class Drafts:
         episodes = _episodes(folder, task, spec)
         seconds = task.instance.step_seconds
 
-        def measure(x: Node) -> NDArray[np.float64]:
+        def measure(x: Expression) -> NDArray[np.float64]:
             values = [along(x, episode, seconds) for episode in episodes]
             return np.concatenate(values) if values else np.zeros(0)
 
@@ -233,7 +233,7 @@ class Drafts:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _expressions(spec: RewardSpec) -> list[Node]:
+def _expressions(spec: RewardSpec) -> list[Expression]:
     from manyheads.rewards.nodes import walk
 
     return [x for _, node in walk(spec) if (x := getattr(node, "x", None)) is not None]

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyheads.rewards.nodes import Node
+from manyheads.rewards.nodes import Expression
 
 
-def along(x: Node, episode: Mapping[str, NDArray[np.float64]], step_seconds: float | None) -> NDArray[np.float64]:
+def along(x: Expression, episode: Mapping[str, NDArray[np.float64]], step_seconds: float | None) -> NDArray[np.float64]:
     """Its value (T,) in each row; `episode` has each signal (T,) by name."""
     import torch
 
@@ -27,5 +27,5 @@ def along(x: Node, episode: Mapping[str, NDArray[np.float64]], step_seconds: flo
     run = Run(first, first.clone(), step_seconds)
     for inner in memory_nodes(x):
         remember(inner, known, run, torch.zeros(1, width(inner)))
-    found: NDArray[np.float64] = rows.value(x, known).expand(length, 1)[:, 0].numpy()  # type: ignore[arg-type]
+    found: NDArray[np.float64] = rows.value(x, known).expand(length, 1)[:, 0].numpy()
     return found

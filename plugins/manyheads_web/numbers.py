@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from manyheads import RewardSpec, Signal, Success
 from manyheads.rewards.describe import Words
-from manyheads.rewards.nodes import MAX_STEPS, Between, Compare, Constant, HeldFor, Node, Window, walk
+from manyheads.rewards.nodes import MAX_STEPS, Between, Compare, Constant, Expression, HeldFor, Node, Window, walk
 from manyheads.rewards.spec import Combine, Effort, Penalty, Progress, Ramp, Stage, Term, Tolerance
 from manyheads_web.problems import Refused
 
@@ -26,7 +26,7 @@ STEPS = 200
 AVERAGED = ("weighted_mean", "geometric_mean")
 
 Column = NDArray[np.float64]
-Measure = Callable[[Node], Column]
+Measure = Callable[[Expression], Column]
 """an expression's value along recorded rows"""
 
 
@@ -145,11 +145,11 @@ def _of_shape(path: str, term: Term, words: Words, measure: Measure) -> Iterator
         )
 
 
-def _bound(path: str, x: Node, sense: str, value: float, words: Words, measure: Measure, *more: str) -> Number:
+def _bound(path: str, x: Expression, sense: str, value: float, words: Words, measure: Measure, *more: str) -> Number:
     """A number that an expression is held against."""
     low, high = _reach(x, value, measure)
-    label = f"{words.expression(x)} {sense}"  # type: ignore[arg-type]
-    unit = words.unit(x).strip()  # type: ignore[arg-type]
+    label = f"{words.expression(x)} {sense}"
+    unit = words.unit(x).strip()
     step, of = _step(high - low), x.model_dump_json()
     return Number(label, value, low, high, step, unit, of=of, sense=sense, paths=[path, *more])
 
@@ -158,7 +158,7 @@ def _whole(path: str, label: str, value: int, most: int) -> Number:
     return Number(label, value, 1, most, 1, "steps", whole=True, paths=[path])
 
 
-def _reach(x: Node, value: float, measure: Measure) -> tuple[float, float]:
+def _reach(x: Expression, value: float, measure: Measure) -> tuple[float, float]:
     """How far a number about an expression may go: what was recorded of it and some more, and where it stands now."""
     seen = measure(x)
     seen = seen[np.isfinite(seen)]

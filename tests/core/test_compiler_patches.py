@@ -118,33 +118,33 @@ def test_a_region_that_no_compiler_takes_says_so_when_it_is_called_or_the_next_o
 
 def test_compilers_end_when_all_is_compiled(monkeypatch):
     monkeypatch.setattr(CppWrapperCodeCache, "load_async", lambda code, **options: loaded.append(code))
-    loaded, goes_on = [], threading.Event()
+    loaded, released = [], threading.Event()
 
     def load(code, extra_flags):
-        assert goes_on.wait(10)
+        assert released.wait(10)
         loaded.append(code)
 
     with parallel_compilation({"cpp_wrapper": True}):
         for i in range(9):
             BackgroundKernel(load, str(i))
         assert len(loaded) <= 1
-        goes_on.set()
+        released.set()
     assert sorted(loaded) == ["", *"012345678"]
 
 
 @pytest.mark.parametrize(("error", "left"), [(KeyboardInterrupt(), True), (ValueError("a head"), False)])
 def test_what_no_compiler_has_begun_is_left_at_an_interrupt_alone(error, left, monkeypatch):
     monkeypatch.setattr(CppWrapperCodeCache, "load_async", lambda code, **options: None)
-    loaded, goes_on = [], threading.Event()
+    loaded, released = [], threading.Event()
 
     def load(extra_flags):
-        assert goes_on.wait(10)
+        assert released.wait(10)
         loaded.append("region")
 
     def fails():
         for _ in range(99):
             BackgroundKernel(load)
-        threading.Timer(0.05, goes_on.set).start()
+        threading.Timer(0.05, released.set).start()
         raise error
 
     with pytest.raises(type(error)), parallel_compilation({}):

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,7 +76,7 @@ def export_onnx(agent: Agent, folder: Path) -> list[GraphCheck]:
         graphs[name] = _graph(module, draw(0), outputs[name])
         checks.append(_compare(name, graphs[name], module, draw))
     for name, data in graphs.items():
-        atomic.write(folder / f"{name}.onnx", lambda part, data=data: part.write_bytes(data) and None)  # type: ignore[misc]
+        atomic.write(folder / f"{name}.onnx", partial(Path.write_bytes, data=data))
     atomic.write_json(folder / "onnx.json", _description(agent))
     return checks
 

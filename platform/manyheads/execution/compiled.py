@@ -6,7 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -61,7 +61,7 @@ class CompiledExecution(Execution, ABC):
                     parameter.data = parameter.data.to(self.compute_dtype)
             self._copies[module] = copied
         torch._foreach_copy_(list(self._copies[module].parameters()), list(module.parameters()))
-        return self._copies[module]  # type: ignore[return-value]
+        return cast("M", self._copies[module])
 
     def scan_copy(self, module: M) -> M:
         return self.compute_copy(module) if self.use_cuda_graphs else module
@@ -71,7 +71,7 @@ class CompiledExecution(Execution, ABC):
             return function
         if function not in self._captured:
             self._captured[function] = CudaGraphFunction(function, generators)
-        return self._captured[function]  # type: ignore[return-value]
+        return cast("Callable[P, R]", self._captured[function])
 
     def release(self, function: Callable[..., object]) -> None:
         self._captured.pop(function, None)

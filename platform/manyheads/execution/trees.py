@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 def tree_tensors(tree: Any) -> Iterator[Tensor]:
@@ -20,13 +22,17 @@ def tree_tensors(tree: Any) -> Iterator[Tensor]:
             yield from tree_tensors(part)
 
 
-def map_tensors(function: Callable[[Tensor], Tensor], tree: Any) -> Any:
-    """The same structure with `function` applied to each tensor; everything else stays."""
+def map_tensors(function: Callable[[Tensor], Tensor], tree: T) -> T:
+    """The same structure with `function` applied to each tensor; everything else stays. Mappings become dicts."""
+    return cast("T", _mapped(function, tree))
+
+
+def _mapped(function: Callable[[Tensor], Tensor], tree: Any) -> Any:
     if isinstance(tree, Tensor):
         return function(tree)
     if isinstance(tree, Mapping):
-        return {key: map_tensors(function, part) for key, part in tree.items()}
+        return {key: _mapped(function, part) for key, part in tree.items()}
     if isinstance(tree, tuple | list):
-        parts = [map_tensors(function, part) for part in tree]
+        parts = [_mapped(function, part) for part in tree]
         return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
     return tree

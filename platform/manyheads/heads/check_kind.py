@@ -99,7 +99,7 @@ def _check_pure(where: str, head: Head, batch: HeadBatch, world: World, seed: in
 def _check_step(where: str, head: Head, batch: HeadBatch, world: World, seed: int) -> None:
     found = head.losses(batch, world, torch.Generator().manual_seed(seed))
     results = [evaluate_loss(loss) for loss in found.losses.values()]
-    sum((loss for loss, _ in results), torch.zeros(())).backward()  # type: ignore[no-untyped-call]
+    torch.autograd.backward(sum((loss for loss, _ in results), torch.zeros(())))
     learned = {p: p.grad for p in head.parameters() if p.grad is not None}
     assert learned, f"{where}: no parameter of the head has a gradient"
     assert all(grad.isfinite().all() for grad in learned.values()), f"{where}: a gradient is not finite"

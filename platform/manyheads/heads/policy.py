@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -113,7 +114,7 @@ class VectorPolicy:
             if name is None:
                 action[members] = random_action(self.world.interface, len(members), self._generator)
             else:
-                own = latent.map(lambda x, members=members: x[members])  # type: ignore[misc]
+                own = latent.map(itemgetter(members))
                 head, measured = self.heads[name], {}
                 if signals is not None and head.needs_signals:
                     measured = {"signals": signals[members]}

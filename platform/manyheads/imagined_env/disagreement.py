@@ -34,7 +34,7 @@ class Disagreement:
                 predicted = self.ensemble.predict(feature[chosen], action[chosen])
                 loss = self.ensemble.errors(predicted, after[chosen]).mean()
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                torch.autograd.backward(loss)
                 optimizer.step()
         self.ensemble.requires_grad_(False)
         self.usual = float(self._variance(feature, action).mean().clamp(min=1e-8))
@@ -61,7 +61,7 @@ def _transitions(world: World, replay: Replay, key: str) -> tuple[Tensor, Tensor
         start = Latent(batch.deter.to(world.device), batch.stoch.to(world.device))
         noise = world.draw_noise(ROWS, length)
         seen = world.observe(image, vector, action, reset, start, noise).latents.feature
-        goes_on = ~reset[:, 1:]
-        found.append((seen[:, :-1][goes_on], action[:, 1:][goes_on], seen[:, 1:][goes_on]))
+        same_episode = ~reset[:, 1:]
+        found.append((seen[:, :-1][same_episode], action[:, 1:][same_episode], seen[:, 1:][same_episode]))
     feature, taken, after = (torch.cat(parts) for parts in zip(*found, strict=True))
     return feature, taken, after

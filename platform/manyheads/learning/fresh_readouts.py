@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from manyheads.execution.trees import map_tensors
 from manyheads.experience.replay import Replay
-from manyheads.learning.prefetch import BatchSampler, TrainingBatch
+from manyheads.learning.prefetch import BatchSampler
 from manyheads.learning.readouts import ReadoutLearner
 from manyheads.storage.readouts import add_readouts, load_readouts, optimizer_tensors
 from manyheads.storage.world_folder import WorldFolder
@@ -36,6 +36,6 @@ def fit_fresh_readouts(learner: ReadoutLearner, folder: WorldFolder, replay: Rep
     size = training.batch_size, training.batch_length
     draw = BatchSampler(replay, folder.interface, {}, size, frozen=True, readouts=fresh)
     for _ in range(FIT_UPDATES if fresh else 0):
-        work: TrainingBatch = map_tensors(lambda x: x.to(device), draw()[0])
+        work = map_tensors(lambda x: x.to(device), draw()[0])
         assert work.latents is not None
         learner.update(work.latents, work.signals, work.batch.is_terminal)

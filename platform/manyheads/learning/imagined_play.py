@@ -91,8 +91,8 @@ def _expected(predictor: ReturnPredictor, features: Tensor, signals: Signals) ->
     total: Tensor | float = 0.0
     alive: Tensor | float = 1.0
     for t in range(1, len(features)):
-        reward, goes_on = predictor.ensemble(with_memory(features[t], None if memory is None else memory[t]))
-        total, alive = total + alive * reward, alive * goes_on
+        reward, continues = predictor.ensemble(with_memory(features[t], None if memory is None else memory[t]))
+        total, alive = total + alive * reward, alive * continues
     assert isinstance(total, Tensor)
     members = total.mean(1)
     return Expected(float(members.mean()), float(members.std()))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ from manyheads.world.model import Latent, World
 
 EAGER = Execution()
 """so small a step is not worth compiling"""
+RewardLoss = Callable[[LatentRows], tuple[Tensor, Mapping[str, Tensor]]]
+"""the `loss` of a source's networks: what they minimise, and metrics by name"""
 
 
 def latent_rows(batch: Batch, latents: Latent) -> LatentRows:
@@ -50,8 +53,9 @@ class LatentRewards:
         names, values = [], [torch.zeros(0, device=batch.is_first.device)]
         for name, network in self.networks.items():
             rows = latent_rows(batch, latents)
-            loss, metrics = network.loss(rows._replace(valid=rows.valid & masks[name]))  # type: ignore[operator]
-            loss.backward()
+            loss_of = cast("RewardLoss", network.loss)
+            loss, metrics = loss_of(rows._replace(valid=rows.valid & masks[name]))
+            torch.autograd.backward(loss)
             self.optimizers[name].step(self.optimizers[name].gradient_norms(), EAGER)
             names += [f"{name}/{key}" for key in metrics]
             values.append(torch.stack([*metrics.values()]))
@@ -66,7 +70,7 @@ class LatentRewards:
 
     def load_state_dict(self, name: str, state: Mapping[str, Tensor]) -> None:
         """Restores what `state_dict` returned."""
-        parts = {part: {} for part in ("weights", "optimizer")}  # type: dict[str, dict[str, Tensor]]
+        parts: dict[str, dict[str, Tensor]] = {"weights": {}, "optimizer": {}}
         for key, tensor in state.items():
             part, _, own = key.partition("/")
             parts[part][own] = tensor

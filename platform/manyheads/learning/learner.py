@@ -384,7 +384,7 @@ def _times(loss: Loss, weight: Tensor) -> Loss:
 
 def _backward(losses: Iterable[Tensor]) -> None:
     if losses := [*losses]:
-        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(torch.stack(losses).sum())
 
 
 def _generator(seed: int, name: str, device: torch.device) -> torch.Generator:

@@ -59,8 +59,8 @@ class RewardEnsemble(nn.Module):
         losses = []
         for member in self.members:
             own = torch.poisson(torch.ones(len(feature), 1, device=feature.device), generator) * rows.mask
-            predicted, goes_on = member(feature).unbind(-1)
-            each = (predicted - target).square() + bernoulli_loss(goes_on, live)
+            predicted, continues = member(feature).unbind(-1)
+            each = (predicted - target).square() + bernoulli_loss(continues, live)
             losses.append((each * own).sum() / own.sum().clamp(min=1))
         return torch.stack(losses).sum()
 
@@ -81,7 +81,7 @@ class ReturnPredictor:
         """Learns the reward from labelled rows with their stored states."""
         optimizer = LaProp(dict(self.ensemble.named_parameters()), FIT)
         for _ in range(updates):
-            self.ensemble.loss(draw(), self.generator).backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(self.ensemble.loss(draw(), self.generator))
             optimizer.step(optimizer.gradient_norms(), EAGER)
         return self
 
@@ -98,8 +98,8 @@ class ReturnPredictor:
             latent = world.imagine_step(latent, action, world.draw_noise(n, generator=self.generator))
             is_first = torch.zeros_like(is_first)
             memory = memory if memory is None else self._advance(latent, memory)
-            reward, goes_on = self.ensemble(with_memory(latent.feature.float(), memory))
-            total, alive = total + alive * reward, alive * goes_on
+            reward, continues = self.ensemble(with_memory(latent.feature.float(), memory))
+            total, alive = total + alive * reward, alive * continues
         return total
 
     def predict(self, head: Head, start: Latent, steps: int) -> Interval:

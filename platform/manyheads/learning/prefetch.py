@@ -152,15 +152,13 @@ class Prefetcher:
         work, where = self._draw()
         if self._device.type == "cpu":
             return work, where
-        moved: TrainingBatch = map_tensors(
-            lambda x: x.contiguous().pin_memory().to(self._device, non_blocking=True), work
-        )
+        moved = map_tensors(lambda x: x.contiguous().pin_memory().to(self._device, non_blocking=True), work)
         return moved, where
 
     def _send(self, at: UpdateCount, where: WindowIndex, learned: UpdateOutput) -> PendingUpdate:
         if self._device.type == "cpu":
             return PendingUpdate(at, where, learned, None)
-        held: UpdateOutput = map_tensors(_to_pinned, learned)
+        held = map_tensors(_to_pinned, learned)
         arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
         arrived.record()
         return PendingUpdate(at, where, held, arrived)

@@ -57,7 +57,7 @@ class ReadoutLearner:
             readout, optimizer = self.world.readouts[key], self.optimizers[key]
             readout.update_norm(own)
             loss, errors = readout.losses(feature, own, is_terminal)
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss)
             optimizer.step(optimizer.gradient_norms(), EAGER)
             readout.update_error(errors, own)
             names += [f"readout/{key.partition(' ')[0]}/{name}" for name in readout.signals]

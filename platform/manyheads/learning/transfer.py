@@ -90,6 +90,7 @@ def fit_predictor(trainer: Trainer, task: Task) -> ReturnPredictor:
     def rows() -> HeadBatch:
         work = map_tensors(lambda x: x.to(world.device), draw()[0])
         own, batch, latents = work.labels[task.name], work.batch, work.latents
+        assert latents is not None  # a frozen world's batches have them
         flags = batch.is_first, batch.is_last, own.is_terminal
         return HeadBatch(latents, batch.action, own.reward, *flags, own.mask, memory=own.memory)
 

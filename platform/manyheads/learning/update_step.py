@@ -33,8 +33,7 @@ class UpdateStep:
         """One update from a whole batch."""
         if self.ranks.count == 1:
             return self._update(work, work)
-        count = self.ranks.count
-        parts = [map_tensors(lambda x, r=r: x.chunk(count)[r].clone(), work) for r in range(count)]  # type: ignore[misc]
+        parts = [self._part(work, rank) for rank in range(self.ranks.count)]
         return self._update(self._moved(self.ranks.share(parts)), self._moved(work))
 
     def follow(self) -> None:
@@ -73,7 +72,7 @@ class UpdateStep:
             "rewards": {name: self.latent_rewards.state_dict(name) for name in self.latent_rewards.networks},
             "learner": self.learner.state_dict(),
         }
-        return map_tensors(lambda x: x.detach().cpu(), state)  # type: ignore[no-any-return]
+        return map_tensors(lambda x: x.detach().cpu(), state)
 
     def _update(self, part: TrainingBatch, whole: TrainingBatch | None) -> UpdateOutput:
         if part.latents is not None:
@@ -97,9 +96,12 @@ class UpdateStep:
         modules = [*self.learner.world.readouts.values(), *self.latent_rewards.networks.values()]
         return [x for module in modules for x in module.state_dict().values() if x.is_floating_point()]
 
+    def _part(self, work: TrainingBatch, rank: int) -> TrainingBatch:
+        return map_tensors(lambda x: x.chunk(self.ranks.count)[rank].clone(), work)
+
     def _moved(self, work: TrainingBatch) -> TrainingBatch:
         device = self.learner.world.device
-        return map_tensors(lambda x: x.to(device), work)  # type: ignore[no-any-return]
+        return map_tensors(lambda x: x.to(device), work)
 
 
 def dealt(work: TrainingBatch, where: WindowIndex, ranks: int) -> tuple[TrainingBatch, WindowIndex]:
@@ -109,5 +111,5 @@ def dealt(work: TrainingBatch, where: WindowIndex, ranks: int) -> tuple[Training
     by_instance = work.batch.instance.argsort(stable=True)
     order = torch.cat([by_instance[rank::ranks] for rank in range(ranks)])
     rows = order.numpy()
-    moved: TrainingBatch = map_tensors(lambda x: x[order], work)
+    moved = map_tensors(lambda x: x[order], work)
     return moved, WindowIndex(where.streams[rows], where.starts[rows], where.length, where.missing[rows])

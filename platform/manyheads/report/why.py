@@ -144,20 +144,19 @@ def _rewards(world: World, head: Head, task: Task, latents: list[Latent], states
     deter, stoch = (torch.stack(part, 1) for part in zip(*latents, strict=True))
     if isinstance(head, RewardPredictor):
         memory = torch.stack(states, 1) if head.needs_signals else None
-        reward, goes_on = head.predict(with_memory(Latent(deter, stoch).feature, memory))
-        goes_on = (goes_on / getattr(getattr(head, "settings", None), "discount", 1.0)).clamp(max=1)
+        reward, continues = head.predict(with_memory(Latent(deter, stoch).feature, memory))
+        continues = (continues / getattr(getattr(head, "settings", None), "discount", 1.0)).clamp(max=1)
     else:
         found = world.readout(Latent(deter, stoch), task.instance.dynamics_key)
         signals = {name: value.T for name, value in found.signals.items() if name != REWARD.name}
         is_first = torch.zeros_like(next(iter(signals.values())), dtype=torch.bool)
         is_first[0] = True
-        reward, goes_on = task.reward.unroll(signals, is_first).reward.T, found.continues
-    reached = torch.cat([torch.ones_like(goes_on[:, :1]), goes_on[:, 1:-1]], 1).cumprod(1)
+        reward, continues = task.reward.unroll(signals, is_first).reward.T, found.continues
+    reached = torch.cat([torch.ones_like(continues[:, :1]), continues[:, 1:-1]], 1).cumprod(1)
     means: Floats = (reward[:, 1:] * reached).mean(0).double().cpu().numpy()
     return means
 
 
 def _repeated(state: State, samples: int) -> State:
     """What a head remembers of one environment, for as many alike."""
-    found: State = map_tensors(lambda x: x.expand(samples, *x.shape[1:]).contiguous(), state)
-    return found
+    return map_tensors(lambda x: x.expand(samples, *x.shape[1:]).contiguous(), state)

@@ -245,11 +245,11 @@ def limit_expressions(node: Node) -> None:
     limit("", "different expressions", len(distinct), MAX_EXPRESSIONS, "L2_SIZE")
 
 
-def depth(node: Any, kinds: tuple[type[Node], ...]) -> int:
+def depth(node: Any, kinds: tuple[type[Any], ...]) -> int:
     """How many nodes of these kinds lie nested in one another."""
     if not isinstance(node, kinds):
         return 0
-    inner = node.of if isinstance(node.of, list) else [node.of]  # type: ignore[attr-defined]
+    inner = node.of if isinstance(node.of, list) else [node.of]
     return 1 + max(depth(child, kinds) for child in inner)
 
 

@@ -159,7 +159,8 @@ class VectorAgent:
 
     def _batched(self, actions: list[Any]) -> Any:
         space = self._adapted.action_space
-        return concatenate(space, actions, create_empty_array(space, self.num_envs))  # type: ignore[arg-type]
+        out: Any = create_empty_array(space, self.num_envs)
+        return concatenate(space, actions, out)
 
     def _signals(self, infos: Mapping[str, Any] | None) -> npt.NDArray[np.float64] | None:
         """(N, S) in the order of the task's signals."""

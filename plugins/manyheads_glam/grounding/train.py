@@ -131,7 +131,7 @@ class Run:
                     continue
                 log = self.policy.log_probabilities(choice.question)
                 loss = -log[choice.taken] / (self.settings.goals * len(known))
-                loss.backward()  # type: ignore[no-untyped-call]
+                torch.autograd.backward(loss)
                 losses.append(-log[choice.taken].item())
                 right.append(float(log.argmax() == choice.taken))
         return {"loss": fmean(losses or [0.0]), "right": fmean(right or [0.0])}
@@ -163,7 +163,7 @@ class Run:
         for question, weights in credit.items():
             if np.abs(weights).max() > 1e-6:
                 log = self.policy.log_probabilities(question)
-                (-(log * torch.from_numpy(weights)).sum()).backward()  # type: ignore[no-untyped-call]
+                torch.autograd.backward(-(log * torch.from_numpy(weights)).sum())
 
     # on disk
 

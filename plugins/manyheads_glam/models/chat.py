@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from functools import cache, partial
 from importlib.util import find_spec
 from typing import Any, TypeVar
@@ -148,22 +148,16 @@ def within(seconds: float, call: Callable[[], T]) -> T:
 
     Clients' own timeouts count from one received byte to the next, so that a slow trickle never ends.
     """
-    results: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+    result: Future[T] = Future()
 
     def run() -> None:
         try:
-            results.put((call(), None))
+            result.set_result(call())
         except BaseException as error:  # raised again by the waiting thread
-            results.put((None, error))
+            result.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    try:
-        result, error = results.get(timeout=max(seconds, 0.001))
-    except queue.Empty:
-        raise TimeoutError from None
-    if error is not None:
-        raise error
-    return result  # type: ignore[return-value]
+    return result.result(timeout=max(seconds, 0.001))
 
 
 @cache

@@ -134,8 +134,8 @@ def _message(error: Exception) -> str:
 
 def _cause(error: Exception) -> str:
     cause: BaseException = error
-    while cause.__cause__ is not None or cause.__context__ is not None:
-        cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
+    while (inner := cause.__cause__ or cause.__context__) is not None:
+        cause = inner
     return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
 
 
