@@ -69,7 +69,7 @@ def demo(goal: str, world: Path, updates: int) -> None:
 
 
 def task_file(world: Path, goal: str) -> Path:
-    """The file of a goal's task: goals that differ in a sign have files of their own."""
+    """The file of a goal's task: goals that differ in a sign have their own files."""
     words = re.sub(r"[^A-Za-z0-9]+", "-", goal).strip("-")[:60]
     return world / "goals" / f"{words}-{hashlib.sha256(goal.encode()).hexdigest()[:8]}.yaml"
 

@@ -150,5 +150,5 @@ def _from_ranges(names: list[Any]) -> Iterator[Any]:
             continue
         start, stop = int(found[2]), int(found[3])
         if not 0 < stop - start <= MAX_ENTRIES:
-            raise ValueError(f"{name} is no range of entries")
+            raise ValueError(f"{name} is not a range of entries")
         yield from (f"{found[1]}[{i}]" for i in range(start, stop))

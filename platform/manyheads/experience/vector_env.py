@@ -80,7 +80,7 @@ class VectorEnv(Protocol):
     """N environments, numbered from 0 and stepped in lock-step: `step_async`, then `step_wait`.
 
     An environment that fails (raises, exits, hangs, takes its process with it) is a failure in the step's result,
-    never an exception. It is made anew at its next reset.
+    never an exception. It is recreated at its next reset.
     """
 
     layouts: list[SpaceLayout]

@@ -133,7 +133,7 @@ def group_heads(
 
 
 def join_group(groups: list[HeadGroup], name: str, head: Head, optimizers: Mapping[str, LaProp]) -> None:
-    """Puts a head into a stack of heads like it that has room, else in a group of its own."""
+    """Puts a head into a stack of heads like it that has room, else in its own group."""
     for group in groups:
         if isinstance(group, StackedHeads) and group.takes(head):
             group.add(name, head, optimizers[name])
