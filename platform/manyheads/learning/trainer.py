@@ -56,7 +56,7 @@ COMPILING = "Still getting ready: what is computed is compiled first, a minute o
 class Trainer:
     """Trains the heads of `tasks` on the world in `folder`, and the world too unless it is `frozen`.
 
-    Progress lives in the folder's checkpoint under `run`; a new Trainer on the same folder resumes from it.
+    Progress is kept in the folder's checkpoint (`RunCheckpoint`); a new Trainer on the same folder resumes from it.
     """
 
     def __init__(
