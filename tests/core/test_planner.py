@@ -11,7 +11,7 @@ from manyheads.environment.contract import REWARD, Signal
 from manyheads.environment.layout import SpaceLayout
 from manyheads.heads.kind import HeadContext, HeadTask
 from manyheads.heads.planner import Planner, PlannerSettings
-from manyheads.learning import trainer
+from manyheads.learning import fresh_readouts
 from manyheads.rewards.sources import EnvironmentReward, PythonReward, SignalSource
 from manyheads.storage.readouts import READOUTS
 from manyheads.storage.world_folder import WorldFolder
@@ -173,7 +173,7 @@ def test_from_a_trained_world_to_a_played_plan(tmp_path, monkeypatch, earlier):
         checkpoint.forget(READOUTS)
         checkpoint.write({}, {key: value for key, value in checkpoint.state.items() if key != READOUTS})
         assert "signals of dmc/cartpole" not in run("show", world)
-    monkeypatch.setattr(trainer, "FIT_UPDATES", 20)
+    monkeypatch.setattr(fresh_readouts, "FIT_UPDATES", 20)
     said = run("finetune", world, name, "--head", "planner")
     assert f"{name}.planner has nothing to train" in said
     assert READOUTS in WorldFolder.open(world).checkpoint.names

@@ -53,7 +53,7 @@ def played(world: Path, task: str = CARTPOLE) -> list[float]:
 def test_a_new_environment_is_taken_in_and_the_old_head_plays_as_before(world: Path) -> None:
     before, score = load(world), played(world)
     output = run("train", world, PENDULUM, "--steps", 1)  # no step, but it is saved
-    assert "takes in gymnasium/Pendulum-v1: 1 more continuous action" in output
+    assert "now includes gymnasium/Pendulum-v1: 3 more observed numbers, 1 more continuous action" in output
     after = load(world)
     assert after.model.interface.continuous == ("action[0]",)
     old, new = (each.model.state_dict()["rssm.core.from_action.linear.weight"] for each in (before, after))

@@ -73,7 +73,7 @@ def growth(before: WorldFolder, after: WorldFolder) -> str:
         _counted(len(now.discrete) - len(old.discrete), "discrete action"),
     ]
     entries = ", ".join(filter(None, gains)) or "no new entries"
-    return f"{after.path} takes in {', '.join(map(_named, new))}: {entries}. What it has learned stays as it is."
+    return f"{after.path} now includes {', '.join(map(_named, new))}: {entries}. What it has learned stays as it is."
 
 
 def require_loadable(grown: WorldFolder) -> None:

@@ -76,7 +76,7 @@ class DeviceClock(Clock):
         self._events.append((name, begin, end))
 
     def read(self) -> None:
-        """Waits for the device, and takes in what it has done."""
+        """Waits for the device, and adds what it has done."""
         torch.cuda.synchronize()
         for name, begin, end in self._events:
             self.seconds[name] += begin.elapsed_time(end) / 1000
