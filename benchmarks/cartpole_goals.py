@@ -1,7 +1,7 @@
 """Four goals for dm_control's cartpole, each with eight reward specifications that a writer might come up with.
 
 The first of a goal is the one that its true outcome is judged by; the others pay for a part of it, for more, for less
-with a different fall beside the bounds, or for the opposite.
+with a different fall outside the bounds, or for the opposite.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SPEED: Node = {"op": "abs", "of": {"signal": "cart_velocity"}}
 
 
 def within(x: Node, lower: float | None, upper: float | None, margin: float, sigmoid: str = "long_tail") -> Node:
-    """A term that is 1 between the bounds and falls beside them."""
+    """A term that is 1 between the bounds and falls outside them."""
     shape = {"shape": "tolerance", "lower": lower, "upper": upper, "margin": margin, "sigmoid": sigmoid}
     return {"x": x, "to": shape}
 

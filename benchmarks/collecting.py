@@ -1,4 +1,4 @@
-"""Environment steps collected a second: by plugin, with worker processes, and beside the bare simulator.
+"""Environment steps collected a second: by plugin, with worker processes, and compared with the bare simulator.
 
 `bare` steps the simulator as its own library offers it, one instance, random actions. `simulator` is the plugin's
 Gymnasium environment of it, which measures signals, too. `collected` is the platform's collector with random actions,
@@ -39,7 +39,7 @@ from manyheads.storage.growth import records
 from manyheads.storage.world_folder import WorldFolder
 
 Advance = Callable[[], int]
-"""Goes on in every environment; returns how many environment steps that took."""
+"""Takes more steps in every environment; returns how many environment steps that took."""
 Clock = Callable[[], float]
 
 

@@ -1,7 +1,7 @@
 """What experiments share: worlds trained once, results kept in their folder, curves, intervals over seeds, one table.
 
 An experiment trains its worlds in FOLDER/<seed>/ and keeps what it measured there, too. Ctrl-C saves; the same command
-goes on, and leaves alone what is done. A line of its table is a mapping from headings to plain values.
+continues, and leaves alone what is done. A line of its table is a mapping from headings to plain values.
 """
 
 from __future__ import annotations

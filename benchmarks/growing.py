@@ -1,6 +1,6 @@
 """A world trained on two environments takes in a third, of a package that is not in this repository.
 
-The old heads are played before and after. The new head's curve stands beside that of a world trained on it alone, over
+The old heads are played before and after. The new head's curve stands next to that of a world trained on it alone, over
 equal steps of that environment. All three are trained jointly from then on, each with a third of the rows.
 
     pip install highway-env

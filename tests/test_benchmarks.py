@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 SCRIPTS = sorted((Path(__file__).parent.parent / "benchmarks").glob("*.py"))
 SIDES = {"peer.py", "peer_manyheads.py", "peer_sheeprl.py"}
-"""what `peers.py` runs in processes of their own, with their own packages"""
+"""what `peers.py` runs in their own processes, with their own packages"""
 SHARED = {"experiment.py", "cartpole_goals.py"}
 """what experiments import"""
 
@@ -65,7 +65,7 @@ def test_an_experiment_runs_once_and_is_read_back(name: str, tmp_path: Path, mon
     assert _printed(name, [str(tmp_path), *arguments, *settings, "--episodes=2", "--json"], monkeypatch) == first
 
 
-def test_collection_is_timed_beside_the_bare_simulator(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_collection_is_timed_next_to_the_bare_simulator(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ["--environment=cartpole", "--steps=20", "--rounds=1", "--workers=1", "--envs=2", "--json"]
     (line,) = _printed("collecting", arguments, monkeypatch)["lines"]
     assert line["cost"] == pytest.approx(line["bare"] / line["collected"] - 1)
