@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from collections.abc import Iterator
@@ -116,21 +117,24 @@ def _document(draw: random.Random) -> Any:
     return document
 
 
+def _scalar(draw: random.Random) -> Any:
+    """A copy: some of them are containers, which later mutations fill."""
+    return copy.deepcopy(draw.choice(SCALARS))
+
+
 def _mutated(draw: random.Random, document: Any) -> Any:
     """One place of the document changed."""
     places = list(_places(document))
     if not places:
-        return draw.choice(SCALARS)
+        return _scalar(draw)
     holder, key = draw.choice(places)
     what = draw.randrange(6)
     if what == 0:
-        holder[key] = draw.choice(SCALARS)
+        holder[key] = _scalar(draw)
     elif what == 1 and isinstance(holder, dict):
         del holder[key]
     elif what == 2 and isinstance(holder, dict):
-        holder[draw.choice(("extra", "__class__", "op", "shape", "signal", "x", "version", "\u200b"))] = draw.choice(
-            SCALARS
-        )
+        holder[draw.choice(("extra", "__class__", "op", "shape", "signal", "x", "version", "\u200b"))] = _scalar(draw)
     elif what == 3 and isinstance(holder, list):
         holder += [holder[key]] * draw.choice((1, 8, 40))
     elif what == 4:
