@@ -188,6 +188,12 @@ def test_an_id_that_is_not_there_is_said(name, message, monkeypatch):
         manyheads.make(f"gymnasium/{name}")
 
 
+@pytest.mark.parametrize("ask", [manyheads.make, manyheads.load_task])
+def test_an_unknown_id_is_told_how_ids_of_packages_are_called(ask):
+    with pytest.raises(ManyheadsError, match=r"An id that a package registers as it is imported is called .*MODULE:ID"):
+        ask("gymnasium/FlappyBird-v0")
+
+
 def test_packages_that_announce_ids_are_asked_for_them(tmp_path, monkeypatch):
     (tmp_path / "announcing.py").write_text(
         "def register():\n    import gymnasium\n    gymnasium.register('announced/Swing-v0', "
