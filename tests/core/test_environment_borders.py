@@ -22,7 +22,7 @@ from manyheads.errors import ForeignError, ManyheadsError
 
 @pytest.fixture(autouse=True)
 def nothing_said_before():
-    notice.warn_once.cache_clear()
+    notice._said.clear()
 
 
 def box(*shape, low=0, high=255, dtype=np.uint8):
@@ -94,6 +94,7 @@ def test_numbers_outside_bounds_are_used_counted_and_said_once(caplog):
         assert rows(np.array([0.0, x, x]))[1].tolist() == [0.0, x, x]
     rows(np.array([2.0, 0.0, 0.0]))
     assert rows.outside == {"observation[0]": 1, "observation[1]": 2, "observation[2]": 2}
+    ObservationFlattener(box(3, low=-1, high=1, dtype=np.float32), "toy")(np.array([0.0, 0.0, 2.0]))
     assert caplog.messages == [
         "toy: the observation's entry 'observation[1]' leaves its bounds [-1, 1]. It is used as it is; "
         "others of 'observation' that do are not named."

@@ -173,7 +173,8 @@ class ObservationFlattener:
             others = f"; others of {part!r} that do are not named" if name != part else ""
             warn_once(
                 f"{self._owner}: the observation's entry {name!r} leaves its bounds [{low:g}, {high:g}]. "
-                f"It is used as it is{others}."
+                f"It is used as it is{others}.",
+                about=f"bounds of {part} of {self._owner}",
             )
 
 
