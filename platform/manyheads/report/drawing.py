@@ -86,6 +86,7 @@ class _Cell:
     ) -> None:
         self.draw = ImageDraw.Draw(canvas)
         self.real, self.imagined, self.imagined_from = real, imagined, imagined_from
+        self.dash = max(1, len(real) // 60)
         left, top, width, height = box
         self.left, self.right = left + 8, left + width - 8
         self.top, self.bottom = top + 20, top + height - 6
@@ -102,7 +103,7 @@ class _Cell:
             return
         before, after = at - 1, at
         self.draw.line([self._at(before, self.real[before]), self._at(after, self.real[after])], REAL, 2)
-        if before >= self.imagined_from and at // 3 % 2:
+        if before >= self.imagined_from and at // self.dash % 2:
             self.draw.line(
                 [self._at(before, self.imagined[before]), self._at(after, self.imagined[after])], IMAGINED, 2
             )
