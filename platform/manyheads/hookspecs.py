@@ -33,7 +33,10 @@ def register_environments(register: Callable[[Environment], None]) -> None:
 
 @hookspec
 def find_environment(name: str) -> Environment | None:
-    """Give an environment that is not listed, by a name that begins with the plugin's; None where it is unknown."""
+    """Give an environment that is not listed, by a name that begins with the plugin's; None where it is unknown.
+
+    Its docstring is a sentence about how such names are made: whoever asks for an unknown one reads it.
+    """
 
 
 @hookspec

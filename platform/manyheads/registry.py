@@ -68,11 +68,17 @@ class Plugin:
 class Table(dict[str, T], Generic[T]):
     """Things by name, sorted; `table[name]` explains a name that is misspelt, contested or left out.
 
-    `find` knows things that are not listed; it gives None for a name that it does not know.
+    `find` knows things that are not listed; it gives None for a name that it does not know, and `rule` says how such
+    names are made.
     """
 
     def __init__(
-        self, kind: str, listing: str, plugins: dict[str, Plugin], find: Callable[[str], T | None] | None = None
+        self,
+        kind: str,
+        listing: str,
+        plugins: dict[str, Plugin],
+        find: Callable[[str], T | None] | None = None,
+        rule: Callable[[str], str] | None = None,
     ) -> None:
         super().__init__()
         self.kind = kind
@@ -82,6 +88,11 @@ class Table(dict[str, T], Generic[T]):
         self.contested: dict[str, str] = {}
         self._plugins = plugins
         self._find = find
+        self._rule = rule
+
+    def rule(self, name: str) -> str:
+        """A sentence about names like this one that are not listed, "" where there are none."""
+        return self._rule(name) if self._rule else ""
 
     def find(self, name: str) -> T | None:
         """The thing of that name where it is not listed, None where it is unknown."""
@@ -96,7 +107,7 @@ class Table(dict[str, T], Generic[T]):
         error = unknown(self.kind, name, self, self.listing)
         failed = [plugin.name for plugin in self._plugins.values() if plugin.problems]
         disabled = [plugin.name for plugin in self._plugins.values() if plugin.disabled]
-        hints = [str(error)]
+        hints = [str(error), *filter(None, [self.rule(name)])]
         if failed:
             hints.append(f"Plugins that failed: {', '.join(failed)} (`manyheads list plugins` says why).")
         if disabled:
@@ -120,7 +131,8 @@ class Registry:
 
     @cached_property
     def environments(self) -> Table[Environment]:
-        return self._things("register_environments", "environment", Environment, find=self._find_environment)
+        unlisted = {"find": self._find_environment, "rule": self._environment_rule}
+        return self._things("register_environments", "environment", Environment, **unlisted)
 
     @cached_property
     def heads(self) -> Table[HeadKind | LazyHeadKind]:
@@ -244,15 +256,23 @@ class Registry:
                 return answer
         return None
 
-    def _find_environment(self, name: str) -> Environment | None:
-        """What the plugin whose name a name begins with says of it."""
+    def _finder(self, name: str) -> Callable[[str], Environment | None] | None:
+        """The hook of the plugin that a name begins with."""
         for implementation in self._manager.hook.find_environment.get_hookimpls():
             if implementation.plugin_name == name.partition("/")[0]:
-                return cast("Environment | None", implementation.function(name))
+                return cast("Callable[[str], Environment | None]", implementation.function)
         return None
 
-    def _things(self, hook: str, kind: str, *types: type[Any], find: Callable[[str], Any] | None = None) -> Table[Any]:
-        table: Table[Any] = Table(kind, f"manyheads list {kind}s", self.plugins, find)
+    def _find_environment(self, name: str) -> Environment | None:
+        find = self._finder(name)
+        return find(name) if find else None
+
+    def _environment_rule(self, name: str) -> str:
+        find = self._finder(name)
+        return (inspect.getdoc(find) if find else None) or ""
+
+    def _things(self, hook: str, kind: str, *types: type[Any], **unlisted: Callable[[str], Any]) -> Table[Any]:
+        table: Table[Any] = Table(kind, f"manyheads list {kind}s", self.plugins, **unlisted)
         for plugin, things in self._call(hook, lambda staged: {"register": staged.append}):
             wrong = [thing for thing in things if not isinstance(thing, types)]
             if wrong:

@@ -185,9 +185,10 @@ def load_task(source: str | Path, name: str | None = None) -> Task:
     try:
         file = names[str(source)]
     except ManyheadsError as error:
-        near = get_close_matches(str(source), registry().environments, n=2)
+        environments = registry().environments
+        near = get_close_matches(str(source), environments, n=2)
         also = f" An environment's name is a task, too: {' or '.join(near)}." if near else ""
-        raise ManyheadsError(f"{error}{also}") from None
+        raise ManyheadsError(" ".join(filter(None, [f"{error}{also}", environments.rule(str(source))]))) from None
     return _read(file, str(source))
 
 

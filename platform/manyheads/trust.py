@@ -27,12 +27,11 @@ def allow_package(module: str) -> None:
 
 def require_allowed(module: str, what: str) -> None:
     """Raises ManyheadsError, before anything is imported, where a file may not name code of this module."""
-    named = (name.strip() for name in os.environ.get(VARIABLE, "").split(","))
-    allowed = {*_allowed, *_packages, *filter(None, named)}
-    if not any(module == one or module.startswith(f"{one}.") for one in allowed):
+    named = [name.strip() for name in os.environ.get(VARIABLE, "").split(",") if name.strip()]
+    if not any(module == one or module.startswith(f"{one}.") for one in {*_allowed, *_packages, *named}):
         raise ManyheadsError(
             f"The {what} is code of the module {module!r}, which no installed plugin brings, so it is not run. "
-            f"If you trust who wrote it, set {VARIABLE}={module} for this command."
+            f"If you trust who wrote it, set {VARIABLE}={','.join([*named, module])} for every command that may run it."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -81,6 +82,7 @@ def understand(
     decisions: list[Decision] = []
     for aspect in sorted(parsed.aspects, key=lambda one: one.poles.get("motion") == -1):
         aspect = replace(aspect, limit=aspect.limit and not nowhere)
+        aspect = _with_their_degrees(aspect, readings)
         near = mind.index.nearest(aspect.text)
         strange = mind.strange_words(aspect)
         if not aspect.place:
@@ -129,6 +131,18 @@ def _require_readable(goal: str) -> None:
         raise ManyheadsError(f"{goal!r} says one thing after another, which isn't read here. {models}")
     if foreign(goal):
         raise ManyheadsError(f"Only English is read here, and {goal!r} seems to be none. {models}")
+
+
+def _with_their_degrees(aspect: Aspect, readings: Sequence[Reading]) -> Aspect:
+    """`22 degrees` are those of a thermometer where no signal is an angle and one is described in degrees."""
+    number, degree = aspect.number, stem("degrees")
+    angles = any(reading.signal.unit == "rad" for reading in readings)
+    described = any(degree in reading.description_stems for reading in readings)
+    if number is None or number.unit != "rad" or "deg" not in number.text or angles or not described:
+        return aspect
+    upper = None if number.upper is None else round(math.degrees(number.upper), 9)
+    plain = replace(number, value=round(math.degrees(number.value), 9), upper=upper, unit=None)
+    return replace(aspect, number=plain, subject=(*aspect.subject, degree))
 
 
 def _joined(one: Understood, aspect: Aspect, wanted: Wish) -> Understood | None:

@@ -40,6 +40,7 @@ def register_environments(register: Callable[[Environment], None]) -> None:
 
 @hookimpl
 def find_environment(name: str) -> Environment | None:
+    """An id that a package registers as it is imported is called gymnasium/MODULE:ID."""
     return _found(name.removeprefix("gymnasium/"))
 
 

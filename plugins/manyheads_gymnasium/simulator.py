@@ -20,9 +20,10 @@ from manyheads_gymnasium.options import GymnasiumOptions
 from manyheads_gymnasium.wrappers import ActionRepeat, AddPicture, ReadPictures, observes_picture
 
 if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
-    # Without a screen: MuJoCo's pictures through EGL, pygame's without a window.
+    # Without a screen: MuJoCo's pictures through EGL, pygame's without a window. Under the driver "dummy" some
+    # simulators draw nothing (highway-env), so it comes second.
     os.environ.setdefault("MUJOCO_GL", "egl")
-    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    os.environ.setdefault("SDL_VIDEODRIVER", "offscreen,dummy")
 
 
 def build(spec: EnvSpec, module: str, options: GymnasiumOptions) -> gymnasium.Env[Any, Any]:

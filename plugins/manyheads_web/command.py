@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import socket
 import webbrowser
 from importlib.util import find_spec
@@ -35,6 +36,8 @@ def web(folder: Path, port: int, open_browser: bool) -> None:
     from manyheads_web.app import serve
 
     listening = listen(port)
+    # A job that a shell started in the background ignores Ctrl-C; uvicorn hands it on to whoever had it before.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     token = secrets.token_urlsafe(24)
     address = f"http://{HOST}:{listening.getsockname()[1]}/?token={token}"
     click.echo(f"The worlds in {folder.resolve()}:\n\n  {address}\n\nCtrl-C ends the page; what it trains is saved.")

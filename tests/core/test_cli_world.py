@@ -48,6 +48,12 @@ def test_tables_fit_a_narrow_terminal_and_keep_names_whole(world: Path) -> None:
     assert "problem" not in "".join(shown)
 
 
+@pytest.mark.parametrize(("name", "few"), [("watch", ["--steps", 15]), ("why", ["--samples", 1])])
+def test_the_only_head_needs_no_name(world: Path, name: str, few: list[object]) -> None:
+    command(name, world, *few)
+    assert [file.stem for file in (world / ("videos" if name == "watch" else "why")).iterdir()] == [LONG]
+
+
 def test_a_world_that_may_only_be_read(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: Path, mode: str = "r", *rest: Any, **named: Any) -> Any:
         if world in self.parents and {*mode} & {*"wa+"}:

@@ -133,7 +133,7 @@ def test_steps_that_teach_nothing_are_said(tmp_path: Path):
     [("{}", 400, 200), ("{action_repeat: 2}", 150, 100), ("{max_episode_steps: 50}", 51, 50)],
 )
 def test_a_limit_of_the_environment_s_own_is_said(options, steps, own, tmp_path: Path, caplog):
-    notice.warn_once.cache_clear()
+    notice._said.clear()
     path = tmp_path / "task.yaml"
     text = "version: 1\nenvironment: gymnasium/MountainCar-v0\noptions: {}\n"
     text += "reward: {{source: environment}}\nepisode_steps: {}\n"

@@ -22,7 +22,7 @@ from manyheads.errors import ForeignError, ManyheadsError
 
 @pytest.fixture(autouse=True)
 def nothing_said_before():
-    notice.warn_once.cache_clear()
+    notice._said.clear()
 
 
 def box(*shape, low=0, high=255, dtype=np.uint8):
@@ -91,10 +91,13 @@ def test_parts_that_lack_or_are_too_many_are_named(value, message):
 def test_numbers_outside_bounds_are_used_counted_and_said_once(caplog):
     rows = ObservationFlattener(box(3, low=-1, high=1, dtype=np.float32), "toy")
     for x in (0.5, 2.0, 3.0):
-        assert rows(np.array([0.0, x, 0.0]))[1].tolist() == [0.0, x, 0.0]
-    assert rows.outside == {"observation[1]": 2}
+        assert rows(np.array([0.0, x, x]))[1].tolist() == [0.0, x, x]
+    rows(np.array([2.0, 0.0, 0.0]))
+    assert rows.outside == {"observation[0]": 1, "observation[1]": 2, "observation[2]": 2}
+    ObservationFlattener(box(3, low=-1, high=1, dtype=np.float32), "toy")(np.array([0.0, 0.0, 2.0]))
     assert caplog.messages == [
-        "toy: the observation's entry 'observation[1]' leaves its bounds [-1, 1]. It is used as it is."
+        "toy: the observation's entry 'observation[1]' leaves its bounds [-1, 1]. It is used as it is; "
+        "others of 'observation' that do are not named."
     ]
 
 
@@ -368,9 +371,17 @@ def break_down():
     raise RuntimeError("no licence")
 
 
+def wordless():
+    raise AssertionError  # as of `assert` in a simulator
+
+
 @pytest.mark.parametrize(
     ("fails", "words"),
-    [(leave, r"it called sys.exit\('no licence'\)"), (break_down, "RuntimeError: no licence")],
+    [
+        (leave, r"it called sys.exit\('no licence'\)"),
+        (break_down, "RuntimeError: no licence"),
+        (wordless, r"AssertionError in test_environment_borders.py, line \d+: raise AssertionError"),
+    ],
 )
 def test_what_an_environment_raises_names_it_and_its_step(fails, words):
     with pytest.raises(ManyheadsError, match=f"toy/x: reset failed: {words}"):
@@ -389,11 +400,11 @@ def test_what_an_environment_raises_names_it_and_its_step(fails, words):
 @pytest.mark.parametrize(
     ("raised", "words"),
     [
-        (GeneratorExit(), "GeneratorExit"),
+        (GeneratorExit("late"), "GeneratorExit: late"),
         (asyncio.CancelledError("late"), "CancelledError: late"),
         (BaseException("odd"), "BaseException: odd"),
-        (StopIteration(), "StopIteration"),
-        (MemoryError(), "MemoryError"),
+        (StopIteration("late"), "StopIteration: late"),
+        (MemoryError("late"), "MemoryError: late"),
     ],
 )
 def test_what_is_raised_and_no_exception_is_named_too(raised, words):

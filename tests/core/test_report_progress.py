@@ -25,8 +25,11 @@ def plain():
 def test_rate_and_time_left():
     clock = Clock()
     with Progress(1000, "training", console=plain(), clock=clock) as progress:
-        clock.now = 10.0
-        progress.advance(100)
+        clock.now = 100.0  # what had to start first
+        progress.advance(4)
+        assert progress.state() == "4 / 1,000 steps"
+        clock.now = 109.6
+        progress.advance(96)
         assert progress.rate == pytest.approx(10.0)
         assert progress.seconds_left == pytest.approx(90.0)
         assert progress.state() == "100 / 1,000 steps  ·  10/s  ·  1 min 30 s left"
@@ -36,8 +39,8 @@ def test_resumed_work_counts_only_its_own_speed():
     clock = Clock()
     with Progress(1000, "training", start=900, console=plain(), clock=clock) as progress:
         assert progress.seconds_left is None
-        clock.now = 10.0
-        progress.advance(10)
+        for clock.now in (10.0, 15.0):
+            progress.advance(5)
         assert progress.rate == pytest.approx(1.0)
         assert progress.seconds_left == pytest.approx(90.0)
 
@@ -88,6 +91,13 @@ def test_a_long_silence_does_not_spoil_the_rate_that_follows():
         assert progress.rate == pytest.approx(10.0)
 
 
+def test_what_is_said_is_one_line_where_no_person_reads_it():
+    narrow = Console(file=io.StringIO(), force_terminal=False, width=20)
+    with Progress(100, "training", console=narrow) as progress:
+        progress.say("What is computed is compiled first.")
+    assert "What is computed is compiled first.\n" in narrow.file.getvalue()
+
+
 def test_without_a_terminal_a_line_every_ten_seconds():
     clock, console = Clock(), plain()
     with Progress(100, "training", unit="updates", console=console, clock=clock) as progress:
@@ -127,6 +137,7 @@ def test_programs_are_told_in_json_lines(monkeypatch):
     monkeypatch.setenv("MANYHEADS_PROGRESS", "json")
     clock, console = Clock(), Console(file=io.StringIO(), force_terminal=True, width=20)
     with Progress(1000, "training a task of a very long name", console=console, clock=clock) as progress:
+        progress.advance(0)
         clock.now = 10.0
         progress.advance(100, {"a/return": 812.0, "b/return": math.nan})
         progress.say("[bold]A line for people.")

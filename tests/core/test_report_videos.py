@@ -15,7 +15,7 @@ from manyheads.environment.contract import Environment, Signal
 from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
 from manyheads.heads.contract import Head, HeadLosses
-from manyheads.report.drawing import HEIGHT, Panel, as_picture, line_charts, side_by_side
+from manyheads.report.drawing import HEAD, HEIGHT, Panel, as_picture, line_charts, side_by_side
 from manyheads.report.rollouts import imagine, play
 from manyheads.report.videos import real_and_imagined, write_video
 from manyheads.task import Task, TaskFile
@@ -128,6 +128,15 @@ def test_panels_stand_next_to_each_other():
     middle = frames[0].shape[0] // 2
     assert frames[0][middle, 100].tolist() == [200] * 3
     assert frames[0][middle, 320 + 100].tolist() == [90] * 3
+
+
+def test_a_panel_is_as_wide_as_its_words():
+    narrow = Panel("real", [np.zeros((300, 30, 3), np.uint8)], ["step 20    reward 0.10    in all 1,200.0"])
+    second = Panel("imagined", [np.full((24, 32, 3), 90, np.uint8)])
+    [alone], [frame] = side_by_side([narrow]), side_by_side([narrow, second])
+    words = frame[: HEAD - 1, : alone.shape[1]]
+    assert np.array_equal(words, alone[: HEAD - 1])
+    assert frame[HEAD + 120, alone.shape[1] + 1].tolist() == [90] * 3
 
 
 def test_charts_grow_with_time_and_keep_what_moves():

@@ -52,7 +52,7 @@ def test_a_user_allows_a_module_and_what_lies_below(elsewhere: Path, monkeypatch
     assert load_task(task(elsewhere, "elsewhere:pay")).built().reward.signals == {"pole_angle"}
     require_allowed("other.part.inner", "thing")
     for name in ("other", "other.parts", "elsewhere2"):
-        with pytest.raises(ManyheadsError, match=f"set {VARIABLE}={name} for this command"):
+        with pytest.raises(ManyheadsError, match=f"set {VARIABLE}=elsewhere,other.part,{name} for every command"):
             require_allowed(name, "thing")
 
 

@@ -39,6 +39,14 @@ CART = Environment(
         Signal("control[0]", low=-1.0, high=1.0, description="push to the right"),
     ),
 ).instance({})
+HOUSE = Environment(
+    name="toy/house",
+    factory=lambda options: None,
+    signals=(
+        Signal("humidity", low=0.0, high=1.0, description="wetness of the air; 0 is dry, 1 is wet"),
+        Signal("temperature", low=-10.0, high=60.0, description="degrees Celsius inside; 20 is mild, above 35 is hot"),
+    ),
+).instance({})
 BARE = Environment(
     name="toy/bare", factory=lambda options: None, goals_need="Name its entries in an overlay."
 ).instance({})
@@ -92,6 +100,15 @@ def test_what_a_sentence_asks_for_earns_more(model, goal, signal, good, bad):
     assert signal in spec.signals
     assert pays(spec, **{signal: good}) > pays(spec, **{signal: bad}) + 0.05
     assert spec.success is not None
+
+
+@pytest.mark.parametrize("goal", ["keep the temperature at 22 degrees", "keep the house at 22 degrees Celsius"])
+def test_degrees_are_a_thermometer_s_where_nothing_is_an_angle(model, goal):
+    spec = write(goal, HOUSE, model).spec
+    assert spec.signals == {"temperature"}
+    assert _pays(spec, HOUSE, temperature=22.0) > _pays(spec, HOUSE, temperature=5.0) + 0.05
+    with pytest.raises(ManyheadsError, match="nothing is in m"):
+        write("keep the temperature at 22 m", HOUSE, model)
 
 
 @pytest.mark.parametrize(

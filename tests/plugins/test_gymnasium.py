@@ -1,6 +1,9 @@
 """Gymnasium's registry as environments, and the names of what classic control measures."""
 
 import math
+import os
+import subprocess
+import sys
 
 import gymnasium
 import numpy as np
@@ -186,6 +189,22 @@ def test_an_id_that_is_not_there_is_said(name, message, monkeypatch):
     monkeypatch.setenv("MANYHEADS_ALLOW_MODULES", "no_such_module")
     with pytest.raises(ManyheadsError, match=message):
         manyheads.make(f"gymnasium/{name}")
+
+
+def test_pygame_draws_without_a_screen_and_not_under_the_driver_that_simulators_leave_blank():
+    pytest.importorskip("pygame")
+    code = "import manyheads_gymnasium.simulator, pygame; pygame.display.set_mode((8, 8)); " + (
+        "print(pygame.display.get_driver())"
+    )
+    bare = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "SDL_VIDEODRIVER")}
+    drawn = subprocess.run([sys.executable, "-c", code], env=bare, capture_output=True, text=True, check=True)
+    assert drawn.stdout.split()[-1] == "offscreen"
+
+
+@pytest.mark.parametrize("ask", [manyheads.make, manyheads.load_task])
+def test_an_unknown_id_is_told_how_ids_of_packages_are_called(ask):
+    with pytest.raises(ManyheadsError, match=r"An id that a package registers as it is imported is called .*MODULE:ID"):
+        ask("gymnasium/FlappyBird-v0")
 
 
 def test_packages_that_announce_ids_are_asked_for_them(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -97,14 +98,15 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    """The command with its own port; Ctrl-C at the end."""
+def serving(folder: Path, background: bool = False) -> Iterator[Server]:
+    """The command with its own port; Ctrl-C at the end. In the `background` of a script, Ctrl-C begins ignored."""
     process = subprocess.Popen(
         [sys.executable, "-m", "manyheads", "web", str(folder), "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_IGN) if background else None,
     )
     try:
         assert process.stdout is not None

@@ -67,8 +67,8 @@ class SharedWorld:
         """The world model, as it was saved last."""
         return self._opened().model
 
-    def head(self, name: str, seed: int = 0) -> Agent:
-        """The agent of a task, which acts in one environment; raises ManyheadsError with the near names."""
+    def head(self, name: str | None = None, seed: int = 0) -> Agent:
+        """The agent of a task, by default of the only head; raises ManyheadsError with the near names."""
         return self._opened().head(name, seed)
 
     def vector_head(self, name: str, num_envs: int, seed: int = 0, same_step_reset: bool = False) -> VectorAgent:
@@ -82,8 +82,7 @@ class SharedWorld:
     def act(self, observation: Any, info: Mapping[str, Any] | None = None, *, deterministic: bool = False) -> Any:
         """What the agent of the only head does; see `Agent.act`. Raises ManyheadsError where there are several."""
         if self._agent is None:
-            opened = self._opened()
-            self._agent = opened.head(opened.only_head)
+            self._agent = self._opened().head()
         return self._agent.act(observation, info, deterministic=deterministic)
 
     def reset(self) -> None:

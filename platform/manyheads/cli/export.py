@@ -55,8 +55,7 @@ def _onnx(world: Path, task: str | None, onnx: Path, as_json: bool) -> None:
     from manyheads.exchange.onnx_export import export_onnx
     from manyheads.storage.agent import load
 
-    loaded = load(world)
-    agent = loaded.head(task or loaded.only_head)
+    agent = load(world).head(task)
     with console.stdout_for_results():
         checks = export_onnx(agent, onnx)
     rows = [check._asdict() for check in checks]

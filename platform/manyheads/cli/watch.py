@@ -12,7 +12,7 @@ from manyheads.parameters import NewFile
 
 @click.command()
 @click.argument("world", type=WorldPath())
-@click.argument("task")
+@click.argument("task", required=False)
 @click.option("--out", type=NewFile(".mp4"), help="the mp4; by default WORLD/videos/TASK.mp4")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="of episode and actions")
 @click.option("--steps", default=300, show_default=True, type=click.IntRange(min=2), help="longest length")
@@ -24,8 +24,8 @@ from manyheads.parameters import NewFile
     help="rows that the world sees first",
 )
 @click.option("--best", is_flag=True, help="the head that was best when it was evaluated while training")
-def watch(world: Path, task: str, out: Path | None, seed: int, steps: int, context: int, best: bool) -> None:
-    """Write a video of TASK's head in WORLD: the real episode next to the one that the world imagines.
+def watch(world: Path, task: str | None, out: Path | None, seed: int, steps: int, context: int, best: bool) -> None:
+    """Write a video of TASK's head in WORLD, or of its only head: the real episode next to the imagined one.
 
     After the first rows the world continues without seeing the simulator again: once with the same actions, once
     with those that the head chooses in imagination.

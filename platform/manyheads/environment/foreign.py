@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,12 +60,19 @@ class Foreign:
 
 
 def words(error: BaseException) -> str:
-    """An error in its own words, without a full stop; SystemExit is what `sys.exit` raises."""
+    """An error in its own words, without a full stop; SystemExit is what `sys.exit` raises.
+
+    One without words is named with its place: `AssertionError in utils.py, line 142: assert joint is not None`.
+    """
     if isinstance(error, SystemExit):
         code = "" if error.code is None else repr(error.code)
         return f"it called sys.exit({code}); an environment raises an error instead"
     text = str(error).strip().rstrip(".")
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    if text:
+        return f"{type(error).__name__}: {text}"
+    *_, last = traceback.extract_tb(error.__traceback__) or [None]
+    place = f" in {Path(last.filename).name}, line {last.lineno}: {last.line}" if last and last.line else ""
+    return f"{type(error).__name__}{place}"
 
 
 def read_only(value: Any) -> Any:

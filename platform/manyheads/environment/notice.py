@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-from functools import cache
 
 logger = logging.getLogger("manyheads")
 
 
-@cache
-def warn_once(text: str) -> None:
-    """Logs a warning, once in this process."""
-    logger.warning("%s", text)
+_said: set[str] = set()
+
+
+def warn_once(text: str, about: str = "") -> None:
+    """Logs a warning, once in this process; of several texts `about` one thing, the first."""
+    if (about or text) not in _said:
+        _said.add(about or text)
+        logger.warning("%s", text)
 
 
 def note_once(text: str) -> None:

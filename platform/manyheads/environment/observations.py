@@ -40,7 +40,7 @@ class ObservationFlattener:
     are dropped, coded one-hot or read as text.
 
     An observation that does not fit its space is refused. Numbers outside finite bounds are used as they are, counted
-    in `outside` and said once an entry.
+    in `outside` and said once for each part of the observation.
     """
 
     def __init__(
@@ -158,21 +158,29 @@ class ObservationFlattener:
         )
 
     def _note_outside(self, vector: Floats, entries: list[int]) -> None:
-        """Refuses what is not finite; counts what is outside its bounds, and says it of an entry's first time."""
+        """Refuses what is not finite; counts what is outside its bounds, and says it of the first entry of a part."""
         for entry in entries:
             if not np.isfinite(vector[entry]):
                 raise ManyheadsError(
                     f"{self._owner}: the observation's entry {self.names[entry]!r} is {vector[entry]}. "
                     f"Observations must be finite, and at most {LARGEST:.1e}; the simulation may have become unstable."
                 )
-        new = [entry for entry in entries if self.names[entry] not in self.outside]
+        known = {_part(name) for name in self.outside}
         self.outside.update(self.names[entry] for entry in entries)
-        if new:
-            more = f" (and {len(new) - 1} more)" if len(new) > 1 else ""
+        first = {_part(self.names[entry]): entry for entry in reversed(entries)}
+        for part in sorted(first.keys() - known):
+            name, low, high = self.names[first[part]], self._low[first[part]], self._high[first[part]]
+            others = f"; others of {part!r} that do are not named" if name != part else ""
             warn_once(
-                f"{self._owner}: the observation's entry {self.names[new[0]]!r}{more} leaves its bounds "
-                f"[{self._low[new[0]]:g}, {self._high[new[0]]:g}]. It is used as it is."
+                f"{self._owner}: the observation's entry {name!r} leaves its bounds [{low:g}, {high:g}]. "
+                f"It is used as it is{others}.",
+                about=f"bounds of {part} of {self._owner}",
             )
+
+
+def _part(name: str) -> str:
+    """The part of an observation that an entry belongs to: `observation[82]` is of `observation`."""
+    return name.partition("[")[0]
 
 
 def _containers(space: Space, path: Path = ()) -> Iterator[tuple[Path, frozenset[Any] | int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from math import ceil
 
 import numpy as np
 import numpy.typing as npt
@@ -29,19 +30,20 @@ class Panel:
 
 
 def side_by_side(panels: Sequence[Panel]) -> Iterator[Pixels]:
-    """Panels at one height side by side, frame by frame; the shortest panel ends it."""
+    """Panels at one height side by side, as wide as picture and words are; the shortest panel ends it."""
     sizes = [_scaled(panel.frames[0]) for panel in panels]
-    width = sum(w for w, _ in sizes) + GAP * (len(panels) + 1)
+    columns = [max(size[0], _words_width(panel)) for panel, size in zip(panels, sizes, strict=True)]
+    width = sum(columns) + GAP * (len(panels) + 1)
     for at in range(min(len(panel.frames) for panel in panels)):
         canvas = Image.new("RGB", (width, HEAD + HEIGHT + GAP), BACK)
         draw = ImageDraw.Draw(canvas)
         left = GAP
-        for panel, size in zip(panels, sizes, strict=True):
+        for panel, size, column in zip(panels, sizes, columns, strict=True):
             draw.text((left, 17), panel.title, panel.colour, font(14), anchor="lm")
             canvas.paste(_resized(panel.frames[at], size), (left, HEAD))
             if at < len(panel.notes):
                 draw.text((left, 36), panel.notes[at], MUTED, font(12), anchor="lm")
-            left += size[0] + GAP
+            left += column + GAP
         yield np.asarray(canvas)
 
 
@@ -84,6 +86,7 @@ class _Cell:
     ) -> None:
         self.draw = ImageDraw.Draw(canvas)
         self.real, self.imagined, self.imagined_from = real, imagined, imagined_from
+        self.dash = max(1, len(real) // 60)
         left, top, width, height = box
         self.left, self.right = left + 8, left + width - 8
         self.top, self.bottom = top + 20, top + height - 6
@@ -100,7 +103,7 @@ class _Cell:
             return
         before, after = at - 1, at
         self.draw.line([self._at(before, self.real[before]), self._at(after, self.real[after])], REAL, 2)
-        if before >= self.imagined_from and at // 3 % 2:
+        if before >= self.imagined_from and at // self.dash % 2:
             self.draw.line(
                 [self._at(before, self.imagined[before]), self._at(after, self.imagined[after])], IMAGINED, 2
             )
@@ -120,6 +123,11 @@ def as_picture(image: Pixels) -> Pixels:
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """The font of titles and notes."""
     return ImageFont.load_default(size)
+
+
+def _words_width(panel: Panel) -> int:
+    notes = (font(12).getlength(note) for note in panel.notes)
+    return ceil(max(font(14).getlength(panel.title), *notes, 0))
 
 
 def _scaled(frame: Pixels) -> tuple[int, int]:

@@ -35,7 +35,8 @@ JSON_EVERY = 0.5
 class Progress:
     """`with Progress(1000, "training", unit="steps") as p: p.advance(10, numbers={"balance": 812.0})`.
 
-    Resumed work passes what is done already as `start`; rate and time left count this run's work alone.
+    Resumed work passes what is done already as `start`; rate and time left count this run's work alone, from its first
+    unit on: what had to start before it says nothing of the others.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Progress:
         self.numbers: dict[str, float] = {}
         self._console = console or Console(stderr=True)
         self._clock = clock
-        self._marks: deque[tuple[float, int]] = deque([(clock(), start)])
+        self._marks: deque[tuple[float, int]] = deque()
         self._spoke = clock()
         self._bar: _Bar | None = None
         self._json = os.environ.get(FORM) == "json"
@@ -93,7 +94,8 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Prints a line that stays, above the bar."""
-        (self._bar.console if self._bar is not None else self._console).print(Text(plain(text)), soft_wrap=self._json)
+        console = self._bar.console if self._bar is not None else self._console
+        console.print(Text(plain(text)), soft_wrap=self._bar is None)
 
     @contextmanager
     def patience(self, text: str, seconds: float = 10.0) -> Iterator[None]:
@@ -112,6 +114,8 @@ class Progress:
     @property
     def rate(self) -> float:
         """Units a second over the last minute of this run; 0 while nothing is known."""
+        if not self._marks:
+            return 0.0
         (then, before), now = self._marks[0], self._clock()
         return (self.done - before) / (now - then) if now - then >= SHORTEST else 0.0
 

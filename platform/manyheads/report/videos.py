@@ -13,6 +13,7 @@ import imageio_ffmpeg
 import numpy as np
 import torch
 
+from manyheads.environment.foreign import words
 from manyheads.errors import ManyheadsError
 from manyheads.report.drawing import (
     IMAGINED,
@@ -79,7 +80,7 @@ def _named(task: Task) -> Iterator[None]:
         raise
     except Exception as error:  # whatever a plugin raises, other heads are shown
         raise ManyheadsError(
-            f"{task.name} can't be played and drawn: {type(error).__name__}: {error}. If it is about a screen, set "
+            f"{task.name} can't be played and drawn: {words(error)}. If it is about a screen, set "
             "the environment variable MUJOCO_GL=egl (or osmesa); `manyheads doctor` says which one works."
         ) from error
 

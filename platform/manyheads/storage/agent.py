@@ -53,18 +53,20 @@ class LoadedWorld:
         """Names of the tasks that have a head."""
         return self.folder.heads
 
-    def head(self, name: str, seed: int = 0) -> Agent:
-        """The agent of a task; raises ManyheadsError with the near names for an unknown one."""
-        model, head, task = self._parts(name)
+    def head(self, name: str | None = None, seed: int = 0) -> Agent:
+        """The agent of a task, by default of the only head.
+
+        Raises ManyheadsError with the near names for an unknown one, and with all of them where one must be chosen.
+        """
+        model, head, task = self._parts(name or self._only_head)
         return Agent(model, head, task, seed, saved_row_format(self.folder, task))
 
     @property
-    def only_head(self) -> str:
+    def _only_head(self) -> str:
         """The name of the only head; raises ManyheadsError where there are several, or none."""
         if len(self.heads) != 1:
             raise ManyheadsError(
-                f"{self.folder.path} has {len(self.heads)} heads ({', '.join(self.heads) or 'none'}); choose one with "
-                "`.head(NAME)`."
+                f"{self.folder.path} has {len(self.heads)} heads ({', '.join(self.heads) or 'none'}): name one of them."
             )
         return self.heads[0]
 
