@@ -89,8 +89,8 @@ def test_environment_of_the_page(registered: Registry) -> None:
 def test_environment_with_a_picture_and_numbers(registered: Registry) -> None:
     instance = registered.environments["sailing/lookout"].instance()
     check_environment(instance)
-    places = FlatEnv(instance.make(), instance.signals).layout
-    assert (places.image, places.vector) == ((32, 32, 3), ("log[0]", "log[1]"))
+    layout = FlatEnv(instance.make(), instance.signals).layout
+    assert (layout.image, layout.vector) == ((32, 32, 3), ("sailing/lookout log[0]", "sailing/lookout log[1]"))
 
 
 def test_session_of_the_page(

@@ -482,7 +482,7 @@ def test_a_factory_that_builds_no_environment_is_named(built):
 def test_observation_keys_reach_the_rows():
     keyed = Environment("toy/x", lambda options: Keyed(), observation_keys={"mission": "drop"}).instance()
     env = FlatEnv(keyed.make(), keyed.signals)
-    assert env.layout.vector == ("place[0]", "place[1]")
+    assert env.layout.shared().vector == ("place[0]", "place[1]")
     assert env.reset().vector.tolist() == [0, 1]
 
 

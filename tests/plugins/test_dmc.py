@@ -87,7 +87,7 @@ def test_options_are_a_closed_set():
 
 def test_observations_come_in_alphabetical_order():
     env = FlatEnv(instance("walker").make(), instance("walker").signals)
-    keys = list(dict.fromkeys(name.partition("[")[0] for name in env.layout.vector))
+    keys = list(dict.fromkeys(name.partition("[")[0] for name in env.observe.names))
     assert keys == ["height", "orientations", "velocity"]
     assert env.layout.continuous == tuple(f"action[{i}]" for i in range(6))
 

@@ -178,7 +178,7 @@ def test_a_cell_is_named_by_what_is_in_it():
     adapted = FlatEnv(env, instance("DoorKey-5x5-v0").signals)
     observation, *_ = env.step(DONE)
     _, row = adapted.observe(observation)
-    value = dict(zip(adapted.layout.vector, row, strict=True))
+    value = dict(zip(adapted.observe.names, row, strict=True))
     ahead, own = 5 * 7 + 3, 6 * 7 + 3
     seen = {name for name, number in value.items() if number and name.endswith(f"[{ahead}]") and "view" in name}
     assert seen == {f"view7x7.key[{ahead}]", f"view7x7.red[{ahead}]"}
