@@ -38,6 +38,7 @@ def register_environments(register: Callable[[Environment], None]) -> None:
                 requires=("minigrid",),
                 extra="minigrid",
                 description=_describe(name, level),
+                family="minigrid/levels",
             )
         )
 

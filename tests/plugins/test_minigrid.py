@@ -189,7 +189,7 @@ def test_a_cell_is_named_by_what_is_in_it():
 
 def test_views_of_two_sizes_share_no_cells():
     small, usual = places("DoorKey-5x5-v0", agent_view_size=5), places("DoorKey-5x5-v0")
-    assert {name.partition(".")[0] for name in set(small.vector) - set(usual.vector)} == {"view5x5"}
+    assert {name.partition(".")[0] for name in set(small.vector) - set(usual.vector)} == {"minigrid/levels view5x5"}
     assert len(usual.vector) == 19 * 49 + 4 + len(WORDS)
 
 

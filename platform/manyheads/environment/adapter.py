@@ -35,7 +35,8 @@ class Observation(NamedTuple):
 class RowFormat:
     """How native observations become rows and flat actions native ones: what acting needs to know of an environment.
 
-    With `image_size` all pictures become squares of that side; `keys` declares what becomes of observation keys.
+    With `image_size` all pictures become squares of that side; `keys` declares what becomes of observation keys. Vector
+    entries are named by the `family`; without one by the `owner`, the environment.
     """
 
     def __init__(
@@ -45,14 +46,15 @@ class RowFormat:
         owner: str,
         image_size: int | None = None,
         keys: Mapping[str, KeyRule] | None = None,
+        family: str = "",
     ) -> None:
-        self.owner, self.keys = owner, dict(keys or {})
+        self.owner, self.keys, self.family = owner, dict(keys or {}), family or owner
         self.observation_space, self.action_space = observation_space, action_space
         self.observe = ObservationFlattener(observation_space, owner, image_size, keys)
         self.act = ActionUnflattener(action_space, owner)
         self.layout = SpaceLayout(
             image=self.observe.image,
-            vector=tuple(f"{owner} {name}" for name in self.observe.names),
+            vector=tuple(f"{self.family} {name}" for name in self.observe.names),
             continuous=self.act.continuous,
             discrete=self.act.discrete,
         )
@@ -60,15 +62,15 @@ class RowFormat:
     def record(self) -> dict[str, Any]:
         """JSON-able; `RowFormat.of` reads it back."""
         ends = {"observation": space_to_json(self.observation_space), "action": space_to_json(self.action_space)}
-        return {"owner": self.owner, "keys": self.keys, **ends}
+        return {"owner": self.owner, "keys": self.keys, "family": self.family, **ends}
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> RowFormat:
         """What `record` described, without the environment; raises ManyheadsError where it is damaged."""
-        if {*record} != {"owner", "keys", "observation", "action"}:
+        if {*record} - {"family"} != {"owner", "keys", "observation", "action"}:
             raise ManyheadsError(f"A record of spaces has the keys {', '.join(map(str, record))}; it was edited.")
         observation, action = (space_from_json(record[name]) for name in ("observation", "action"))
-        return RowFormat(observation, action, record["owner"], keys=record["keys"])
+        return RowFormat(observation, action, record["owner"], keys=record["keys"], family=record.get("family", ""))
 
 
 class FlatEnv(RowFormat):
@@ -81,7 +83,8 @@ class FlatEnv(RowFormat):
         measured = env.has_wrapper_attr("owner")
         owner = env.get_wrapper_attr("owner") if measured else type(env.unwrapped).__name__
         keys = env.get_wrapper_attr("observation_keys") if measured else {}
-        super().__init__(env.observation_space, env.action_space, owner, image_size, keys)
+        family = env.get_wrapper_attr("family") if measured else ""
+        super().__init__(env.observation_space, env.action_space, owner, image_size, keys, family)
         self.env = env
         self.signals = tuple(signal.name for signal in signals)
 

@@ -118,6 +118,9 @@ class Environment:
     """Observation keys (`mission`, `arm.camera`) that are dropped, coded one-hot or read as text."""
     episode_steps: int | Callable[[Any], int | None] | None = None
     """Steps after which its episodes are truncated, which may depend on the options; None: it does not say."""
+    family: str = ""
+    """`plugin/thing` whose members share the vector entries that they call alike, as levels of one game do; empty: the
+    environment has entries of its own."""
     goals_need: str = ""
     """How to name this environment's signals, shown when a goal needs one and only `reward` is declared."""
 
@@ -213,7 +216,9 @@ class Instance:
             raise ManyheadsError(f"{environment.name} needs {' and '.join(missing)}, not installed here.{install}")
         signals = [signal.name for signal in self.signals[1:]]
         env = build(environment.name, lambda: environment.factory(self.options))
-        return MeasuredEnv(env, environment.name, self.key, signals, environment.measure, self.observation_keys)
+        return MeasuredEnv(
+            env, environment.name, self.key, signals, environment.measure, self.observation_keys, environment.family
+        )
 
 
 def _require_signals(owner: str, signals: Sequence[Any]) -> None:

@@ -41,7 +41,8 @@ def build(owner: str, make: Callable[[], Any]) -> gymnasium.Env[Any, Any]:
 class MeasuredEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Puts the declared signals into `info["signals"]`, in their order after `reward`, which is 0.0 at reset.
 
-    `owner` is the environment's name and `key` the instance's, for messages. Rewards become floats, flags bools.
+    `owner` is the environment's name and `key` the instance's, for messages; vector entries are named by the `family`.
+    Rewards become floats, flags bools.
     What the environment raises, or returns against Gymnasium's contract, becomes a ManyheadsError with the step.
     """
 
@@ -53,12 +54,19 @@ class MeasuredEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         signals: Sequence[str],
         measure: Measure | None,
         observation_keys: Mapping[str, str] | None = None,
+        family: str = "",
     ) -> None:
         RecordConstructorArgs.__init__(
-            self, owner=owner, key=key, signals=signals, measure=measure, observation_keys=observation_keys
+            self,
+            owner=owner,
+            key=key,
+            signals=signals,
+            measure=measure,
+            observation_keys=observation_keys,
+            family=family,
         )
         gymnasium.Wrapper.__init__(self, env)
-        self.owner, self.key = owner, key
+        self.owner, self.key, self.family = owner, key, family or owner
         self.observation_keys: Mapping[str, str] = observation_keys or {}
         self._measure = measure
         self._foreign = Foreign(owner)
