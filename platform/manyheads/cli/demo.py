@@ -34,7 +34,7 @@ def demo(goal: str, world: Path, updates: int) -> None:
     """
     if not goal.strip():
         raise ManyheadsError('The goal is empty: say what to do, for example --goal "Spin the pole around fast".')
-    _say("1 of 5", "a world model of seven bodies comes with manyheads: it has seen random actions and no task")
+    _say("1 of 5", "a world model of six environments comes along: it has seen random actions, and no task")
     if (world / WORLD).exists():
         click.echo(f"{world} has it already.")
     else:
