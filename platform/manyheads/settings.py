@@ -163,6 +163,12 @@ def flat_settings(settings: Settings) -> dict[str, Any]:
     return _flat(settings.model_dump(mode="json"))
 
 
+def for_any_machine(settings: Settings) -> Settings:
+    """The settings without what one machine was told."""
+    usual = flat_settings(Settings())
+    return changed_settings(settings, {name: usual[name] for name in MACHINE})
+
+
 def _set_by_user(source: str | Path | None, overrides: Iterable[str]) -> list[str]:
     names = [current_name(text.partition("=")[0], "--set") for text in overrides]
     if source is not None and str(source) not in presets():

@@ -82,10 +82,18 @@ def test_a_pack_becomes_a_world_that_can_be_trained_on(packed: Path, tmp_path: P
     [head] = shown["heads"]
     assert head["task"] == PENDULUM
     assert head["goal"] == "Swing the pendulum up and hold it upright with little torque."
-    command("finetune", tmp_path / "other", CARTPOLE, "--updates", 2, "--no-check")
+    plain = ("--set", "training.compile=false")
+    command("finetune", tmp_path / "other", CARTPOLE, "--updates", 2, "--no-check", *plain)
     command("evaluate", tmp_path / "other", "--episodes", 1)
-    command("train", tmp_path / "other", PENDULUM, "--steps", 20, "--yes")
+    command("train", tmp_path / "other", PENDULUM, "--steps", 20, "--yes", *plain)
     assert set(manyheads.load(tmp_path / "other").heads) == {PENDULUM, CARTPOLE}
+
+
+def test_what_one_machine_was_told_stays_there(world: Path, packed: Path, tmp_path: Path) -> None:
+    unpacked = manyheads.open_world(unpack(Pack.open(packed), tmp_path / "other").path).folder.saved_settings
+    before = manyheads.open_world(world).folder.saved_settings
+    assert (before.training.compile, unpacked.training.compile) == (False, True)
+    assert unpacked.training.batch_size == before.training.batch_size
 
 
 def test_the_card_and_the_manifest_hold_the_evidence(packed: Path) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from manyheads import yamlfile
 from manyheads.environment.adapter import FlatEnv, RowFormat
 from manyheads.errors import ManyheadsError
+from manyheads.settings import for_any_machine
 from manyheads.storage import evaluations
 from manyheads.storage.agent import LoadedWorld
 from manyheads.storage.data_alone import require_data_alone, require_names_alone
@@ -51,7 +52,8 @@ def pack(
     for task in chosen:
         parts |= _head_parts(loaded, task)
     if world:
-        described = yamlfile.to_text({**folder.record(), "earlier_interfaces": []})
+        settings = for_any_machine(folder.saved_settings).model_dump(mode="json")
+        described = yamlfile.to_text({**folder.record(), "settings": settings, "earlier_interfaces": []})
         parts |= {WORLD: described.encode(), "world.safetensors": _saved(loaded.model.state_dict())}
         if loaded.model.readouts:
             parts["readouts.safetensors"] = _saved(readout_tensors(loaded.model, {}))
