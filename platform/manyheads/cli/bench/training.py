@@ -23,6 +23,7 @@ from manyheads.experience.vector_env import SyncVectorEnv
 from manyheads.heads.policy import VectorPolicy
 from manyheads.learning.labels import Labeller
 from manyheads.learning.learner import Learner
+from manyheads.learning.run_checkpoint import RunCheckpoint
 from manyheads.learning.trainer import Trainer
 from manyheads.report.metrics import Metrics
 from manyheads.report.progress import Progress
@@ -45,7 +46,7 @@ PARTS: tuple[tuple[type, str, str], ...] = (
     (Learner, "update", UPDATE),
     (Replay, "write_latents", "writing latents"),
     (Metrics, "write", "metrics"),
-    (Trainer, "save", "saving"),
+    (RunCheckpoint, "save", "saving"),
 )
 """which part of training a method is; inside `saving` nothing else counts"""
 
