@@ -13,7 +13,7 @@ from manyheads.errors import ManyheadsError
 from manyheads.parameters import NamedPath
 from manyheads.storage.world_folder import WORLD
 
-TASKS = ("dmc/cartpole-park_left", "dmc/cartpole-keep_up")
+TASKS = ("dmc/cartpole-park_left", "gymnasium/Pendulum-v1-swingup")
 ENVIRONMENT = "dmc/cartpole"
 STARTER = "starter"
 """the packaged world: several bodies, trained on random actions alone"""
@@ -54,7 +54,7 @@ def demo(goal: str, world: Path, updates: int) -> None:
         click.echo(
             "The goal gets no head: the world has hardly seen what it asks for, so it can't be trained in imagination."
         )
-    _say("3 of 5", "its head, and heads for two more tasks, learn as one batch in imagination: no environment steps")
+    _say("3 of 5", "its head, and heads for two more tasks, learn in the world's imagination: no environment steps")
     goals = () if unseen else (str(file),)
     _run("finetune", str(world), *goals, *TASKS, "--updates", str(updates))
 
@@ -98,5 +98,5 @@ def _next_steps(world: Path) -> str:
     return f"""
 Open {world / "report.html"} in a browser. Then try
   manyheads demo --goal "Keep the cart in the middle and let the pole hang still"
-  manyheads train mine {TASKS[0]} {TASKS[1]} --settings demo --steps 8000
+  manyheads train mine {TASKS[0]} dmc/cartpole-keep_up --settings demo --steps 8000
   manyheads new plugin sailing"""
