@@ -39,12 +39,20 @@ def shell(command: str, folder: Path, **variables: str) -> str:
         command = re.sub(pattern, less, command)
     if " train " in command:
         command = command.replace("--settings demo", f"--settings demo {SMALL}")
+    if command.startswith("manyheads finetune starter"):
+        command += " --set training.compile=false"
     if command.startswith("manyheads evaluate"):
         command += " --episodes 1"
     if command.startswith("manyheads watch"):
         command += " --steps 20"
     path = f"{MANYHEADS.parent}:{os.environ['PATH']}"
-    result = run("bash", "-c", command, cwd=folder, env={**os.environ, "PATH": path, **variables})
+    result = run(
+        "bash",
+        "-c",
+        command,
+        cwd=folder,
+        env={**os.environ, "PATH": path, "XDG_DATA_HOME": str(folder / "data"), **variables},
+    )
     assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
     return result.stdout
 
