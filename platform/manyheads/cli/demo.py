@@ -13,7 +13,7 @@ from manyheads.errors import ManyheadsError
 from manyheads.parameters import NamedPath
 from manyheads.storage.world_folder import WORLD
 
-TASKS = ("dmc/cartpole-park_left", "gymnasium/Pendulum-v1-swingup")
+TASKS = ("dmc/point_mass-corner", "gymnasium/Pendulum-v1-swingup")
 ENVIRONMENT = "dmc/cartpole"
 STARTER = "starter"
 """the packaged world: several bodies, trained on random actions alone"""
@@ -98,5 +98,5 @@ def _next_steps(world: Path) -> str:
     return f"""
 Open {world / "report.html"} in a browser. Then try
   manyheads demo --goal "Keep the cart in the middle and let the pole hang still"
-  manyheads train mine {TASKS[0]} dmc/cartpole-keep_up --settings demo --steps 8000
+  manyheads train mine dmc/cartpole-park_left dmc/cartpole-keep_up --settings demo --steps 8000
   manyheads new plugin sailing"""
