@@ -2,9 +2,9 @@
 
 The world knows dmc/cartpole-park_left and dmc/cartpole-keep_up. Its rows cover the goal `spin`, not `park_right`. Each
 goal is reached for in a copy of the world: by a head trained in imagination alone (target: 60% of what a world from
-scratch reaches in the end), by a planner, by the head trained further online for a tenth of the steps from scratch (target:
-90%) and for half of them, and by the world trained on for a tenth. 0% are random actions. Where the first target is
-missed it is said what limits: coverage, model error, or the head.
+scratch reaches in the end), by a planner, by the head trained further online for a tenth of the steps from scratch
+(target: 90%) and for half of them, and by the world trained on for a tenth. 0% are random actions. Where the first
+target is missed it is said what limits: coverage, model error, or the head.
 
     python benchmarks/adaptation.py FOLDER [--steps 8000] [--scratch 20000] [--updates 2000] [--seeds 1] [--json]
 """
