@@ -53,7 +53,11 @@ EXPERIMENTS: dict[str, tuple[list[str], int]] = {
 """What each is run with, and how many lines its table has."""
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+LONG = ("adaptation",)
+"""plays so many ways that it takes a minute even as a toy"""
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in EXPERIMENTS])
 def test_an_experiment_runs_once_and_is_read_back(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("manyheads.learning.prediction.ReturnPredictor.fit.__defaults__", (2,))
     arguments, lines = EXPERIMENTS[name]

@@ -136,7 +136,7 @@ def test_training_on_is_followed_and_stopped(open_page: Any, server: Server) -> 
     dock.get_by_role("button", name="Stop").click()
     dock.get_by_text("what was learned is saved").wait_for(timeout=PATIENCE)
     shutil.rmtree(copied)
-    page.get_by_text("There is no world 'stopped'").wait_for()
+    page.get_by_text("There is no world 'stopped'").first.wait_for()
     assert page.get_by_role("heading", name="stopped", level=1).is_visible()
 
 
