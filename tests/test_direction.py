@@ -10,7 +10,7 @@ HERE = Path(__file__).parent.parent
 CORE = HERE / "platform"
 ROOTS = ("platform", "plugins", "tasks")
 TREES = {path: ast.parse(path.read_text("utf-8")) for root in ROOTS for path in (HERE / root).rglob("*.py")}
-"""parsed while tests are collected: Python 3.11's parser fails where a thread, of a compiler say, parses at that time"""
+"""parsed while tests are collected: Python 3.11 fails to parse where another thread, of a compiler say, does so, too"""
 
 BASE = {"errors", "imports", "atomic", "yamltext", "filenames", "run_states", "parameters", "trust"}
 NAMES = BASE | {"hookspecs", "models", "commands", "yamlfile", "registry", "task", "settings"}
