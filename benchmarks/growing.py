@@ -1,4 +1,4 @@
-"""A world trained on two environments takes in a third, of a package that is not in this repository.
+"""A world trained on two environments grows by a third, from a package that is not in this repository.
 
 The old heads are played before and after. The new head's curve stands next to that of a world trained on it alone, over
 equal steps of that environment. All three are trained jointly from then on, each with a third of the rows.

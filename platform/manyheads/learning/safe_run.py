@@ -73,7 +73,7 @@ class SafeRun:
             yield
         except torch.OutOfMemoryError as error:
             raise ManyheadsError(FULL.format(error=str(error).split(". ")[0])) from error
-        except Exception as error:
+        except Exception as error:  # a compiler that is interrupted raises errors of many types
             if not self.stop.requested or not is_compiler_error(error):
                 raise
             progress.say(
