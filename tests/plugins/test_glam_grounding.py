@@ -51,7 +51,7 @@ def base(checkpoint):
 
 @pytest.fixture
 def policy(base):
-    return Policy(base, 4, 8.0, TRUST, seed=0)
+    return Policy(base, 4, 8, TRUST, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -137,11 +137,11 @@ def test_reinforcement_makes_better_specifications_likelier(policy, practice):
 
 
 def test_a_run_continues_where_it_was(base, practice, tmp_path):
-    whole = run_of(Policy(base, 4, 8.0, TRUST, seed=0), practice, warm=3, steps=1)
+    whole = run_of(Policy(base, 4, 8, TRUST, seed=0), practice, warm=3, steps=1)
     whole.train(2, lambda row: None)
     whole.save(tmp_path / "run.state")
     whole.train(4, lambda row: None)
-    other = run_of(Policy(TinyModel("again", base.folder), 4, 8.0, TRUST, seed=9), practice, warm=3, steps=1)
+    other = run_of(Policy(TinyModel("again", base.folder), 4, 8, TRUST, seed=9), practice, warm=3, steps=1)
     other.restore(tmp_path / "run.state")
     assert other.step == 2
     other.train(4, lambda row: None)
@@ -152,7 +152,7 @@ def test_a_run_continues_where_it_was(base, practice, tmp_path):
 
 
 def policy_of(base):
-    return Policy(TinyModel("third", base.folder), 4, 8.0, TRUST, seed=1)
+    return Policy(TinyModel("third", base.folder), 4, 8, TRUST, seed=1)
 
 
 def test_an_adapters_file_scores_as_its_training_did_and_the_model_under_it_is_as_before(

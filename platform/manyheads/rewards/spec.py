@@ -241,7 +241,7 @@ class RewardSpec(Node):
     reward: Total | None = None
     """the same thing in every row; or else `stages`"""
     stages: Annotated[list[Stage], Field(min_length=1, max_length=MAX_STAGES)] | None = None
-    constraints: Annotated[list[Constraint], Field(max_length=MAX_CONSTRAINTS, default_factory=list)]
+    constraints: Annotated[list[Constraint], Field(max_length=MAX_CONSTRAINTS)] = Field(default_factory=list)
     effort: Effort | None = None
     success: Success | None = None
 

@@ -50,7 +50,7 @@ def ground(
     settings = GroundSettings(seed=seed, **sizes)
     trained, tested = _divided(practices(worlds), held_out)
     trust = Trust(settings.weight, settings.limit, learned=True)
-    policy = Policy(base_model(model), settings.rank, 2.0 * settings.rank, trust, settings.seed)
+    policy = Policy(base_model(model), settings.rank, 2 * settings.rank, trust, settings.seed)
     run = Run(settings, policy, trained, tested)
     state = out.with_suffix(".state")
     if state.exists():
@@ -71,7 +71,7 @@ def ground(
         AdapterInfo(
             base=model,
             rank=settings.rank,
-            alpha=2.0 * settings.rank,
+            alpha=2 * settings.rank,
             weight=settings.weight,
             limit=settings.limit,
             environments=names,

@@ -39,7 +39,7 @@ class Policy:
 
     drafts = False
 
-    def __init__(self, base: CausalModel, rank: int, alpha: float, trust: Trust, seed: int) -> None:
+    def __init__(self, base: CausalModel, rank: int, alpha: int, trust: Trust, seed: int) -> None:
         from peft import LoraConfig, get_peft_model
 
         torch.manual_seed(seed)

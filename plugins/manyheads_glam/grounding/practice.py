@@ -178,4 +178,4 @@ def ask(reading: Reading, random: np.random.Generator) -> tuple[Side, int]:
 
 
 def _picker(random: np.random.Generator) -> Pick:
-    return lambda choices: choices[random.integers(len(choices))]
+    return lambda choices: choices[int(random.integers(len(choices)))]

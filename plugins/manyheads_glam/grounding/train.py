@@ -86,7 +86,7 @@ class Run:
 
     def held(self) -> dict[str, float]:
         """Median and mean agreement of the best decisions on held-out environments and on held-out wordings."""
-        found = {}
+        found: dict[str, float] = {}
         for name, tests in self.tests.items():
             ranks = [written(goal, practice, Deciding(self.policy, best)) for practice, goal in tests]
             found |= {name: fmean(ranks), f"{name} median": median(ranks)}
