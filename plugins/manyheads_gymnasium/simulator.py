@@ -21,9 +21,11 @@ from manyheads_gymnasium.wrappers import ActionRepeat, AddPicture, ReadPictures,
 
 if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
     # Without a screen: MuJoCo's pictures through EGL, pygame's without a window. Under the driver "dummy" some
-    # simulators draw nothing (highway-env), so it comes second.
+    # simulators draw nothing (highway-env), so it comes second. The driver "offscreen" would accelerate its windows
+    # through MuJoCo's EGL display, and end that when one is closed.
     os.environ.setdefault("MUJOCO_GL", "egl")
     os.environ.setdefault("SDL_VIDEODRIVER", "offscreen,dummy")
+    os.environ.setdefault("SDL_FRAMEBUFFER_ACCELERATION", "0")
 
 
 def build(spec: EnvSpec, module: str, options: GymnasiumOptions) -> gymnasium.Env[Any, Any]:

@@ -201,6 +201,19 @@ def test_pygame_draws_without_a_screen_and_not_under_the_driver_that_simulators_
     assert drawn.stdout.split()[-1] == "offscreen"
 
 
+def test_a_window_of_pygame_that_is_closed_leaves_mujoco_drawing():
+    pygame = pytest.importorskip("pygame")
+    pendulum = instance("InvertedPendulum-v5", image_size=16)
+    before = FlatEnv(pendulum.make(), pendulum.signals).reset(seed=0).image
+    pygame.display.init()
+    pygame.display.set_mode((8, 8))
+    pygame.display.flip()
+    pygame.display.quit()
+    after = FlatEnv(pendulum.make(), pendulum.signals).reset(seed=0).image
+    assert before.std() > 1
+    np.testing.assert_array_equal(before, after)
+
+
 @pytest.mark.parametrize("ask", [manyheads.make, manyheads.load_task])
 def test_an_unknown_id_is_told_how_ids_of_packages_are_called(ask):
     with pytest.raises(ManyheadsError, match=r"An id that a package registers as it is imported is called .*MODULE:ID"):
