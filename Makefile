@@ -12,7 +12,7 @@ UPDATES ?= 1500
 export GOAL
 export MUJOCO_GL ?= egl
 
-.PHONY: install demo test slow lint docs clean
+.PHONY: install demo test coverage slow lint docs clean
 
 install: $(STAMP)
 
@@ -38,8 +38,15 @@ $(TESTED): $(STAMP)
 demo: $(STAMP)
 	$(BIN)/manyheads demo --world $(DEMO) --updates $(UPDATES) --goal "$$GOAL"
 
+# Processes that share the tests, a file at a time: a file's fixtures are made once.
+WORKERS ?= 2
+PARALLEL = --numprocesses $(WORKERS) --dist loadfile
+
 test: $(TESTED)
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --durations=15
+	$(BIN)/python -m pytest $(PARALLEL) --durations=15
+
+coverage: $(TESTED)
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered
 
 slow: $(TESTED)
 	$(BIN)/python -m pytest -m slow
