@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_experience import LAYOUT, Walk, random_latents, walk
+from fake_experience import LAYOUT, random_latents
+from fake_walk import Walk, walk
 
 from manyheads.environment.contract import Instance, Signal
 from manyheads.environment.layout import SpaceLayout
@@ -322,7 +323,7 @@ def test_workers_end_with_a_parent_that_was_killed(hangs: bool, tmp_path: Path) 
 PROGRAM = """
 import sys, time
 sys.path.insert(0, {folder!r})
-from fake_experience import walk
+from fake_walk import walk
 from manyheads.experience.subproc_vector_env import SubprocVectorEnv
 from manyheads.experience.vector_env import EnvSlot, SyncVectorEnv, VectorStep
 import numpy as np
@@ -348,6 +349,8 @@ def test_workers_end_quietly_with_an_answer_unread(capfd: pytest.CaptureFixture[
     worker = environments._workers[0]
     assert worker is not None
     assert worker._pipe.poll(timeout=60)
+    worker._pipe.close()
+    worker.process.join(timeout=60)  # on a busy machine longer than `close` waits
     environments.close()
     assert worker.process.exitcode == 0
     assert capfd.readouterr().err == ""

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fake_experience import INTERFACE, LAYOUT, random_rows, walk
+from fake_experience import INTERFACE, LAYOUT, random_rows
+from fake_walk import walk
 
 from manyheads.errors import ManyheadsError
 from manyheads.experience.replay import Replay
