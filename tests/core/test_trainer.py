@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -82,21 +84,37 @@ def world(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "world"))
 
 
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, int], dict[str, torch.Tensor]]:
+    """Weights of a world trained without a stop, by train ratio and steps; each is trained once."""
+
+    @cache
+    def trained(ratio: int, steps: int) -> dict[str, torch.Tensor]:
+        folder = tmp_path_factory.mktemp("straight") / "world"
+        run("train", folder, *TASKS, *TINY, f"--set=training.train_ratio={ratio}", "--steps", steps)
+        return weights(folder)
+
+    return trained
+
+
 @pytest.mark.parametrize(("ratio", "call"), [(4, 70), (4, 71), (32, 25), (32, 30)])
 def test_a_stopped_run_resumes_bit_for_bit(
-    ratio: int, call: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ratio: int,
+    call: int,
+    straight: Callable[[int, int], dict[str, torch.Tensor]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Stopped between updates, before one, before several, and in the last rows."""
-    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    stopped = tmp_path / "stopped"
     new = [*TASKS, *TINY, f"--set=training.train_ratio={ratio}"]
     steps = 200 if ratio == 4 else 60
-    run("train", straight, *new, "--steps", steps)
     with monkeypatch.context() as patch:
         interrupt_at(patch, call)
         run("train", stopped, *new, "--steps", steps, code=1)
     assert 0 < WorldFolder.open(stopped).checkpoint.state["steps"] == 2 * call
     run("train", stopped, "--steps", steps)
-    assert same(weights(straight), weights(stopped))
+    assert same(straight(ratio, steps), weights(stopped))
 
 
 def test_a_stopped_online_finetune_resumes_bit_for_bit(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
