@@ -104,13 +104,16 @@ class RunnerKind(Kind):
 
     def heads_trainer(
         self, options: Mapping[str, Any] | None = None, monitoring: Monitoring | None = None
-    ) -> HeadsTrainer:
-        """What trains heads with these options; raises ManyheadsError where they are wrong, or callbacks or
-        evaluations are wanted, or it trains no heads."""
+    ) -> HeadsTrainer | None:
+        """What trains heads with these options, None for this process; raises ManyheadsError where they are wrong, or
+        callbacks or evaluations are wanted, or it trains no heads."""
+        settings = self.read_settings(options)
+        if self.name == LOCAL:
+            return None
         if self.train_heads is None:
             raise ManyheadsError(
                 f"The runner {self.name} trains worlds, and no heads on a frozen one: leave it out, or take another."
             )
         if monitoring:
             raise ManyheadsError(UNWATCHED.format(self.name))
-        return partial(self.train_heads, settings=self.read_settings(options))
+        return partial(self.train_heads, settings=settings)

@@ -106,10 +106,9 @@ def goal(
     others, own = split_overrides(settings, [runner])
     given = dict(read_setting(text, "action_repeat=2") for text in others)
     where = Where(runner, own[runner])
-    if where != HERE:
-        if candidates == 1:
-            raise ManyheadsError("--runner trains the heads of several specifications: --candidates says how many.")
-        registry().runners[runner].heads_trainer(own[runner])
+    registry().runners[runner].heads_trainer(own[runner])
+    if runner != HERE.runner and candidates == 1:
+        raise ManyheadsError("--runner trains the heads of several specifications: --candidates says how many.")
     limits, model = _model(flags, cached=not no_cache, remember=remember)
     with Session(world, environment, given, limits, model) as session:
         folder, instance = session.folder, session.instance

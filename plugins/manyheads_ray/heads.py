@@ -1,6 +1,4 @@
-"""Heads of a frozen world in parts: each is a Ray task, on any node that sees the world's folder, and Ray starts it
-again where its process or node dies. The command alone writes what they learn.
-"""
+"""Heads of a frozen world in parts, each a Ray task on any node that sees the world's folder; the command writes."""
 
 from __future__ import annotations
 

@@ -56,9 +56,7 @@ def finetune(
             f"({', '.join(MACHINE)}), and options of --log."
         )
     openers = options.openers()
-    elsewhere = None
-    if runner != LOCAL:
-        elsewhere = registry().runners[runner].heads_trainer(runner_options, options.monitoring)
+    elsewhere = registry().runners[runner].heads_trainer(runner_options, options.monitoring)
     folder = open_with(path, None, overrides, options.say, may_change=False)
     if "world" not in folder.checkpoint.names:
         raise ManyheadsError(f"{path} has not been trained yet; `manyheads train {path} TASK` comes first.")
