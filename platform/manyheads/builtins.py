@@ -12,7 +12,7 @@ from manyheads.heads.kind import HeadKind, LazyHeadKind
 from manyheads.hookspecs import hookimpl
 from manyheads.jobs import run_jobs_here
 from manyheads.loggers import Logger, LoggerKind
-from manyheads.runners import RunnerKind
+from manyheads.runners import LOCAL, RunnerKind
 
 if TYPE_CHECKING:
     from manyheads.callbacks import Monitoring
@@ -88,7 +88,7 @@ def register_commands(commands: Commands) -> None:
 def register_runners(register: Callable[[RunnerKind], None]) -> None:
     register(
         RunnerKind(
-            name="local",
+            name=LOCAL,
             run=_run_here,
             run_all=run_jobs_here,
             description="the training loop in this process; of several runs one after the other",

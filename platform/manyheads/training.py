@@ -11,6 +11,7 @@ from manyheads.heads.policy import PolicySnapshot, VectorPolicy
 from manyheads.jobs import Job, rows_of, rows_saved, run_job
 from manyheads.learning.follower import follow
 from manyheads.learning.lock_step import CollectorContext, LockStep, RowCollector
+from manyheads.learning.run_checkpoint import RunSave
 from manyheads.learning.stop import StopRequest
 from manyheads.learning.trainer import Trainer
 from manyheads.report.metrics import Series, read
@@ -39,6 +40,7 @@ __all__ = [
     "ReplaySink",
     "RowCollector",
     "Rows",
+    "RunSave",
     "Series",
     "StopRequest",
     "Trainer",

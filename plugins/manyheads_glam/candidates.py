@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,17 @@ TRIES = 6
 """samples for each candidate that a model of decisions is asked for"""
 POINTS = 10
 """values that are told of each signal along the way"""
+
+
+@dataclass(frozen=True)
+class Where:
+    """Which runner trains candidates' heads, with its options."""
+
+    runner: str = "local"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+HERE = Where()
 
 
 @dataclass(frozen=True)
@@ -116,14 +127,17 @@ def survivors(candidates: Sequence[Written], session: Session) -> list[Written]:
     return (sound or [judged[0][2]])[:SURVIVORS]
 
 
-def judged(name: str, written: Sequence[Written], session: Session, updates: int) -> list[Candidate]:
+def judged(
+    name: str, written: Sequence[Written], session: Session, updates: int, where: Where = HERE
+) -> list[Candidate]:
     """The candidates by what their heads do in imagination, the best first; the heads are deleted again."""
     assert session.folder is not None
     world = load(session.folder.path)
     labels = [f"{name}.candidate{i + 1}" for i in range(len(written))]
     files = [task_file(one.spec, session.instance, session.folder) for one in written]
     try:
-        plays = world.imagine([file.resolve(label) for label, file in zip(labels, files, strict=True)], updates)
+        tasks = [file.resolve(label) for label, file in zip(labels, files, strict=True)]
+        plays = world.imagine(tasks, updates, runner=where.runner, runner_options=where.options)
     finally:
         for label in labels:
             if label in world.heads:

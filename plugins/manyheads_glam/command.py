@@ -15,6 +15,7 @@ from rich.console import Console
 
 from manyheads import LanguageModel, ManyheadsError, TaskFile, load_task, yamlfile
 from manyheads.environment.contract import Instance
+from manyheads.kinds import split_overrides
 from manyheads.parameters import NamedPath, NewFile
 from manyheads.registry import registry
 from manyheads.rewards.describe import describe
@@ -22,6 +23,7 @@ from manyheads.rewards.spec import RewardSpec
 from manyheads.yamlfile import read_setting
 from manyheads_glam import preview
 from manyheads_glam.asking import asked_back
+from manyheads_glam.candidates import HERE, Where
 from manyheads_glam.competition import MOST_ROUNDS, compete
 from manyheads_glam.experience import Seen
 from manyheads_glam.models.chat import ChatModel
@@ -41,7 +43,13 @@ UNSEEN = 3
 @click.command()
 @click.argument("sentence", required=False)
 @click.option("--environment", metavar="NAME", help="where the goal is to be reached; default: the world's only one")
-@click.option("--set", "settings", multiple=True, metavar="OPTION=VALUE", help="an option of the environment")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="OPTION=VALUE",
+    help="an option of the environment, or RUNNER.option=value",
+)
 @click.option("--world", type=NamedPath(), help="take ranges and episodes from this world, or `starter`")
 @model_flags
 @click.option("--no-cache", is_flag=True, help="ask again, even what was asked before")
@@ -51,6 +59,13 @@ UNSEEN = 3
 )
 @click.option("--rounds", default=1, show_default=True, type=click.IntRange(1, MOST_ROUNDS), help="of candidates")
 @click.option("--updates", default=1000, show_default=True, type=click.IntRange(min=1), help="of candidates' heads")
+@click.option(
+    "--runner",
+    default="local",
+    show_default=True,
+    metavar="NAME",
+    help="where candidates' heads train (`manyheads list runners`)",
+)
 @click.option("--yes", is_flag=True, help="write the task without asking")
 @click.option("--json", "as_json", is_flag=True, help="print JSON, ask nothing; with --yes the task is written too")
 @click.option(
@@ -69,6 +84,7 @@ def goal(
     candidates: int,
     rounds: int,
     updates: int,
+    runner: str,
     yes: bool,
     as_json: bool,
     out: Path | None,
@@ -87,13 +103,18 @@ def goal(
         return
     if candidates > 1 and world is None:
         raise ManyheadsError("--candidates judges by a world's imagination: say which with --world WORLD.")
-    given = dict(read_setting(text, "action_repeat=2") for text in settings)
+    others, own = split_overrides(settings, [runner])
+    given = dict(read_setting(text, "action_repeat=2") for text in others)
+    where = Where(runner, own[runner])
+    registry().runners[runner].heads_trainer(own[runner])
+    if runner != HERE.runner and candidates == 1:
+        raise ManyheadsError("--runner trains the heads of several specifications: --candidates says how many.")
     limits, model = _model(flags, cached=not no_cache, remember=remember)
     with Session(world, environment, given, limits, model) as session:
         folder, instance = session.folder, session.instance
         try:
             if candidates > 1:
-                written = compete(sentence, slug(sentence), session, candidates, rounds, updates, _say)
+                written = compete(sentence, slug(sentence), session, candidates, rounds, updates, _say, where=where)
             else:
                 written = session.write(sentence) if yes or as_json else asked_back(sentence, session.write)
         finally:

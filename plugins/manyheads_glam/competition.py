@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from manyheads_glam.candidates import Candidate, drawn, judged, survivors
+from manyheads_glam.candidates import HERE, Candidate, Where, drawn, judged, survivors
 from manyheads_glam.session import Session
 from manyheads_glam.writer import Written
 
@@ -23,6 +23,7 @@ def compete(
     updates: int,
     say: Callable[[str], None],
     seed: int = 0,
+    where: Where = HERE,
 ) -> Written:
     """The specification whose head does best in imagination, of `count` in each of `rounds`.
 
@@ -41,7 +42,7 @@ def compete(
             f"Round {number} of {rounds}: {len(written)} different specifications, {len(kept)} of them to imagine; "
             f"{updates} updates of their heads, no environment steps."
         )
-        best = judged(f"{name}.round{number}", kept, session, updates)
+        best = judged(f"{name}.round{number}", kept, session, updates, where)
         journal += [{"round": number, **one.record()} for one in best]
         for one in best:
             say(f"  {one.score:+.2f}  {one.told.partition(': {')[0]}")

@@ -1,4 +1,4 @@
-"""Ray: environments, learners and many runs on the nodes of a cluster, or the cores of one machine."""
+"""Ray: environments, learners, heads and many runs on the nodes of a cluster, or the cores of one machine."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,12 @@ class RaySettings(BaseModel):
     )
     collector_cpus: float = Field(1, gt=0, description="cores that Ray sets aside for each collector")
     learners: int = Field(1, ge=1, description="processes that train the world together, each on its part of a batch")
-    learner_cpus: float = Field(1, gt=0, description="cores that Ray sets aside for each of several learners")
+    learner_cpus: float = Field(
+        1, gt=0, description="cores for each of several learners, each part of heads, each run of a sweep"
+    )
+    parts: int | None = Field(
+        None, ge=1, description="how many processes share the heads of a frozen world; None: one a head, as cores allow"
+    )
     chunk_steps: int = Field(16, ge=1, description="most steps of each environment between two weights")
     max_lag: int = Field(500, ge=1, description="most updates between the weights that acted and those that are there")
     startup: float = Field(300, gt=0, description="seconds in which all collectors must be there")
@@ -41,10 +46,11 @@ def register_runners(register: Callable[[RunnerKind], None]) -> None:
             name="ray",
             run=_run,
             run_all=_run_all,
+            train_heads=_train_heads,
             settings=RaySettings,
             requires=("ray",),
             extra="ray",
-            description="Ray: collectors and learners on any node of a cluster, or in processes of this machine",
+            description="Ray: collectors, learners and heads on any node of a cluster, or in processes of this machine",
         )
     )
 
@@ -66,6 +72,19 @@ def _run(
     from manyheads_ray.run import run
 
     run(folder, tasks, steps, progress, metrics, settings, monitoring)
+
+
+def _train_heads(
+    folder: "WorldFolder",
+    groups: Sequence[Sequence["Task"]],
+    updates: int,
+    progress: Any,
+    metrics: Any,
+    settings: Any,
+) -> None:
+    from manyheads_ray.heads import train_heads
+
+    train_heads(folder, groups, updates, progress, metrics, settings)
 
 
 def _run_all(jobs: Sequence[Any], progress: Any, settings: Any) -> dict[str, str]:

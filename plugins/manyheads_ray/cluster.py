@@ -33,7 +33,7 @@ START = "`ray start --head` on one machine starts a cluster; without ray.address
 FULL = (
     "Ray's object store is full on {node}: {what} found no room ({error}). Collected rows are kept. Give Ray more "
     "memory (`ray start --object-store-memory=BYTES`) or room in its temporary folder, set a smaller "
-    "ray.chunk_steps, or use fewer collectors."
+    "ray.chunk_steps, or use fewer collectors, or parts of heads."
 )
 
 

@@ -1,4 +1,4 @@
-"""From the rank that writes to the command that waits: progress, numbers, sentences; and back: a request to stop."""
+"""From processes that train to the command that waits: progress, numbers, sentences; and back: a request to stop."""
 
 from __future__ import annotations
 
@@ -118,6 +118,14 @@ class Receiver:
         self.asked_to_stop = False
         self.outcome: BaseException | str | None = None
         """how training ended, as the rank that writes says; None: it has not said"""
+        self.handlers: dict[str, Callable[..., None]] = {
+            "advance": progress.advance,
+            "say": progress.say,
+            "write": metrics.write,
+            "begin": self._begin,
+            "end": self._end,
+        }
+        """what is done about each kind of event"""
 
     def stop(self) -> None:
         """Asks for the end."""
@@ -131,16 +139,10 @@ class Receiver:
         except RayError:
             return
         for name, values in events:
-            if name == "advance":
-                self.progress.advance(*values)
-            elif name == "say":
-                self.progress.say(*values)
-            elif name == "write":
-                self.metrics.write(*values)
-            elif name == "begin":
-                self._begin(*values)
-            else:
-                [self.outcome] = values
+            self.handlers[name](*values)
+
+    def _end(self, outcome: BaseException | str) -> None:
+        self.outcome = outcome
 
     def _begin(self, ranks: int, steps: int, updates: int) -> None:
         self.begun += 1

@@ -105,6 +105,14 @@ def test_candidates_need_a_world(run):
         )
 
 
+def test_a_runner_is_for_candidates_alone_and_its_options_are_checked_first(run):
+    pytest.importorskip("ray")
+    with pytest.raises(ManyheadsError, match="--candidates says how many"):
+        run("go left", "--runner", "ray")
+    with pytest.raises(ManyheadsError, match=r"ray\.parts=0: Input should be greater"):
+        run("go left", "--candidates", "2", "--runner", "ray", "--set", "ray.parts=0")
+
+
 def test_imagination_gives_signals_and_what_every_reward_pays(trained, tmp_path):
     world = manyheads.load(shutil.copytree(trained, tmp_path / "world"))
     plays = world.imagine(["dmc/cartpole-park_left", "dmc/cartpole-park_right"], 1, steps=5, progress=False)

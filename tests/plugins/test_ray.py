@@ -1,7 +1,8 @@
-"""Collectors, learners and sweeps on Ray: the parts in this process, and a run whose collector is killed."""
+"""Collectors, learners, heads and sweeps on Ray: the parts in this process, and runs whose processes are killed."""
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -14,20 +15,28 @@ import torch
 pytest.importorskip("ray")
 
 import itertools
+from contextlib import closing
 
 from ray.exceptions import ObjectStoreFullError, RaySystemError
 
 import manyheads
+from manyheads.api.finetuning import finetune as training_heads
+from manyheads.api.run import RunOptions
+from manyheads.callbacks import Monitoring
 from manyheads.experience.chunk import Rows
 from manyheads.experience.replay import Replay
+from manyheads.report.metrics import Metrics
+from manyheads.report.progress import Progress
+from manyheads.runners import RunnerKind
 from manyheads.settings import load_settings
 from manyheads.storage.growth import records
 from manyheads.storage.world_folder import WorldFolder
-from manyheads.training import CollectorContext, PolicySnapshot, StopRequest
+from manyheads.training import CollectorContext, PolicySnapshot, StopRequest, Trainer
 from manyheads_ray import RaySettings
 from manyheads_ray.blueprint import Blueprint
-from manyheads_ray.cluster import connected, in_words, require_same_versions
+from manyheads_ray.cluster import connected, in_words, require_same_versions, versions
 from manyheads_ray.collector_actor import CollectorActor, Request
+from manyheads_ray.heads import Part, divided, train_part
 from manyheads_ray.lag import Lag, chunk_steps
 from manyheads_ray.row_block import BlockSink
 from manyheads_ray.sweep import _variants
@@ -265,3 +274,160 @@ def test_weights_are_put_once_for_each_number_of_updates(blueprint, monkeypatch)
     weights = Weights(world, heads)
     assert [weights.at(1), weights.at(1), weights.at(2)] == [1, 1, 2]
     assert put[1].version == 2
+
+
+NAMES = [TASK, "again", "short"]
+UPDATES = 15
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A world that has recorded a few rows; only to be copied."""
+    path = tmp_path_factory.mktemp("trained") / "world"
+    manyheads.open_world(path, None, SMALL).train(TASK, steps=100, loggers=(), progress=False)
+    return path
+
+
+def heads():
+    content = manyheads.load_task(TASK).content
+    short = content.model_copy(update={"episode_steps": 300})
+    return [each.resolve(name) for name, each in zip(NAMES, (content, content, short), strict=True)]
+
+
+def finetune(world, tasks, updates, **options):
+    return training_heads(world, tasks, updates, 0, RunOptions(loggers=()), **options)
+
+
+def require_same_heads(one, other):
+    """Bit for bit, with all that they continue from."""
+    own, same = (WorldFolder.open(world).checkpoint for world in (one, other))
+    assert {*own.names} == {*same.names}
+    for run, record in own.state["runs"].items():
+        assert {**record, "tasks": []} == {**same.state["runs"][run], "tasks": []}
+    for name in own.names:
+        tensors, others = own.read(name), same.read(name)
+        assert tensors.keys() == others.keys()
+        assert all(torch.equal(tensors[key], others[key]) for key in tensors), name
+
+
+def part_of(folder, tasks, **options):
+    given = {
+        "number": 0,
+        "path": str(folder.path),
+        "world": (folder.path / "world.yaml").read_bytes(),
+        "generation": folder.checkpoint.generation,
+        "blueprint": Blueprint.of(folder, tasks),
+        "updates": 3,
+        "versions": versions(),
+        "mailbox": None,
+    }
+    return Part(**{**given, **options})
+
+
+def runs_a_part(process):
+    try:
+        return "".join(process.cmdline()).startswith("ray::train_part")
+    except psutil.Error:
+        return False
+
+
+def test_heads_are_divided_evenly_and_by_environment():
+    assert divided(["abcde"], 2) == [["a", "c", "e"], ["b", "d"]]
+    assert divided(["abcd", "x"], 3) == [["a", "c"], ["b", "d"], ["x"]]
+    assert divided(["ab", "x"], 1) == [["a", "b"], ["x"]]
+    assert divided(["ab"], 9) == [["a"], ["b"]]
+
+
+def test_parts_get_the_numbers_of_the_whole_and_only_read(trained, tmp_path):
+    alone, stack, parts = (shutil.copytree(trained, tmp_path / name) for name in ("alone", "stack", "parts"))
+    for tasks in divided([heads()], 2):
+        finetune(alone, tasks, 3)
+    finetune(stack, heads(), 3)
+    folder = WorldFolder.open(parts)
+    with closing(Trainer(folder, heads(), frozen=True)) as trainer:
+        trainer.prepare(Progress(1, "", console=None))
+        for task in heads():
+            folder.save_task(task)
+        trainer.save()
+    files = {path: path.read_bytes() for path in parts.rglob("*") if path.is_file()}
+    sent = []
+    for tasks in divided([heads()], 2):
+        part = part_of(folder, tasks)
+        with closing(Trainer(part.open(), tasks, frozen=True, send=sent.append)) as trainer:
+            trainer.imagine(part.updates, Progress(3, ""), Metrics(tmp_path / "numbers"))
+    assert files == {path: path.read_bytes() for path in parts.rglob("*") if path.is_file()}
+    for save in sent:
+        save.write(folder.checkpoint)
+    require_same_heads(alone, parts)
+    for task in heads():
+        weights = f"heads/{task.slug}/weights"
+        own, stacked = (WorldFolder.open(world).checkpoint.read(weights) for world in (parts, stack))
+        torch.testing.assert_close(own, stacked, rtol=0, atol=1e-5)
+
+
+def test_a_part_on_a_node_with_another_folder_or_version_is_refused(trained, tmp_path):
+    folder = WorldFolder.open(shutil.copytree(trained, tmp_path / "world"))
+    for wrong in ({"path": str(tmp_path)}, {"world": b""}, {"generation": 99}):
+        with pytest.raises(
+            manyheads.ManyheadsError, match=r"Node \S+ does not see the world's folder .* all nodes share"
+        ):
+            train_part(part_of(folder, heads(), **wrong))
+    with pytest.raises(manyheads.ManyheadsError, match=r"Node \S+ has torch .* where this command has 1\.0"):
+        train_part(part_of(folder, heads(), versions={**versions(), "torch": "1.0"}))
+
+
+def test_finetuning_elsewhere_is_refused_before_anything_is_done(trained):
+    watched = RunOptions(Monitoring(evaluate_every=2), loggers=())
+    with pytest.raises(manyheads.ManyheadsError, match="The runner ray takes neither callbacks nor evaluations"):
+        training_heads(trained, heads(), 3, 0, watched, runner="ray")
+    with pytest.raises(manyheads.ManyheadsError, match=r"ray\.parts=0: Input should be greater than or equal to 1"):
+        finetune(trained, heads(), 3, runner="ray", runner_options={"parts": 0})
+    alone = RunnerKind(name="test/alone", run=lambda *_: None)
+    with pytest.raises(manyheads.ManyheadsError, match="The runner test/alone trains worlds, and no heads"):
+        alone.heads_trainer()
+    assert "again" not in WorldFolder.open(trained).heads
+
+
+@pytest.mark.slow
+def test_heads_on_several_processes_are_those_of_one_though_one_is_killed(trained, tmp_path, capfd):
+    here, there = (shutil.copytree(trained, tmp_path / name) for name in ("here", "there"))
+    for task in heads():
+        finetune(here, [task], UPDATES)
+    killed = []
+
+    def kill():
+        deadline = time.monotonic() + 240
+        while not killed and time.monotonic() < deadline:
+            found = [each for each in psutil.Process().children(recursive=True) if runs_a_part(each)]
+            runs = json.loads((there / "checkpoint.json").read_text())["state"]["runs"]
+            if found and any(record["updates"] for name, record in runs.items() if name != "train"):
+                os.kill(found[0].pid, signal.SIGKILL)
+                killed.append(found[0].pid)
+            time.sleep(0.3)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    often = ["training.checkpoint_minutes=0.02"]
+    finetune(there, heads(), UPDATES, overrides=often, runner="ray", runner_options={"parts": 9, "learner_cpus": 0.5})
+    thread.join()
+    said = capfd.readouterr().err
+    assert killed
+    assert "ray.parts=9 is more than there are heads to train: 3" in said
+    assert "A process was lost" in said
+    require_same_heads(here, there)
+
+
+@pytest.mark.slow
+def test_candidates_in_parts_are_judged_as_on_one_machine(trained, tmp_path, ray_here):
+    here, there = (manyheads.load(shutil.copytree(trained, tmp_path / name)) for name in ("here", "there"))
+    with pytest.raises(
+        manyheads.ManyheadsError, match=r"Each part takes 999 cores, and no node of the cluster has more"
+    ):
+        there.imagine(heads(), 3, runner="ray", runner_options={"learner_cpus": 999}, progress=False)
+    own = here.imagine(heads(), 3, steps=5, progress=False)
+    same = there.imagine(heads(), 3, steps=5, runner="ray", runner_options={"learner_cpus": 0.5}, progress=False)
+    for name in NAMES:
+        for other, expected in own[name].expected.items():
+            assert same[name].expected[other].mean == pytest.approx(expected.mean, abs=1e-3)
+        for key, values in own[name].signals.items():
+            np.testing.assert_allclose(same[name].signals[key], values, atol=1e-4)

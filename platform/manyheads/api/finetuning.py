@@ -1,31 +1,23 @@
-"""Training heads on a frozen world: those of one environment as one batch."""
+"""Heads for tasks on a frozen world: what is asked for is checked, and rows are explored where that is wanted."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from manyheads.api.opening import open_with
 from manyheads.api.run import AnyTask, RunOptions, resolve_task
+from manyheads.api.training_heads import AUTO, Found, train_heads
 from manyheads.errors import ManyheadsError, unknown
 from manyheads.learning.imagined_play import STEPS, ImaginedPlay, imagined_plays
 from manyheads.learning.run_records import group_by_progress
 from manyheads.learning.trainer import Trainer
-from manyheads.learning.transfer import (
-    FRESH,
-    choose_start,
-    earnings,
-    fit_predictor,
-    rank_starts,
-    start_from,
-    starts,
-    uncompiled,
-)
+from manyheads.learning.transfer import FRESH, uncompiled
+from manyheads.registry import registry
 from manyheads.report.open_loggers import Opener
-from manyheads.report.text import mean_and_interval
+from manyheads.runners import LOCAL
 from manyheads.settings import MACHINE
 from manyheads.storage.growth import grow, growth
 from manyheads.storage.world_folder import WorldFolder
@@ -33,10 +25,6 @@ from manyheads.task import RewardSettings, Task, TaskFile
 
 EXPLORE = "explore/disagreement"
 """the reward that is collected with where the world model is least sure"""
-AUTO = "auto"
-
-Found = dict[str, dict[str, Any]]
-"""by task, JSON-able: `recorded` (what recorded rows earn), `candidates` and `start`, `predicted`"""
 
 
 def finetune(
@@ -51,13 +39,16 @@ def finetune(
     start: str = FRESH,
     explore: int = 0,
     predict: bool = False,
+    runner: str = LOCAL,
+    runner_options: Mapping[str, Any] | None = None,
 ) -> Found:
     """Makes `updates` updates of each task's head in imagination, then continues until `steps` rows are collected.
 
     `head` is another kind of head than the tasks name; a task is then called NAME.KIND. A new head begins as `start`:
     fresh, as the head of that name, or (auto) as the one that earns most in imagination. `explore` rows are collected
     first with a head that is paid for the unknown. `predict`: what each head will earn. Of the settings, those of the
-    machine may be set. Returns what was found of each task, under its name.
+    machine may be set. `runner` is where heads train in imagination; rows are collected in this process. Returns what
+    was found of each task, under its name.
     """
     if others := [each for each in overrides if each.partition("=")[0] not in MACHINE]:
         raise ManyheadsError(
@@ -65,6 +56,7 @@ def finetune(
             f"({', '.join(MACHINE)}), and options of --log."
         )
     openers = options.openers()
+    elsewhere = registry().runners[runner].heads_trainer(runner_options, options.monitoring)
     folder = open_with(path, None, overrides, options.say, may_change=False)
     if "world" not in folder.checkpoint.names:
         raise ManyheadsError(f"{path} has not been trained yet; `manyheads train {path} TASK` comes first.")
@@ -77,14 +69,19 @@ def finetune(
     folder = _grown(folder, chosen, options)
     for explorer in _explorers(chosen) if explore else ():
         _collect_first(folder, explorer, explore, options, openers)
-    found: Found = {}
-    for group in group_by_progress(folder, chosen):
-        found |= _train(folder, group, updates, steps, start, predict, options, openers)
+    groups = group_by_progress(folder, chosen)
+    found = train_heads(folder, groups, updates, steps, start, predict, options, openers, elsewhere)
     return {task.name: found[task.name] for task in chosen}
 
 
 def imagine(
-    path: Path, tasks: Sequence[AnyTask], updates: int, options: RunOptions, steps: int = STEPS
+    path: Path,
+    tasks: Sequence[AnyTask],
+    updates: int,
+    options: RunOptions,
+    steps: int = STEPS,
+    runner: str = LOCAL,
+    runner_options: Mapping[str, Any] | None = None,
 ) -> dict[str, ImaginedPlay]:
     """Trains heads of one environment as one batch on the frozen world, and plays each in imagination.
 
@@ -94,7 +91,7 @@ def imagine(
     chosen = [_resolve(WorldFolder.open(path), task).built() for task in tasks]
     if len({task.instance.dynamics_key for task in chosen}) > 1:
         raise ManyheadsError("Heads that are compared in imagination are of one environment.")
-    finetune(path, chosen, updates, 0, options)
+    finetune(path, chosen, updates, 0, options, runner=runner, runner_options=runner_options)
     with (
         closing(Trainer(WorldFolder.open(path), chosen, frozen=True)) as trainer,
         options.progress(1, f"playing {len(chosen)} heads in imagination", "world") as progress,
@@ -148,85 +145,3 @@ def _collect_first(
         shown = options.progress(steps, f"exploring {task.environment}", start=trainer.steps)
         with options.metrics(folder, [task], openers) as metrics, shown as progress:
             trainer.collect_and_learn(steps, progress, metrics)
-
-
-def _train(
-    folder: WorldFolder,
-    tasks: Sequence[Task],
-    updates: int,
-    steps: int,
-    start: str,
-    predict: bool,
-    options: RunOptions,
-    openers: Mapping[str, Opener],
-) -> Found:
-    """Trains heads that learn from the same batches."""
-    title = ", ".join(task.name for task in tasks) if len(tasks) < 4 else f"{len(tasks)} heads"
-    found: Found = {}
-    with closing(Trainer(folder, tasks, frozen=True)) as trainer:
-        if trainer.learns and not updates and not steps:
-            raise ManyheadsError("0 updates and 0 steps: there is nothing to do. Ask for some of either.")
-        with options.progress(1, "reading what is recorded", "world") as progress:
-            trainer.prepare(progress)
-            progress.advance(1)
-        with uncompiled(trainer.world):
-            for task in tasks:
-                found[task.name] = _before(trainer, task, start, options)
-                folder.save_task(task)
-        with options.metrics(folder, tasks, openers) as metrics:
-            if trainer.learns and trainer.updates >= updates and trainer.steps >= steps:
-                made, own = f"{trainer.updates:,} updates", f"{trainer.steps:,} steps"
-                options.say(f"The head of {title} has made {made} and {own}; --updates and --steps count in all.")
-            elif trainer.learns:
-                total = max(updates, trainer.updates)
-                with options.progress(total, f"imagining {title}", "updates", trainer.updates) as progress:
-                    trainer.imagine(updates, progress, metrics, options.monitoring)
-            else:
-                with options.progress(1, f"preparing {title}", "head") as progress:
-                    trainer.imagine(0, progress, metrics)
-                    progress.advance(1)
-                for task in tasks:
-                    options.say(f"{task.name} has nothing to train: its {task.head} acts as it is.")
-                    options.say(f"`manyheads evaluate {folder.path} {task.name}` plays it.")
-            if steps and not trainer.stopped:
-                with options.progress(steps, f"collecting for {title}", start=trainer.steps) as progress:
-                    trainer.collect_and_learn(steps, progress, metrics, options.monitoring)
-        with uncompiled(trainer.world):
-            for task in tasks if predict else ():
-                predicted = fit_predictor(trainer, task).predict(
-                    trainer.heads[task.name], starts(trainer, task), task.episode_steps
-                )
-                found[task.name]["predicted"] = asdict(predicted)
-    return found
-
-
-def _before(trainer: Trainer, task: Task, start: str, options: RunOptions) -> dict[str, Any]:
-    """What recorded rows earn, and what the head begins as."""
-    found: dict[str, Any] = {}
-    earned = earnings(trainer.replay, task)
-    if earned is not None:
-        found["recorded"] = asdict(earned)
-        options.say(f"{task.name}: {earned.share:.2%} of {earned.rows:,} recorded rows earn something.")
-        if not earned.earning:
-            rows, path = max(2000, earned.rows // 4), trainer.folder.path
-            options.say(
-                f"Imagination can't find what no row has shown. `--explore {rows}` collects first where the world "
-                f"model is least sure; `manyheads train {path} --add {task.name}` trains it, too."
-            )
-    if start == FRESH:
-        return found
-    if not trainer.is_new(task):
-        options.say(f"{task.name} resumes from where it was: a start is for a new head.")
-        return found
-    chosen = start
-    if start == AUTO:
-        ranked = rank_starts(trainer, task, fit_predictor(trainer, task))
-        found["candidates"] = [asdict(candidate) for candidate in ranked]
-        chosen = choose_start(ranked)
-        options.say(f"Imagined return under the reward of {task.name}, and how sure an ensemble is (95%):")
-        width = max(len(candidate.name) for candidate in ranked)
-        for candidate in ranked:
-            options.say(f"  {candidate.name:{width}}  {mean_and_interval(candidate.predicted)}")
-    start_from(trainer, task, chosen)
-    options.say(f"{task.name} begins {'afresh' if chosen == FRESH else f'as {chosen}'}.")
-    return found | {"start": chosen}

@@ -141,6 +141,8 @@ class SharedWorld:
         head: str | None = None,
         start: str = "fresh",
         explore: int = 0,
+        runner: str = "local",
+        runner_options: Mapping[str, Any] | None = None,
         callback: Callback | Sequence[Callback] = (),
         evaluate_every: int = 0,
         evaluate_episodes: int = 5,
@@ -153,14 +155,24 @@ class SharedWorld:
 
         `head` is another kind of head than the task names. A new head begins as `start`: fresh, as the head of that
         name, or (auto) as the one that earns most in imagination; `explore` rows are collected first.
-        `evaluate_every` counts updates in imagination, rows after.
+        `runner` is where it trains in imagination. `evaluate_every` counts updates in imagination, rows after.
         """
         from manyheads.api import finetuning
 
         options = self._options(callback, evaluate_every, evaluate_episodes, loggers, logger_options, progress)
         machine = [each for each in self._overrides if each.partition("=")[0] in MACHINE]
         (name,) = finetuning.finetune(
-            self.path, [task], updates, steps, options, head=head, start=start, explore=explore, overrides=machine
+            self.path,
+            [task],
+            updates,
+            steps,
+            options,
+            head=head,
+            overrides=machine,
+            start=start,
+            explore=explore,
+            runner=runner,
+            runner_options=runner_options,
         )
         self._loaded = self._agent = None
         return self.head(name)
@@ -171,18 +183,21 @@ class SharedWorld:
         updates: int = 1000,
         *,
         steps: int = 200,
+        runner: str = "local",
+        runner_options: Mapping[str, Any] | None = None,
         loggers: Sequence[str] = (),
         progress: bool = True,
     ) -> dict[str, ImaginedPlay]:
         """Trains a head for each of the tasks, all of one environment, as one batch on the frozen world, and plays each
-        for `steps` in imagination, under the rewards of all of them. No environment is stepped.
+        for `steps` in imagination, under the rewards of all of them. No environment is stepped. A `runner` may train
+        the batch in parts.
 
         The heads stay (`delete_head` takes them away); the same call continues with them.
         """
         from manyheads.api import finetuning
 
         options = self._options((), 0, 1, loggers, None, progress)
-        found = finetuning.imagine(self.path, tasks, updates, options, steps)
+        found = finetuning.imagine(self.path, tasks, updates, options, steps, runner, runner_options)
         self._loaded = self._agent = None
         return found
 

@@ -45,7 +45,9 @@ from manyheads.storage.world_folder import WorldFolder
     type=click.IntRange(min=0),
     help="first collect N rows where the world model is least sure",
 )
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="a setting of the machine, or of a logger")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="a setting of the machine, of a runner or a logger"
+)
 @click.option(
     "--check/--no-check",
     default=True,
@@ -53,6 +55,7 @@ from manyheads.storage.world_folder import WorldFolder
     help="predict the return at the end, and play a few real episodes",
 )
 @click.option("--json", "as_json", is_flag=True, help="print what was found of each task as JSON")
+@options.runner("heads train in imagination")
 @options.evaluate_every
 @options.patience
 @options.log
@@ -67,6 +70,7 @@ def finetune(
     overrides: tuple[str, ...],
     check: bool,
     as_json: bool,
+    runner: str,
     evaluate_every: int,
     evaluate_episodes: int,
     patience: int | None,
@@ -77,8 +81,11 @@ def finetune(
     A task is a name, a task file, an environment's name, or a head that WORLD already has. Ctrl-C saves; the same
     command continues. `--updates`, `--steps` and `--explore` are totals. At the end heads play a few real episodes,
     compared with what was predicted of them, and it is said where one does no better than random.
+
+    A runner other than `local` trains the heads in parts, on several processes or machines, with the same numbers;
+    rows are collected, and heads played, in this process.
     """
-    settings, own = split_overrides(overrides, loggers)
+    settings, own = split_overrides(overrides, [runner, *loggers])
     if patience is not None and not evaluate_every:
         raise ManyheadsError("--patience counts evaluations; say how often with --evaluate-every UPDATES.")
     callbacks = [] if patience is None else [EarlyStopping(patience=patience)]
@@ -95,6 +102,8 @@ def finetune(
             start=start,
             explore=explore,
             predict=check,
+            runner=runner,
+            runner_options=own[runner],
         )
         for name in found if check else ():
             if (played := quick_episodes(load(world), name)) is None:

@@ -39,6 +39,17 @@ patience = click.option(
 minutes = click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="end after so many minutes")
 
 
+def runner(what: str) -> Callable[[F], F]:
+    """Adds `--runner`; `what` it is that runs there."""
+    return click.option(
+        "--runner",
+        default="local",
+        show_default=True,
+        metavar="NAME",
+        help=f"where {what} (`manyheads list runners`)",
+    )
+
+
 def evaluate_every(command: F) -> F:
     """Adds `--evaluate-every` and `--evaluate-episodes`."""
     every = click.option(

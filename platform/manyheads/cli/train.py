@@ -32,9 +32,7 @@ from manyheads.storage.world_folder import WORLD, WorldFolder
 )
 @click.option("--settings", "source", help="a packaged preset's name or a YAML file")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="one setting")
-@click.option(
-    "--runner", default="local", show_default=True, metavar="NAME", help="where it runs (`manyheads list runners`)"
-)
+@options.runner("it runs")
 @options.evaluate_every
 @options.patience
 @options.minutes

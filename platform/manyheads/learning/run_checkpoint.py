@@ -3,20 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from manyheads.execution.trees import map_tensors
 from manyheads.experience.replay import Replay
 from manyheads.learning.best_heads import BestHeads
 from manyheads.learning.lock_step import CollectorContext, RowCollector
 from manyheads.learning.run_records import JOINT, finetune_record, finetune_run, run_names, run_record
 from manyheads.learning.update_step import UpdateStep
 from manyheads.storage.agent import load_module
+from manyheads.storage.checkpoint import Checkpoint
 from manyheads.storage.readouts import READOUTS, readout_record, readout_tensors
 from manyheads.storage.world_folder import WorldFolder
 from manyheads.task import Task
+
+BY_NAME = ("runs", "heads", "best")
+"""parts of a checkpoint's state with a record for each run or head: a save replaces its own alone"""
+
+
+@dataclass(frozen=True)
+class RunSave:
+    """What one save of a run writes; where another process writes it, it travels there."""
+
+    sets: Mapping[str, Mapping[str, Tensor]]
+    state: Mapping[str, Any]
+    """JSON-able; see `WorldState`"""
+
+    def copied(self) -> RunSave:
+        """With tensors of its own on the CPU, which training no longer changes."""
+        return RunSave(map_tensors(lambda x: x.detach().cpu().clone(), self.sets), self.state)
+
+    def write(self, checkpoint: Checkpoint) -> None:
+        """Writes a checkpoint with everything else as it was."""
+        state = dict(checkpoint.state)
+        for name, value in self.state.items():
+            state[name] = {**state.get(name, {}), **value} if name in BY_NAME else value
+        checkpoint.write(self.sets, state)
 
 
 class RunCheckpoint:
@@ -64,7 +90,14 @@ class RunCheckpoint:
     def save(self, counts: Mapping[str, Any], collector: RowCollector | None) -> None:
         """Writes one consistent checkpoint; `counts`: `steps`, `updates` and `update_credit` of the run."""
         self.replay.flush()
-        checkpoint, sets = self.folder.checkpoint, self._tensors()
+        if collector is not None:
+            self.folder.checkpoint.forget(f"{self.run_name}/policies")
+        self.content(counts, collector).write(self.folder.checkpoint)
+        self.best.saved()
+
+    def content(self, counts: Mapping[str, Any], collector: RowCollector | None = None) -> RunSave:
+        """What a save writes; see `save`."""
+        sets = self._tensors()
         record = {
             **counts,
             "tasks": [task.name for task in self.tasks],
@@ -74,22 +107,18 @@ class RunCheckpoint:
         runs = {name: dict(record) for name in self.run_names.values()}
         if collector is not None:
             runs[self.run_name]["collector"] = collector.state()
-            checkpoint.forget(f"{self.run_name}/policies")
             if policies := collector.tensors():
                 sets[f"{self.run_name}/policies"] = policies
-        state = dict(checkpoint.state)
-        state["runs"] = {**state.get("runs", {}), **runs}
+        state: dict[str, Any] = {"runs": runs}
         if not self.frozen:
             state["steps"], state["updates"] = counts["steps"], counts["updates"]
         if READOUTS in sets:
             state[READOUTS] = readout_record(self.step.learner.world)
-        world_updates = state.get("updates", 0)
-        heads = {name: {"world_updates": world_updates, "run": run} for name, run in self.run_names.items()}
-        state["heads"] = {**state.get("heads", {}), **heads}
+        world_updates = state.get("updates", self.folder.checkpoint.state.get("updates", 0))
+        state["heads"] = {name: {"world_updates": world_updates, "run": run} for name, run in self.run_names.items()}
         if self.best.records:
-            state["best"] = {**state.get("best", {}), **self.best.records}
-        checkpoint.write(sets, state)
-        self.best.saved()
+            state["best"] = dict(self.best.records)
+        return RunSave(sets, state)
 
     def collector_context(self, tasks: Sequence[Task], say: Callable[[str], None]) -> CollectorContext:
         """What a collector is made for, with a task for each environment: it resumes where it was if the restored run

@@ -7,7 +7,7 @@ world, with new experience or in imagination alone.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,7 @@ from manyheads.learning.prefetch import (
     environment_shares,
 )
 from manyheads.learning.refresh_latents import refresh_latents
-from manyheads.learning.run_checkpoint import RunCheckpoint
+from manyheads.learning.run_checkpoint import RunCheckpoint, RunSave
 from manyheads.learning.run_monitor import RunMonitor
 from manyheads.learning.run_records import group_by_progress, run_names, run_record
 from manyheads.learning.safe_run import SafeRun
@@ -66,9 +66,12 @@ class Trainer:
         frozen: bool = False,
         make_collector: MakeRowCollector = LockStep,
         ranks: Ranks = ALONE,
+        send: Callable[[RunSave], None] | None = None,
     ) -> None:
         """`make_collector` makes what steps the environments; in lock-step with learning by default. With several
-        `ranks` this is their root, and the others `follow`: a run resumes bit for bit with one rank alone."""
+        `ranks` this is their root, and the others `follow`: a run resumes bit for bit with one rank alone. `send` gets
+        each save of heads on a frozen world whose latents are up to date, for another process that writes it: this
+        one only reads the folder."""
         self.folder, self.tasks, self.frozen = folder, list(tasks), frozen
         settings = folder.settings
         if settings.training.batch_size % ranks.count:
@@ -82,7 +85,8 @@ class Trainer:
         self.step = build_update_step(folder, self.tasks, device, frozen, ranks)
         self.learner, self.ranks = self.step.learner, ranks
         self.world, self.heads = self.learner.world, self.learner.heads
-        self.replay: Replay = folder.replay()
+        self._send = send
+        self.replay: Replay = folder.replay(read_only=send is not None)
         self._best = BestHeads()
         self._checkpoint = RunCheckpoint(folder, self.tasks, frozen, self.step, self.replay, self._best)
         self._safe = SafeRun(self.save, settings.training.checkpoint_minutes)
@@ -205,11 +209,14 @@ class Trainer:
                 progress.advance(1)
 
     def save(self) -> None:
-        """Writes one consistent checkpoint."""
+        """Writes, or sends, one consistent checkpoint."""
         if self._prefetcher is not None:
             self._prefetcher.drain()
         counts = {"steps": self.steps, "updates": self.updates, "update_credit": self.update_credit}
-        self._checkpoint.save(counts, self._collector)
+        if self._send is None:
+            self._checkpoint.save(counts, self._collector)
+        else:
+            self._send(self._checkpoint.content(counts).copied())
         self._tell("checkpoint")
 
     def close(self) -> None:
