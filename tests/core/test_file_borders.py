@@ -81,6 +81,22 @@ def test_a_world_s_files_are_not_read_whole_when_they_are_huge(name: str, world:
     assert f"{path.name} is larger than" in said or f"{path.name} has a line of more than" in said
 
 
+@pytest.mark.parametrize("command", [["show"], ["finetune", TASKS[1], "--updates", "1", "--no-check"]])
+@pytest.mark.parametrize("left", [0, 0.5])
+def test_rows_that_were_cut_off_are_said(
+    command: list[str], left: float, world: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At a row's edge, where a file of rows looks whole; by commands that resume no run, too."""
+    broken = tmp_path / "broken"
+    shutil.copytree(world, broken)
+    path = sorted(broken.glob("replay/*/*.rows"))[0]
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * left)])
+    run(command[0], broken, *command[1:])
+    assert f"{path.parent} holds" in caplog.text
+    assert "its newest file was cut short" in caplog.text
+
+
 def test_a_pipe_with_a_writer_is_read(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.write(writing, b"text")

@@ -178,7 +178,8 @@ def test_stopping_changes_nothing_at_capacity(tmp_path: Path, every: int) -> Non
         state = stopped.state()
         stopped.close()
         stopped = small(tmp_path / "stopped", capacity_rows=1024, seed=1)
-        assert stopped.restore(state) == []
+        assert stopped.missing([state]) == []
+        stopped.restore(state)
         assert stopped.rows == straight.rows
     straight.close()
     stopped.close()
@@ -216,9 +217,11 @@ def test_rows_that_were_lost_since_the_checkpoint_are_said(tmp_path: Path) -> No
     replay.close()
     path = next(tmp_path.glob("stream-*/*.rows"))
     path.write_bytes(path.read_bytes()[:-200])
-    (note,) = small(tmp_path).restore(state)
+    (note,) = small(tmp_path).missing([state])
     assert "stream-00000 holds" in note
     assert "rows less than when the checkpoint was written" in note
+    later = {**state, "episode": state["episode"] + 1, "stops": {"0": 5}}
+    assert small(tmp_path).missing([state, later]) == [], "a stream's number was given again since"
 
 
 def test_what_another_world_wrote_is_stale_and_so_is_what_was_damaged(tmp_path: Path) -> None:

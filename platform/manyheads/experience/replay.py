@@ -257,22 +257,26 @@ class Replay:
             "stops": {str(stream.number): stream.stop for stream in self._streams.values()},
         }
 
-    def restore(self, state: Mapping[str, Any]) -> list[str]:
-        """Continues from `state`; rows added after it was taken are kept and count as not yet drawn.
-
-        Returns in words which rows are missing that were there then.
-        """
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continues from `state`; rows added after it was taken are kept and count as not yet drawn."""
         saved = ReplayState.model_validate(state)
         self._generator.bit_generator.state = saved.generator.model_dump()
         self._next_episode = max(self._next_episode, saved.episode)
-        notes = []
         for stream in self._streams.values():
             stream.served = saved.served.get(str(stream.number), stream.start)
-            missing = saved.stops.get(str(stream.number), 0) - stream.stop
+
+    def missing(self, states: Collection[Mapping[str, Any]]) -> list[str]:
+        """In words, which rows are not there that were when the newest of `states` was taken."""
+        saved = [ReplayState.model_validate(state) for state in states]
+        newest = max((state.episode for state in saved), default=0)  # numbers of episodes only grow
+        counted = [state.stops for state in saved if state.episode == newest]
+        notes = []
+        for number, stream in self._streams.items():
+            missing = max((stops.get(str(number), 0) for stops in counted), default=0) - stream.stop
             if missing > 0:
                 notes.append(
-                    f"{stream.folder or f'Stream {stream.number}'} holds {missing} rows less than when the checkpoint "
-                    "was written: its newest file was cut short. Restore it from a copy, or continue without them."
+                    f"{stream.folder or f'Stream {number}'} holds {missing} rows less than when the checkpoint was "
+                    "written: its newest file was cut short. Restore it from a copy, or continue without them."
                 )
         return notes
 

@@ -67,8 +67,6 @@ class RunCheckpoint:
     def restore(self) -> Mapping[str, Any]:
         """Loads everything that was saved; returns the run's record, which is empty for a new run."""
         checkpoint, learner, rewards = self.folder.checkpoint, self.step.learner, self.step.latent_rewards
-        for repair in self.replay.repairs:
-            print(repair)
         if "world" in checkpoint.names:
             load_module(learner.world, self.folder, "world")
         for task in self.tasks:
@@ -83,8 +81,7 @@ class RunCheckpoint:
             for run in [run for run, record in runs.items() if record]:
                 name = f"{run}/learner"
                 learner.load_state_dict(checkpoint.read(name), self.folder.interface_of(name))
-            for note in self.replay.restore(self._restored["replay"]):
-                print(note)
+            self.replay.restore(self._restored["replay"])
         return self._restored
 
     def save(self, counts: Mapping[str, Any], collector: RowCollector | None) -> None:

@@ -23,6 +23,7 @@ from manyheads import atomic, yamlfile
 from manyheads.atomic import check_format
 from manyheads.environment.contract import Instance
 from manyheads.environment.layout import SpaceLayout
+from manyheads.environment.notice import warn_once
 from manyheads.errors import ManyheadsError, unknown
 from manyheads.filenames import file_name
 from manyheads.registry import registry
@@ -238,12 +239,15 @@ class WorldFolder:
         return next((each.interface for each in self.earlier if generation <= each.until), self.interface)
 
     def replay(self, read_only: bool = False) -> Replay:
-        """The replay, opened where it lies; one process at a time may write to it."""
+        """The replay, opened where it lies; one process at a time may write to it.
+
+        What was repaired and which rows are missing that a checkpoint counted is said through logging.
+        """
         from manyheads.experience.latent_table import LatentLayout
         from manyheads.experience.replay import Replay
 
         training, world = self.settings.training, self.settings.world
-        return Replay(
+        replay = Replay(
             self.path / "replay",
             self.interface,
             LatentLayout(world.deter, world.groups, world.classes),
@@ -252,6 +256,10 @@ class WorldFolder:
             seed=self.settings.seed,
             read_only=read_only,
         )
+        saved = [run["replay"] for run in self.checkpoint.state.get("runs", {}).values()]
+        for note in [*([] if read_only else replay.repairs), *replay.missing(saved)]:
+            warn_once(note)
+        return replay
 
     def _forget_deleted_heads(self) -> None:
         """Heads whose folders a person deleted are gone, and so is what was kept to resume them."""
