@@ -32,6 +32,8 @@ from manyheads_glam.task_files import task_file
 
 QUICK = OptimizerSettings(lr=1e-3, warmup=10)
 """heads that are only compared learn faster than those that are kept"""
+BATCH = 8, 16
+"""sequences and rows of an update"""
 STARTS = 64
 """recorded states that each head plays from"""
 CERTAIN = 3.0
@@ -94,17 +96,17 @@ class FrozenWorld:
         return replay
 
     def _fresh(self, task: Task) -> Head:
+        world = self._world
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.folder.settings.seed)
-            return build_head(task, self._world, self.folder)
+            return build_head(task, world, self.folder)
 
     def _sampler(self, instance: Instance, tasks: Mapping[str, Task]) -> BatchSampler:
-        training = self.folder.settings.training
         return BatchSampler(
             self._replay,
             self.folder.interface,
             {name: Labeller(task, self._replay) for name, task in tasks.items()},
-            (training.batch_size, training.batch_length),
+            BATCH,
             frozen=True,
             shares=lambda: {instance.dynamics_key: 1.0},
         )
