@@ -40,7 +40,7 @@ SAVE_EVERY = 25
     default=USUAL.imagined,
     show_default=True,
     type=click.FloatRange(0, 1),
-    help="share of goals judged by heads trained in imagination, too; about 10 s each",
+    help="share of goals judged by heads trained in imagination, too; `imagined seconds` says what they take",
 )
 @click.option(
     "--head-updates", default=USUAL.head_updates, show_default=True, type=click.IntRange(1, 10_000), help="of each head"

@@ -38,7 +38,7 @@ class GroundSettings(BaseModel):
     """practice goals a step"""
     group: Annotated[int, Field(ge=2, le=64)] = 8
     """specifications written for each goal of a step of reinforcement"""
-    imagined: Annotated[float, Field(ge=0, le=1)] = 0.05
+    imagined: Annotated[float, Field(ge=0, le=1)] = 0.02
     """share of the reinforced goals on which heads trained in imagination count as much as ranks"""
     head_updates: Annotated[int, Field(ge=1, le=10_000)] = 60
     """by which each of these heads is trained"""
