@@ -27,9 +27,9 @@ def entries(folder: Path) -> list[EntryPoint]:
     return sorted(found, key=lambda entry: entry.name)
 
 
-def run(*command: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+def run(*command: str | Path, timeout: float = 300, **options: object) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end, output captured as text."""
-    return subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300, **options)
+    return subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=timeout, **options)
 
 
 def python(code: str, **options: object) -> subprocess.CompletedProcess[str]:

@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import click
 import numpy as np
@@ -22,6 +23,7 @@ from manyheads import ManyheadsError
 from manyheads.report.progress import Progress
 from manyheads.rewards.describe import summarize
 
+SHUFFLED = "shuffled"
 COLUMNS = ("goals", "valid", "segments", "mean", "steps", "top", "inverted", "seconds")
 
 
@@ -82,25 +84,35 @@ def shuffled(answers: Sequence[Answer], experience: dict[str, Recorded]) -> list
 @click.argument("models", nargs=-1)
 @click.option("--split", type=click.Choice(["tuning", "reported"]), default="reported", show_default=True)
 @click.option("--rows", default=ROWS, show_default=True, type=click.IntRange(min=600), help="recorded an environment")
+@click.option("--data", type=click.Path(path_type=Path), help="where the rows are kept  [default: the user's cache]")
 @click.option("--base-url", metavar="URL", help="where a model's server answers")
 @click.option("--controls/--no-controls", default=True, show_default=True)
 @click.option("--each", is_flag=True, help="print every sentence too")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
 def main(
-    models: tuple[str, ...], split: Split, rows: int, base_url: str | None, controls: bool, each: bool, as_json: bool
+    models: tuple[str, ...],
+    split: Split,
+    rows: int,
+    data: Path | None,
+    base_url: str | None,
+    controls: bool,
+    each: bool,
+    as_json: bool,
 ) -> None:
     """Let MODELS (default: glam/embedded) and the controls write rewards for the goals of a split, and compare them.
 
-    A model is named as for `manyheads goal --model`. Refused goals count as 0; `inverted` counts specifications that
-    rank stretches against the truth (below -0.2).
+    A model is named as for `manyheads goal --model`; `shuffled` takes what the one before it made of other goals.
+    Refused goals count as 0; `inverted` counts specifications that rank stretches against the truth (below -0.2).
     """
     chosen = goals(split)
-    names = [*(CONTROLS if controls else ()), *(models or ("glam/embedded",))]
+    if models[:1] == (SHUFFLED,):
+        raise click.UsageError("shuffled stands after the writer whose specifications are shuffled.")
+    names = [*(CONTROLS if controls else ()), *(models or ("glam/embedded",)), *((SHUFFLED,) if controls else ())]
     experience: dict[str, Recorded] = {}
     groups = together(goal.instance for goal in chosen)
     with Progress(len(groups), "recording", unit="simulators") as progress:
         for key, instances in groups.items():
-            experience[key] = recorded(instances, rows)
+            experience[key] = recorded(instances, rows, data=data)
             progress.advance(1)
     told = [goal for goal in chosen if _tells(goal, experience[goal.instance.dynamics_key])]
     for goal in chosen if len(told) < len(chosen) else ():
@@ -108,7 +120,10 @@ def main(
             click.echo(f"Left out, for nothing recorded tells it apart: {goal.name}", err=True)
     chosen = told
     results: dict[str, list[Answer]] = {}
-    for name in names:
+    for before, name in zip(["", *names], names, strict=False):
+        if name == SHUFFLED:
+            results[f"{SHUFFLED} {before}"] = shuffled(results[before], experience)
+            continue
         who = writer(name, lambda text: click.echo(text, err=True), base_url)
         results[name] = []
         with Progress(4 * len(chosen), name, unit="sentences") as progress:
@@ -116,8 +131,6 @@ def main(
                 for sentence in goal.sentences:
                     results[name].append(answer(who, goal, sentence, experience[goal.instance.dynamics_key]))
                     progress.advance(1)
-    if controls:
-        results[f"shuffled {names[-1]}"] = shuffled(results[names[-1]], experience)
     if as_json:
         click.echo(json.dumps(_record(split, results), indent=1, ensure_ascii=False))
     else:

@@ -43,14 +43,14 @@ class Recorded:
 
 
 def cache() -> Path:
-    """Where recorded rows are kept; the folder may be deleted at any time."""
+    """Where recorded rows are kept unless a folder is named; it may be deleted at any time."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return root / "manyheads" / "nl2reward"
 
 
-def recorded(instances: Sequence[Instance], rows: int = ROWS, seed: int = 0) -> Recorded:
+def recorded(instances: Sequence[Instance], rows: int = ROWS, seed: int = 0, data: Path | None = None) -> Recorded:
     """Rows of instances that differ in their starts alone, recorded in their simulators on first use."""
-    replay = WorldFolder.open(world(instances, rows, seed)).replay(read_only=True)
+    replay = WorldFolder.open(world(instances, rows, seed, data)).replay(read_only=True)
     try:
         episodes = [(episode.signals, episode.is_first) for episode in replay.episodes(instances[0].dynamics_key)]
     finally:
@@ -68,11 +68,11 @@ def together(instances: Iterable[Instance]) -> dict[str, list[Instance]]:
     return found
 
 
-def world(instances: Sequence[Instance], rows: int = ROWS, seed: int = 0) -> Path:
-    """The world folder with instances' rows: experience alone, nothing trained."""
+def world(instances: Sequence[Instance], rows: int = ROWS, seed: int = 0, data: Path | None = None) -> Path:
+    """The world folder with instances' rows in `data`: experience alone, nothing trained. One that is whole is kept."""
     name = instances[0].environment.name.replace("/", "_")
     content = f"{[one.key for one in instances]} {rows} {seed} {SCATTERED} {[*instances[0].signals]}"
-    folder = cache() / f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
+    folder = (data or cache()) / f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
     if not (folder / "whole").exists():
         shutil.rmtree(folder, ignore_errors=True)
         _record(folder, instances, rows, seed)

@@ -93,7 +93,7 @@ class PartSender(Sender):
 
     def keep(self, save: RunSave) -> None:
         """Sends a save, packed here: what passes it on needs no torch."""
-        self.send("save", cloudpickle.dumps(save))
+        self.send("save", cloudpickle.dumps(save))  # type: ignore[no-untyped-call]
 
 
 class PartReceiver(Receiver):
@@ -158,7 +158,7 @@ def train_heads(
             )
             for number, tasks in enumerate(divided(groups, count))
         ]
-        start = ray.remote(
+        start = ray.remote(  # type: ignore[call-overload]  # retry_exceptions may be a list
             num_cpus=settings.learner_cpus,
             num_gpus=int(gpus),
             max_retries=-1,
@@ -179,7 +179,8 @@ def divided(groups: Sequence[Sequence[Task]], count: int) -> list[list[Task]]:
 
 def _room(settings: RaySettings, gpus: bool) -> int:
     """How many parts the cluster can train at a time; raises ManyheadsError where it can train none."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    every = ray.nodes()  # type: ignore[no-untyped-call]
+    nodes = [node["Resources"] for node in every if node["Alive"]]
     if gpus:
         if not (found := sum(int(node.get("GPU", 0)) for node in nodes)):
             raise ManyheadsError("training.device=cuda: no node of the cluster has a GPU. Set training.device=cpu.")

@@ -17,7 +17,9 @@ from manyheads.rewards.finding import errors
 from manyheads.rewards.validate import check
 from manyheads_glam.catalogue import read
 from manyheads_glam.grounding import command
-from manyheads_glam.grounding.policy import Deciding, Policy, best, teacher, written
+from manyheads_glam.grounding.attempts import Deciding, sampler, write, write_right, write_together
+from manyheads_glam.grounding.earned import rank_of
+from manyheads_glam.grounding.policy import Policy
 from manyheads_glam.grounding.practice import Practice, ask
 from manyheads_glam.grounding.train import GroundSettings, Run
 from manyheads_glam.models.adapter import AdaptedModel, AdapterInfo, read_adapter, save_adapter
@@ -78,10 +80,7 @@ def test_practice_goals_are_valid_and_their_truth_ranks_as_itself(practice):
 
 
 def test_the_right_decisions_rank_nearly_as_the_truth(practice, policy):
-    found = []
-    for goal in goals(practice, 20):
-        known = []
-        found.append(written(goal, practice, Deciding(policy, teacher(goal, known))))
+    found = [rank_of(practice, goal, write_right(policy, goal, practice, [])) for goal in goals(practice, 20)]
     assert np.median(found) > 0.9
 
 
@@ -105,13 +104,88 @@ def test_scores_in_one_row_are_those_one_by_one(base, policy):
         assert policy.score(PROMPT, OPTIONS) == pytest.approx(base.score_uncached(PROMPT, OPTIONS), abs=1e-4)
 
 
-def test_log_probabilities_have_gradients_into_the_adapter_alone(practice, policy):
-    model = Deciding(policy, best)
-    written(goals(practice, 1)[0], practice, model)
-    loss = -policy.log_probabilities(model.choices[0].question)[0]
-    loss.backward()
-    assert all(parameter.grad is not None for parameter in policy.parameters)
+def weighted(policy, practice):
+    """Questions of a few goals, with a weight for each option."""
+    random = np.random.default_rng(0)
+    choices = [one for goal in goals(practice, 3) for one in write_right(policy, goal, practice, []).choices]
+    return {
+        q: random.normal(size=len(q.options)).astype(np.float32) for q in dict.fromkeys(c.question for c in choices)
+    }
+
+
+def gradients(policy):
+    found = torch.cat([parameter.grad.flatten() for parameter in policy.parameters])
+    policy.adapted.zero_grad()
+    return found
+
+
+def with_an_adapter(policy):
+    """Weights that make a difference: an adapter begins with zeros."""
+    random = torch.Generator().manual_seed(0)
+    changed = {name: x + 0.3 * torch.randn(x.shape, generator=random) for name, x in policy.tensors().items()}
+    policy.load(changed)
+    return policy
+
+
+def plain_losses(policy, asked):
+    """Minus the weighted log-probabilities by the whole model, one candidate at a time."""
+    tokenizer = policy.base.tokenizer
+    for question, weights in asked.items():
+        means = []
+        for text in question.says:
+            given = tokenizer(question.given()).input_ids
+            own = tokenizer(text, add_special_tokens=False).input_ids
+            logits = policy.adapted(torch.tensor([given + own])).logits[0, len(given) - 1 : -1]
+            means.append(logits.log_softmax(-1).gather(-1, torch.tensor(own)[:, None]).mean())
+        prior = torch.tensor(policy.prior(question.empty(), question.says))
+        evidence = torch.tensor([option.lexicon + option.retrieval for option in question.options])
+        log = (evidence + policy.trust.weight * (torch.stack(means) - prior)).log_softmax(-1)
+        yield -(log * torch.from_numpy(weights)).sum()
+
+
+def test_gradients_of_all_questions_at_once_are_those_of_the_whole_model_one_by_one(practice, policy):
+    with_an_adapter(policy)
+    asked = weighted(policy, practice)
+    assert len(asked) > 3
+    policy.backward(asked)
+    packed = gradients(policy)
+    for loss in plain_losses(policy, asked):
+        loss.backward()
+    plain = gradients(policy)
+    assert packed.abs().max() > 1e-3
+    assert torch.allclose(packed, plain, rtol=1e-3, atol=1e-5)
+    policy.backward(asked)  # what the lower layers made of them is known now
+    assert torch.allclose(gradients(policy), plain, rtol=1e-3, atol=1e-5)
     assert all(parameter.grad is None for name, parameter in policy.adapted.named_parameters() if "lora" not in name)
+
+
+def test_gradients_in_bfloat16_point_where_those_in_float32_do(base, practice):
+    full = with_an_adapter(Policy(base, 4, 8.0, TRUST, seed=0))
+    asked = weighted(full, practice)
+    full.backward(asked)
+    short = with_an_adapter(Policy(TinyModel("again", base.folder), 4, 8.0, TRUST, seed=0, dtype=torch.bfloat16))
+    short.backward(asked)
+    assert torch.cosine_similarity(gradients(full), gradients(short), dim=0) > 0.95
+    assert all(parameter.dtype == torch.float32 for parameter in short.parameters)
+
+
+def test_attempts_together_decide_as_each_does_alone(practice, policy):
+    with_an_adapter(policy)
+    drawn = [(practice, goal) for goal in goals(practice, 3) for _ in range(4)]
+    orders = [lambda seed=seed: sampler(np.random.default_rng(seed)) for seed in range(len(drawn))]
+    found = write_together(policy, drawn, orders)
+    policy.weights_changed()
+    for (_, goal), order, attempt in zip(drawn, orders, found, strict=True):
+        alone = write(goal, practice, Deciding(policy, order()))
+        assert [choice.taken for choice in alone.choices] == [choice.taken for choice in attempt.choices]
+        assert alone.spec == attempt.spec
+
+
+def test_a_model_of_another_build_can_not_be_trained(base):
+    base.model.model.layers, base.model.model.blocks = None, base.model.model.layers
+    del base.model.model._modules["layers"]
+    with pytest.raises(ManyheadsError, match="Llama"):
+        Policy(base, 4, 8.0, TRUST, seed=0)
 
 
 def run_of(policy, practice, **sizes):
@@ -132,7 +206,8 @@ def test_reinforcement_makes_better_specifications_likelier(policy, practice):
     run = run_of(policy, practice, warm=0, steps=1)
     before = policy.tensors()
     run.train(1, lambda row: None)
-    assert {"reward", "told apart"} <= run.curve[0].keys()
+    assert {"reward", "rank", "told apart"} <= run.curve[0].keys()
+    assert run.curve[0]["reward"] == run.curve[0]["rank"]
     assert any(not torch.equal(before[name], tensor) for name, tensor in policy.tensors().items())
 
 
@@ -185,7 +260,7 @@ def test_a_file_that_is_no_adapter_is_named(tmp_path, base):
 
 
 def test_the_command_writes_adapter_curve_and_figures(base, practice, tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "practices", lambda worlds: [practice])
+    monkeypatch.setattr(command, "practices", lambda worlds, updates, steps: [practice])
     monkeypatch.setattr(command, "_divided", lambda found, held_out: ([practice], [practice]))
     monkeypatch.setattr(command, "base_model", lambda name: base)
     out = tmp_path / "writer.safetensors"

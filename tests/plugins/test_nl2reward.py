@@ -10,7 +10,9 @@ pytest.importorskip("dm_control")
 
 from benchmarks.nl2reward import __main__ as benchmark
 from benchmarks.nl2reward import goals as goal_files
+from benchmarks.nl2reward import record as recording
 from benchmarks.nl2reward.goals import Condition, Family, Goal, goals
+from benchmarks.nl2reward.record import PRACTICE
 from benchmarks.nl2reward.scores import score
 
 from manyheads.registry import registry
@@ -43,6 +45,23 @@ def test_the_splits_share_no_environment_and_all_18_tasks_are_there():
     assert not apart["tuning"] & apart["reported"]
     tasks = {goal.family.task for split in apart for goal in goals(split)} - {None}
     assert len(tasks) == 18
+
+
+def test_practice_is_on_no_environment_of_the_reported_split():
+    reported = {goal.instance.environment.name for goal in goals("reported")}
+    assert not reported & set(PRACTICE)
+    assert set(PRACTICE) <= set(registry().environments)
+
+
+def test_rows_are_recorded_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(recording, "PRACTICE", ("gymnasium/CartPole-v1",))
+    arguments = ["practice", "--data", str(tmp_path), "--rows", "600"]
+    first = CliRunner().invoke(recording.main, arguments, catch_exceptions=False).stdout
+    [folder] = tmp_path.iterdir()
+    assert str(folder) in first
+    written = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    CliRunner().invoke(recording.main, arguments, catch_exceptions=False)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == written
 
 
 def test_no_sentence_of_the_benchmark_is_practised():
@@ -102,6 +121,9 @@ def test_one_command_gives_the_table_with_controls(tmp_path, monkeypatch):
     assert writers["lexicon"]["all"]["goals"] == 8
     assert any(name.startswith("shuffled") for name in writers)
     assert all({"sentence", "says", "segments"} <= one.keys() for one in writers["lexicon"]["answers"])
+    alone = [*arguments[1:], "--no-controls", "lexicon", "shuffled", "--json"]
+    found = json.loads(CliRunner().invoke(benchmark.main, alone, catch_exceptions=False).stdout)["writers"]
+    assert found["shuffled lexicon"]["all"]["goals"] <= found["lexicon"]["all"]["goals"] == 8
     table = CliRunner().invoke(benchmark.main, [*arguments, "--each"], catch_exceptions=False).stdout
     assert "segments" in table
 

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from manyheads.environment.contract import REWARD
+from manyheads.heads.contract import Head
 from manyheads.heads.imagination import with_memory
 from manyheads.learning.prediction import ReturnPredictor
 from manyheads.learning.transfer import fit_predictor, starts
-from manyheads.world.model import Latent
+from manyheads.world.model import Latent, World
 
 if TYPE_CHECKING:
     from manyheads.learning.trainer import Trainer
-    from manyheads.task import Task
 
 Signals = dict[str, Tensor]
 STEPS = 200
@@ -55,7 +55,14 @@ def imagined_plays(trainer: Trainer, steps: int = STEPS) -> dict[str, ImaginedPl
     begin = starts(trainer, tasks[0])
     found = {}
     for task in tasks:
-        features, signals = _play(trainer, task, begin, min(steps, task.episode_steps))
+        features, signals = play(
+            trainer.world,
+            trainer.heads[task.name],
+            task.instance.dynamics_key,
+            begin,
+            min(steps, task.episode_steps),
+            trainer.folder.settings.seed,
+        )
         expected = {name: _expected(one, features, signals) for name, one in predictors.items()}
         table = {name: column.double().cpu().numpy() for name, column in signals.items()}
         found[task.name] = ImaginedPlay(table, expected)
@@ -63,10 +70,10 @@ def imagined_plays(trainer: Trainer, steps: int = STEPS) -> dict[str, ImaginedPl
 
 
 @torch.no_grad()
-def _play(trainer: Trainer, task: Task, begin: Latent, steps: int) -> tuple[Tensor, Signals]:
-    """Features (T, N, F) and signals (T, N) of N episodes from their starts on."""
-    world, head, n = trainer.world, trainer.heads[task.name], len(begin.deter)
-    generator = torch.Generator(world.device).manual_seed(trainer.folder.settings.seed)
+def play(world: World, head: Head, dynamics_key: str, begin: Latent, steps: int, seed: int) -> tuple[Tensor, Signals]:
+    """Features (T, N, F) and signals (T, N) of N episodes that a head plays in imagination from their starts on."""
+    n = len(begin.deter)
+    generator = torch.Generator(world.device).manual_seed(seed)
     latent, state = begin, head.initial_state(n)
     is_first = torch.ones(n, dtype=torch.bool, device=world.device)
     seen = [latent]
@@ -75,7 +82,7 @@ def _play(trainer: Trainer, task: Task, begin: Latent, steps: int) -> tuple[Tens
         latent = world.imagine_step(latent, action, world.draw_noise(n, generator=generator))
         is_first = torch.zeros_like(is_first)
         seen.append(latent)
-    rows = [world.readout(one, task.instance.dynamics_key).signals for one in seen]
+    rows = [world.readout(one, dynamics_key).signals for one in seen]
     signals = {name: torch.stack([row[name] for row in rows]) for name in rows[0] if name != REWARD.name}
     return torch.stack([one.feature.float() for one in seen]), signals
 

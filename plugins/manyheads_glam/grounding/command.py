@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from manyheads import ManyheadsError, atomic
+from manyheads.execution.precision import compute_dtype
 from manyheads_glam.grounding.curve import draw
 from manyheads_glam.grounding.policy import Policy
 from manyheads_glam.grounding.practice import Practice, practices
@@ -34,6 +35,16 @@ SAVE_EVERY = 25
 @click.option("--steps", default=USUAL.steps, show_default=True, type=click.IntRange(min=0), help="reinforced steps")
 @click.option("--goals", default=USUAL.goals, show_default=True, type=click.IntRange(1, 64), help="a step")
 @click.option("--group", default=USUAL.group, show_default=True, type=click.IntRange(2, 64), help="tries at a goal")
+@click.option(
+    "--imagined",
+    default=USUAL.imagined,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="share of goals judged by heads trained in imagination, too; `imagined seconds` says what they take",
+)
+@click.option(
+    "--head-updates", default=USUAL.head_updates, show_default=True, type=click.IntRange(1, 10_000), help="of each head"
+)
 @click.option("--held", default=USUAL.held, show_default=True, type=click.IntRange(min=1), help="goals of a test")
 @click.option("--lr", default=USUAL.lr, show_default=True, type=float, help="learning rate")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
@@ -48,9 +59,10 @@ def ground(
     it lie the curve and what is needed to continue. Ctrl-C saves; the same command continues.
     """
     settings = GroundSettings(seed=seed, **sizes)
-    trained, tested = _divided(practices(worlds), held_out)
+    trained, tested = _divided(practices(worlds, settings.head_updates, settings.head_steps), held_out)
     trust = Trust(settings.weight, settings.limit, learned=True)
-    policy = Policy(base_model(model), settings.rank, 2 * settings.rank, trust, settings.seed)
+    dtype = compute_dtype("auto", "cpu")
+    policy = Policy(base_model(model), settings.rank, 2 * settings.rank, trust, settings.seed, dtype)
     run = Run(settings, policy, trained, tested)
     state = out.with_suffix(".state")
     if state.exists():
@@ -59,11 +71,15 @@ def ground(
     else:
         run.curve.append({"step": 0, **run.held()})
     _say(run, trained, tested)
+    frozen = {id(one.world): one.world for one in trained if one.world is not None}
     try:
         _practise(run, state)
     except KeyboardInterrupt:
         run.save(state)
         raise ManyheadsError(f"Stopped at step {run.step} of {settings.total}; the same command continues.") from None
+    finally:
+        for world in frozen.values():
+            world.close()
     figures = {f"{name} {when}": row[name] for when, row in _ends(run) for name in row if name.startswith("held-out")}
     names = tuple(dict.fromkeys(one.instance.environment.name for one in trained))
     save_adapter(
@@ -103,9 +119,26 @@ def _say(run: Run, trained: Sequence[Practice], tested: Sequence[Practice]) -> N
     for what, where in (("practising on", trained), ("held out", tested)):
         names = ", ".join(dict.fromkeys(one.instance.environment.name for one in where)) or "nothing"
         click.echo(f"{what}: {names}", err=True)
+    if run.settings.imagined and run.settings.steps:
+        click.echo(_imagining(run, trained), err=True)
     row = run.curve[0]
     for name in run.tests:
         click.echo(f"before, {name}: median agreement {row[f'{name} median']:.2f}, mean {row[name]:.2f}", err=True)
+
+
+def _imagining(run: Run, trained: Sequence[Practice]) -> str:
+    """Where heads are trained in imagination."""
+    settings = run.settings
+    able = dict.fromkeys(one.instance.environment.name for one in trained if one.world is not None)
+    if not able:
+        return (
+            "No head is trained in imagination: none of the worlds has a trained model with readouts. "
+            "`manyheads train` makes them; rewards are rank correlations alone."
+        )
+    return (
+        f"on {settings.imagined:.0%} of the goals for {', '.join(able)}, heads trained by {settings.head_updates} "
+        f"updates in imagination count, too"
+    )
 
 
 def _practise(run: Run, state: Path) -> None:
@@ -136,7 +169,10 @@ def _ends(run: Run) -> list[tuple[str, Mapping[str, float]]]:
 
 def _verdict(run: Run, out: Path) -> str:
     (_, before), (_, after) = _ends(run)
-    lines = [f"Wrote {out}. Agreement with the truth (Spearman of 50-step stretches, mean and median):"]
+    seconds = sum(row.get("imagined seconds", 0.0) for row in run.curve)
+    judged = sum(row.get("imagined goals", 0.0) for row in run.curve)
+    lines = [f"Heads of {judged:.0f} goals were trained in imagination, in {seconds / 60:.1f} min."] if seconds else []
+    lines += [f"Wrote {out}. Agreement with the truth (Spearman of 50-step stretches, mean and median):"]
     for name in run.tests:
         figures = [f"{row[name]:.2f}, {row[f'{name} median']:.2f}" for row in (before, after)]
         lines.append(f"  {name}: {figures[0]} before, {figures[1]} after")

@@ -1,37 +1,30 @@
-"""The writer as a policy: decisions given, sampled or most likely, with gradients of their log-probabilities.
+"""The writer as a policy: scores of options, with gradients of their log-probabilities.
 
 The adapter lies in the upper half of the layers, so that gradients end there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from manyheads import ManyheadsError
-from manyheads.rewards.finding import errors
-from manyheads.rewards.validate import check
-from manyheads_glam.decisions import Decision, Question
-from manyheads_glam.grounding.practice import Demand, Practice, PracticeGoal
+from manyheads_glam.decisions import Question
+from manyheads_glam.grounding.packed import Asked, PackedModel
 from manyheads_glam.models.causal import CausalModel
-from manyheads_glam.transcript import RecordingModel, Trust
-from manyheads_glam.understanding import SIGNS, understand
-from manyheads_glam.writer import compose
+from manyheads_glam.transcript import Trust
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
-Order = Callable[[Question, Sequence[float]], list[int]]
+Weights = np.ndarray[Any, np.dtype[np.float32]]
 
 
-class Choice(NamedTuple):
-    """A decision that was made: which of the options was taken."""
-
-    question: Question
-    taken: int
+class Unanswered(Exception):
+    """A question will be scored together with others; what asked it has to ask again."""
 
 
 class Policy:
@@ -39,7 +32,16 @@ class Policy:
 
     drafts = False
 
-    def __init__(self, base: CausalModel, rank: int, alpha: int, trust: Trust, seed: int) -> None:
+    def __init__(
+        self,
+        base: CausalModel,
+        rank: int,
+        alpha: int,
+        trust: Trust,
+        seed: int,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """The base model computes in `dtype` from here on; the adapter's weights are float32."""
         from peft import LoraConfig, get_peft_model
 
         torch.manual_seed(seed)
@@ -52,8 +54,10 @@ class Policy:
             layers_to_transform=list(range(layers // 2, layers)),
             task_type="CAUSAL_LM",
         )
+        self._packed = PackedModel(base.name, base.model.to(dtype), base.tokenizer, layers // 2)
         self.adapted: Any = get_peft_model(base.model, config)
-        self._tape: dict[tuple[str, tuple[str, ...]], Tensor] | None = None
+        self._answers: dict[Asked, list[float]] = {}
+        self._waiting: list[Asked] | None = None
         self._priors: dict[tuple[str, str], float] = {}
 
     @property
@@ -71,38 +75,65 @@ class Policy:
         from peft import set_peft_model_state_dict
 
         set_peft_model_state_dict(self.adapted, tensors)
+        self.weights_changed()
+
+    def weights_changed(self) -> None:
+        """Forgets the scores of the weights before."""
+        self._answers.clear()
 
     # the contract of a language model
 
     def score(self, prompt: str, candidates: Sequence[str]) -> list[float]:
-        return [float(x) for x in self._scored(prompt, candidates).detach()]
-
-    @contextmanager
-    def taped(self) -> Iterator[None]:
-        """Within it, scores keep their graphs, so that `log_probabilities` of the same questions costs nothing."""
-        self._tape = {}
-        try:
-            yield
-        finally:
-            self._tape = None
-
-    def _scored(self, prompt: str, candidates: Sequence[str]) -> Tensor:
-        if self._tape is None:
-            with torch.no_grad():
-                return self._scores(prompt, candidates)
-        key = (prompt, tuple(candidates))
-        if key not in self._tape:
-            self._tape[key] = self._scores(prompt, candidates)
-        return self._tape[key]
+        asked = (prompt, tuple(candidates))
+        if asked not in self._answers:
+            if self._waiting is not None:
+                self._waiting.append(asked)
+                raise Unanswered
+            self._score([asked])
+        return self._answers[asked]
 
     def prior(self, prompt: str, candidates: Sequence[str]) -> list[float]:
-        """Scores of the model as it was; they never change, so each question is put once."""
-        new = [text for text in candidates if (prompt, text) not in self._priors]
-        if new:
-            with torch.no_grad(), self.adapted.disable_adapter():
-                scores = self._scores(prompt, new)
-            self._priors |= {(prompt, text): float(x) for text, x in zip(new, scores, strict=True)}
+        """Scores of the model as it was; they never change, so each option is scored once."""
+        self._score_priors([(prompt, tuple(candidates))])
         return [self._priors[prompt, text] for text in candidates]
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Within it, a new question raises Unanswered; at the end all of them are scored at once."""
+        self._waiting = []
+        try:
+            yield
+            self._score(self._waiting)
+        finally:
+            self._waiting = None
+
+    def answer(self, questions: Iterable[Question]) -> None:
+        """Scores questions at once, before they are put."""
+        asked = [(one, one.says) for one in questions if len(one.options) > 1]
+        self._score([(one.given(), tuple(says)) for one, says in asked])
+        self._score_priors([(one.empty(), tuple(says)) for one, says in asked])
+
+    def _score(self, questions: Sequence[Asked]) -> None:
+        new = [asked for asked in questions if asked not in self._answers]
+        with torch.no_grad():
+            for part, scores in self._packed.passes(new):
+                self._answers |= {asked: one.tolist() for asked, one in zip(part, scores, strict=True)}
+
+    def _score_priors(self, questions: Sequence[Asked]) -> None:
+        new: dict[str, dict[str, None]] = {}
+        for prompt, texts in questions:
+            if missing := [text for text in texts if (prompt, text) not in self._priors]:
+                new.setdefault(prompt, {}).update(dict.fromkeys(missing))
+        if not new:
+            return
+        self.adapted.base_model.disable_adapter_layers()
+        try:
+            with torch.no_grad():
+                for part, scores in self._packed.passes([(prompt, tuple(texts)) for prompt, texts in new.items()]):
+                    for (prompt, texts), own in zip(part, scores, strict=True):
+                        self._priors |= {(prompt, text): x for text, x in zip(texts, own.tolist(), strict=True)}
+        finally:
+            self.adapted.base_model.enable_adapter_layers()
 
     def embed(self, texts: Sequence[str]) -> Any:
         return self.base.embed(texts)
@@ -112,101 +143,25 @@ class Policy:
 
     # gradients
 
-    def log_probabilities(self, question: Question) -> Tensor:
-        """Of every option (N,), with gradients into the adapter."""
+    def backward(self, weighted: Mapping[Question, Weights]) -> dict[Question, Tensor]:
+        """Adds the gradients of minus the sum of weighted log-probabilities of options; returns these (N,) each."""
+        self._score_priors([(question.empty(), tuple(question.says)) for question in weighted])
+        asked: dict[Asked, list[Question]] = {}
+        for question in weighted:
+            asked.setdefault((question.given(), tuple(question.says)), []).append(question)
+        found = {}
+        for part, scores in self._packed.passes([*asked]):
+            losses = []
+            for key, gains in zip(part, scores, strict=True):
+                for question in asked[key]:
+                    log = self._log_probabilities(question, gains)
+                    losses.append(-(log * torch.from_numpy(weighted[question])).sum())
+                    found[question] = log.detach()
+            torch.autograd.backward(torch.stack(losses).sum())
+        return found
+
+    def _log_probabilities(self, question: Question, scores: Tensor) -> Tensor:
+        """Of every option (N,), from the scores that the model gives them."""
         prior = torch.tensor(self.prior(question.empty(), question.says))
         evidence = torch.tensor([option.lexicon + option.retrieval for option in question.options])
-        key = (question.given(), tuple(question.says))
-        gain = (self._tape or {}).get(key, None)
-        gain = (self._scores(*key) if gain is None else gain) - prior
-        return (evidence + self.trust.weight * gain).log_softmax(-1)
-
-    def _scores(self, prompt: str, candidates: Sequence[str]) -> Tensor:
-        """Mean log-probability per token (N,): prompt and all candidates in one row, which see the prompt alone."""
-        tokenizer, model = self.base.tokenizer, self.base.model
-        given = tokenizer(prompt).input_ids
-        options = [tokenizer(text, add_special_tokens=False).input_ids for text in candidates]
-        owner = torch.tensor([-1] * len(given) + [i for i, row in enumerate(options) for _ in row])
-        position = torch.tensor([*range(len(given)), *(len(given) + j for row in options for j in range(len(row)))])
-        row = torch.tensor(given + [token for one in options for token in one])
-        order = torch.arange(len(row))
-        sees = (order[:, None] >= order) & ((owner == -1) | (owner[:, None] == owner))
-        mask = torch.zeros(len(row), len(row)).masked_fill(~sees, torch.finfo(torch.float32).min)
-        hidden = model.model(
-            input_ids=row[None], attention_mask=mask[None, None], position_ids=position[None], use_cache=False
-        ).last_hidden_state[0]
-        at = len(given) + torch.arange(len(row) - len(given))
-        before = torch.where(owner[at] == owner[at - 1], at - 1, len(given) - 1)
-        chosen = model.lm_head(hidden[before]).float().log_softmax(-1).gather(-1, row[at, None])[:, 0]
-        sums = torch.zeros(len(options)).index_add(0, owner[at], chosen)
-        return sums / torch.tensor([float(len(one)) for one in options])
-
-
-class Deciding(RecordingModel):
-    """A policy that decides in its own way, and remembers what it decided."""
-
-    def __init__(self, policy: Any, order: Order) -> None:
-        super().__init__(policy)
-        self.choices: list[Choice] = []
-        self._order = order
-
-    def share(self, other: RecordingModel) -> None:
-        """Answers and vectors that either one gets are both's: the same policy is behind them."""
-        self._scores, self._vectors = other._scores, other._vectors
-
-    def is_clear(self, decision: Decision) -> bool:
-        return True  # guesses are practised, too
-
-    def order(self, question: Question, totals: Sequence[float]) -> list[int]:
-        ordered = self._order(question, totals)
-        if len(totals) > 1:
-            self.choices.append(Choice(question, ordered[0]))
-        return ordered
-
-
-def best(question: Question, totals: Sequence[float]) -> list[int]:
-    """The options by what speaks for them."""
-    return sorted(range(len(totals)), key=lambda i: -totals[i])
-
-
-def sampler(random: np.random.Generator) -> Order:
-    """Options drawn by their probabilities (the softmax of what speaks for them)."""
-    return lambda question, totals: best(question, [x + random.gumbel() for x in totals])
-
-
-def teacher(goal: PracticeGoal, known: list[bool]) -> Order:
-    """The right option first; `known` says for each decision with a choice whether the right one is there."""
-
-    def order(question: Question, totals: Sequence[float]) -> list[int]:
-        right = _answer(question, _demand(goal.demands, question.about))
-        at = next((i for i, option in enumerate(question.options) if option.answer == right), None)
-        if len(totals) > 1:
-            known.append(at is not None)
-        ordered = best(question, totals)
-        return ordered if at is None else [at, *(i for i in ordered if i != at)]
-
-    return order
-
-
-def written(goal: PracticeGoal, practice: Practice, model: Deciding) -> float:
-    """How well what a model decides ranks recorded stretches as the truth does; 0 where it refuses or is refused."""
-    try:
-        understood = understand(goal.sentence, practice.instance, model)
-        spec, _ = compose(goal.sentence, practice.instance, understood, practice.measured)
-    except ManyheadsError:
-        return 0.0
-    return 0.0 if errors(check(spec, practice.instance.signals)) else practice.rank(spec, goal)
-
-
-def _demand(demands: Sequence[Demand], about: str) -> Demand:
-    """The demand whose words a clause has most of."""
-    said = set(about.lower().split())
-    return max(demands, key=lambda one: len(said & set(one.clause.lower().split())) / len(one.clause.split()))
-
-
-def _answer(question: Question, demand: Demand) -> str:
-    if question.question == "which signal":
-        return demand.signal
-    if question.question == "which side":
-        return demand.side
-    return next(name for name, sign in SIGNS.items() if sign == demand.sign)
+        return (evidence + self.trust.weight * (scores - prior)).log_softmax(-1)

@@ -23,6 +23,7 @@ from manyheads.storage.world_folder import InstanceRecord, WorldFolder
 from manyheads_glam.amounts import MeasuredRange, measure
 from manyheads_glam.catalogue import Reading, read
 from manyheads_glam.evidence import SIDES, Side
+from manyheads_glam.grounding.imagined import FrozenWorld
 from manyheads_glam.wordings import Pick, Split, axis_of, clause
 
 ROWS = 20_000
@@ -60,9 +61,14 @@ class Practice:
     """One environment of a world to practise on: its recorded rows and their ranges."""
 
     def __init__(
-        self, instance: Instance, columns: Mapping[str, NDArray[np.float64]], is_first: NDArray[np.bool_]
+        self,
+        instance: Instance,
+        columns: Mapping[str, NDArray[np.float64]],
+        is_first: NDArray[np.bool_],
+        world: FrozenWorld | None = None,
     ) -> None:
-        self.instance, self.columns, self.is_first = instance, columns, is_first
+        """`world`: in whose imagination heads can be trained; None where it has no trained model or no readout."""
+        self.instance, self.columns, self.is_first, self.world = instance, columns, is_first, world
         self.measured: Mapping[str, MeasuredRange] = measure(dict(columns))
         self._ranks: dict[str, NDArray[np.float32]] = {}
 
@@ -139,16 +145,20 @@ class Practice:
         return Term(x=x, to=Tolerance(shape="tolerance", lower=lower, upper=upper, margin=margin, sigmoid=sigmoid))
 
 
-def practices(worlds: Sequence[Path]) -> list[Practice]:
-    """One for each environment with recorded episodes in the worlds; raises ManyheadsError where there is none."""
-    found = [practice for world in worlds for practice in _of_world(world)]
+def practices(worlds: Sequence[Path], updates: int, steps: int) -> list[Practice]:
+    """One for each environment with recorded episodes in the worlds; raises ManyheadsError where there is none.
+
+    `updates` and imagined `steps` are those of heads that learn in the imagination of worlds that are trained.
+    """
+    found = [practice for world in worlds for practice in _of_world(world, updates, steps)]
     if not found:
         raise ManyheadsError(f"{', '.join(map(str, worlds))} hold no recorded episodes of environments with signals.")
     return found
 
 
-def _of_world(world: Path) -> list[Practice]:
+def _of_world(world: Path, updates: int, steps: int) -> list[Practice]:
     folder = WorldFolder.open(world)
+    frozen = FrozenWorld(folder, updates, steps)
     replay = folder.replay(read_only=True)
     found = []
     try:
@@ -163,7 +173,7 @@ def _of_world(world: Path) -> list[Practice]:
             names = sorted(set.intersection(*(set(signals) for signals, _ in episodes)))
             columns = {name: np.concatenate([signals[name] for signals, _ in episodes]) for name in names}
             is_first = np.concatenate([np.arange(length) == 0 for _, length in episodes])
-            found.append(Practice(instance, columns, is_first))
+            found.append(Practice(instance, columns, is_first, frozen if frozen.measures(instance) else None))
     finally:
         replay.close()
     return found

@@ -1,19 +1,22 @@
-"""Learning to decide: a supervised warm start, then group-relative policy gradients from recorded stretches."""
+"""Learning to decide: a supervised warm start, then group-relative policy gradients by what is written."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import fmean, median
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from manyheads import ManyheadsError, atomic
-from manyheads_glam.grounding.policy import Deciding, Policy, best, sampler, teacher, written
+from manyheads_glam.grounding.attempts import Order, best, sampler, write_right, write_together
+from manyheads_glam.grounding.earned import Credit, Parts, rank_of
+from manyheads_glam.grounding.policy import Policy
 from manyheads_glam.grounding.practice import Practice, PracticeGoal
 from manyheads_glam.wordings import Split
 
@@ -35,6 +38,12 @@ class GroundSettings(BaseModel):
     """practice goals a step"""
     group: Annotated[int, Field(ge=2, le=64)] = 8
     """specifications written for each goal of a step of reinforcement"""
+    imagined: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """share of the reinforced goals on which heads trained in imagination count as much as ranks"""
+    head_updates: Annotated[int, Field(ge=1, le=10_000)] = 60
+    """by which each of these heads is trained"""
+    head_steps: Annotated[int, Field(ge=1, le=1000)] = 40
+    """imagined steps by which it is judged"""
     lr: Annotated[float, Field(gt=0, le=1e-1)] = 3e-4
     rank: Annotated[int, Field(ge=1, le=64)] = 8
     weight: Annotated[float, Field(gt=0, le=10)] = 2.0
@@ -78,6 +87,7 @@ class Run:
             torch.nn.utils.clip_grad_norm_(self.policy.parameters, 1.0)
             self.optimizer.step()
             self.optimizer.zero_grad()
+            self.policy.weights_changed()
             self.step += 1
             if self.step % settings.every == 0 or self.step == settings.total:
                 row |= self.held()
@@ -88,7 +98,8 @@ class Run:
         """Median and mean agreement of the best decisions on held-out environments and on held-out wordings."""
         found: dict[str, float] = {}
         for name, tests in self.tests.items():
-            ranks = [written(goal, practice, Deciding(self.policy, best)) for practice, goal in tests]
+            attempts = write_together(self.policy, tests, [lambda: best] * len(tests))
+            ranks = [rank_of(practice, goal, one) for (practice, goal), one in zip(tests, attempts, strict=True)]
             found |= {name: fmean(ranks), f"{name} median": median(ranks)}
         return found
 
@@ -121,49 +132,39 @@ class Run:
 
     def _supervised(self, random: np.random.Generator) -> dict[str, float]:
         """Raises the log-probability of every right decision."""
-        losses, right = [], []
+        told = Credit()
         for practice, goal in self._drawn(random):
             known: list[bool] = []
-            model = Deciding(_Unasked(self.policy), teacher(goal, known))
-            written(goal, practice, model)
-            for choice, is_known in zip(model.choices, known, strict=True):
-                if not is_known:
-                    continue
-                log = self.policy.log_probabilities(choice.question)
-                loss = -log[choice.taken] / (self.settings.goals * len(known))
-                torch.autograd.backward(loss)
-                losses.append(-log[choice.taken].item())
-                right.append(float(log.argmax() == choice.taken))
-        return {"loss": fmean(losses or [0.0]), "right": fmean(right or [0.0])}
+            choices = write_right(self.policy, goal, practice, known).choices
+            for choice, is_known in zip(choices, known, strict=True):
+                if is_known:
+                    told.add(choice, 1.0 / (self.settings.goals * len(known)))
+        logs = self.policy.backward(told.weights)
+        right = [(log, taken) for question, log in logs.items() for taken in told.taken[question]]
+        return {
+            "loss": fmean([-float(log[taken]) for log, taken in right] or [0.0]),
+            "right": fmean([float(log.argmax() == taken) for log, taken in right] or [0.0]),
+        }
 
     def _reinforced(self, random: np.random.Generator) -> dict[str, float]:
-        """Several specifications a goal: those that rank better than the group become likelier."""
-        rewards, told = [], 0
-        for practice, goal in self._drawn(random):
-            group = [Deciding(self.policy, sampler(random)) for _ in range(self.settings.group)]
-            for one in group[1:]:
-                one.share(group[0])
-            with self.policy.taped():
-                ranks = np.array([written(goal, practice, one) for one in group])
-                rewards.append(float(ranks.mean()))
-                if ranks.std() < SPREAD:
-                    continue
-                told += 1
-                advantages = (ranks - ranks.mean()) / (ranks.std() + SPREAD)
-                self._reinforce(group, advantages / (self.settings.goals * len(group)))
-        return {"reward": fmean(rewards), "told apart": told / self.settings.goals}
-
-    def _reinforce(self, group: Sequence[Deciding], advantages: Any) -> None:
-        """One pass back through each different question of the group."""
-        credit: dict[Any, np.ndarray[Any, Any]] = {}
-        for one, advantage in zip(group, advantages, strict=True):
-            for question, taken in one.choices:
-                weights = credit.setdefault(question, np.zeros(len(question.options), np.float32))
-                weights[taken] += advantage
-        for question, weights in credit.items():
-            if np.abs(weights).max() > 1e-6:
-                log = self.policy.log_probabilities(question)
-                torch.autograd.backward(-(log * torch.from_numpy(weights)).sum())
+        """Several specifications a goal: those that earn more than the group's mean become likelier."""
+        drawn, size = self._drawn(random), self.settings.group
+        orders = [partial(_sampler, seed) for seed in random.integers(1 << 62, size=size * len(drawn)).tolist()]
+        attempts = write_together(self.policy, [one for one in drawn for _ in range(size)], orders)
+        judged = random.random(len(drawn)) < self.settings.imagined
+        found, told, credit = Parts(), 0, Credit()
+        for i, (practice, goal) in enumerate(drawn):
+            group = attempts[i * size : (i + 1) * size]
+            rewards = found.add(practice, goal, group, bool(judged[i]))
+            if rewards.std() < SPREAD:
+                continue
+            told += 1
+            advantages = (rewards - rewards.mean()) / (rewards.std() + SPREAD)
+            for one, advantage in zip(group, advantages / (len(drawn) * size), strict=True):
+                for choice in one.choices:
+                    credit.add(choice, advantage)
+        self.policy.backward(credit.weights)
+        return found.row() | {"told apart": told / len(drawn)}
 
     # on disk
 
@@ -193,21 +194,5 @@ class Run:
             ) from None
 
 
-class _Unasked:
-    """Stands for a policy where a teacher decides: nothing is computed twice."""
-
-    drafts = False
-
-    def __init__(self, policy: Policy) -> None:
-        self.name, self.trust, self._policy = policy.name, policy.trust, policy
-
-    def score(self, prompt: str, candidates: Sequence[str]) -> list[float]:
-        return [0.0] * len(candidates)
-
-    prior = score
-
-    def generate(self, prompt: str, schema: Any = None, max_tokens: int = 512) -> str:
-        return self._policy.generate(prompt, schema, max_tokens)
-
-    def embed(self, texts: Sequence[str]) -> Any:
-        return self._policy.embed(texts)
+def _sampler(seed: int) -> Order:
+    return sampler(np.random.default_rng(seed))
