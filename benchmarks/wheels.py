@@ -89,7 +89,7 @@ def check(wheel: Path, extra: str, environment: Path) -> dict[str, Any]:
     except subprocess.CalledProcessError as error:
         return {"seconds": None, "MB": None, "missing": [], "problem": (error.stderr or error.stdout)[-300:]}
     checks = json.loads(doctor)
-    lacking = [each["what"] for each in checks if f"manyheads[{extra}]" in each["fix"] and each["state"] != "ok"]
+    lacking = [each["what"] for each in checks if each["fix"] == f"pip install 'manyheads[{extra}]'"]
     problem = "" if not lacking else f"{extra} does not bring {', '.join(lacking)}"
     if not Path(where).is_relative_to(environment) or "dmc/walker-walk" not in tasks:
         problem = f"not what the wheel holds: {where}"
