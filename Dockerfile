@@ -1,10 +1,10 @@
 # manyheads with dm_control and the packaged language model, on CPUs: docker build --tag manyheads .
-FROM python:3.11-slim AS build
+FROM python:3.11-slim-bookworm AS build
 WORKDIR /source
 COPY . .
 RUN pip wheel --no-deps --wheel-dir /wheels .
 
-FROM python:3.11-slim
+FROM python:3.11-slim-bookworm
 # A compiler for updates, libraries for drawing without a screen.
 RUN apt-get update && apt-get install --yes --no-install-recommends g++ libegl1 libgl1-mesa-dri libgles2 \
     && rm -rf /var/lib/apt/lists/*

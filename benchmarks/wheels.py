@@ -56,8 +56,8 @@ def main(extras: Sequence[str], python: str, folder: Path | None, as_json: bool)
             environment = bare
             if extra != NONE:
                 environment = shutil.copytree(bare, own, symlinks=True, copy_function=os.link)
-            click.echo(f"Installing {extra}", err=True)
             rows.append({"extra": extra, **check(wheel, extra, environment)})
+            click.echo(json.dumps(rows[-1]), err=True)
             shutil.rmtree(own, ignore_errors=True)
             if extra == NONE and rows[0]["problem"]:
                 break
