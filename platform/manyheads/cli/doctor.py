@@ -22,7 +22,7 @@ import psutil
 from manyheads.cli import console
 from manyheads.commands import LazyCommand
 from manyheads.execution.toolchain import cache_folder, cpp_compiler
-from manyheads.imports import missing_modules
+from manyheads.imports import install_command, missing_modules
 from manyheads.registry import registry
 from manyheads.storage.versions import PACKAGES, installed_versions
 
@@ -189,7 +189,7 @@ def extras() -> Iterator[Check]:
         needing[module, DRAWING[module]].append("drawing Gymnasium's classic control")
     for (module, extra), names in needing.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        fix = f"pip install 'manyheads[{extra}]'" if extra else f"pip install {module}"
+        fix = install_command(extra, [module]) if extra else f"pip install {module}"
         yield Check(module, "optional", f"not installed; {names[0]}{more} need it", fix)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from manyheads.errors import ManyheadsError, unknown
-from manyheads.imports import missing_modules
+from manyheads.imports import install_command, missing_modules
 
 if TYPE_CHECKING:
     import gymnasium
@@ -212,7 +212,7 @@ class Instance:
 
         environment, missing = self.environment, self.environment.missing()
         if missing:
-            install = f" Install with `pip install 'manyheads[{environment.extra}]'`." if environment.extra else ""
+            install = f" Install with `{install_command(environment.extra, missing)}`." if environment.extra else ""
             raise ManyheadsError(f"{environment.name} needs {' and '.join(missing)}, not installed here.{install}")
         signals = [signal.name for signal in self.signals[1:]]
         env = build(environment.name, lambda: environment.factory(self.options))

