@@ -77,18 +77,12 @@ class EnvWorker:
             raise ManyheadsError(answer)
         return answer
 
-    def end(self) -> None:
-        """Ends the process; safe to call twice."""
+    def end(self, patience: float = 1) -> None:
+        """Ends the process, which has so many seconds to close its environments; safe to call twice."""
         self._pipe.close()
-        self.process.join(timeout=1)
+        self.process.join(timeout=patience)
         self.process.kill()
         self.process.join()
-
-    def close(self) -> None:
-        """Lets the process close its environments, and ends it."""
-        self._pipe.close()
-        self.process.join(timeout=10)
-        self.process.kill()
 
     def _poll(self, timeout: float) -> bool:
         try:

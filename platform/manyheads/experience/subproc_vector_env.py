@@ -86,7 +86,7 @@ class SubprocVectorEnv:
         atexit.unregister(self.close)
         for worker in self._workers:
             if worker is not None:
-                worker.close()
+                worker.end(patience=10)
 
     def _start(self, k: int) -> EnvWorker:
         part = self._parts[k]
