@@ -71,6 +71,7 @@ PLUGINS_MAY_IMPORT = CONTRACTS | {
     "",
     "errors",
     "hookspecs",
+    "imports",
     "models",
     "testing",
     "task",

@@ -1,5 +1,6 @@
-"""Building blocks for runners in plugins: the training loop, collecting elsewhere, policies that travel."""
+"""Building blocks for plugins that train: the loop, collecting elsewhere, policies that travel, heads on trial."""
 
+from manyheads.execution.precision import compute_dtype
 from manyheads.execution.ranks import ProcessRanks, Ranks
 from manyheads.experience.chunk import Rows
 from manyheads.experience.collector import Collector, CollectResult, EnvironmentFailed, FinishedEpisode
@@ -14,6 +15,7 @@ from manyheads.learning.lock_step import CollectorContext, LockStep, RowCollecto
 from manyheads.learning.run_checkpoint import RunSave
 from manyheads.learning.stop import StopRequest
 from manyheads.learning.trainer import Trainer
+from manyheads.learning.trial_heads import TrialHeads
 from manyheads.report.metrics import Series, read
 from manyheads.report.progress import Progress
 from manyheads.run_states import CollectorState, EnvState
@@ -44,11 +46,13 @@ __all__ = [
     "Series",
     "StopRequest",
     "Trainer",
+    "TrialHeads",
     "VectorPolicy",
     "World",
     "add_readouts",
     "build_head",
     "choose_vector_env",
+    "compute_dtype",
     "follow",
     "read",
     "rows_of",

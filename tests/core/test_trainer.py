@@ -228,7 +228,11 @@ def test_a_signal_to_the_whole_group_saves(world: Path, number: str) -> None:
     path = world / "world.yaml"
     path.write_text(path.read_text().replace("workers: 0", "workers: 2"))
     command = [sys.executable, "-m", "manyheads", "train", str(world), "--steps", "1000000"]
-    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    own = signal.signal(getattr(signal, number), signal.SIG_DFL)  # `nohup` ignores SIGHUP, and who inherits that
+    try:
+        process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(getattr(signal, number), own)
     before = WorldFolder.open(world).replay(read_only=True).rows
     deadline = time.monotonic() + 120
     while WorldFolder.open(world).replay(read_only=True).rows < before + 20 and time.monotonic() < deadline:

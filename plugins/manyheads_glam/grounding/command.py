@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from manyheads import ManyheadsError, atomic
-from manyheads.execution.precision import compute_dtype
+from manyheads.training import compute_dtype
 from manyheads_glam.grounding.curve import draw
 from manyheads_glam.grounding.policy import Policy
 from manyheads_glam.grounding.practice import Practice, practices

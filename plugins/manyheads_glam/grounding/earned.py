@@ -41,7 +41,7 @@ class Parts:
         if practice.world is None or len(specs) + any(one.spec is None for one in group) < 2:
             return None
         began = time.perf_counter()
-        shares = practice.world.shares(practice.instance, goal.truth, [*specs.values()])
+        shares = practice.shares(goal.truth, [*specs.values()])
         self.seconds += time.perf_counter() - began
         if shares is None:
             return None

@@ -20,10 +20,11 @@ from manyheads.rewards.sources import SpecSource
 from manyheads.rewards.spec import Combine, Sigmoid, Term, Tolerance
 from manyheads.rewards.validate import check
 from manyheads.storage.world_folder import InstanceRecord, WorldFolder
+from manyheads.training import TrialHeads
 from manyheads_glam.amounts import MeasuredRange, measure
 from manyheads_glam.catalogue import Reading, read
 from manyheads_glam.evidence import SIDES, Side
-from manyheads_glam.grounding.imagined import FrozenWorld
+from manyheads_glam.task_files import task_file
 from manyheads_glam.wordings import Pick, Split, axis_of, clause
 
 ROWS = 20_000
@@ -65,12 +66,21 @@ class Practice:
         instance: Instance,
         columns: Mapping[str, NDArray[np.float64]],
         is_first: NDArray[np.bool_],
-        world: FrozenWorld | None = None,
+        world: TrialHeads | None = None,
     ) -> None:
         """`world`: in whose imagination heads can be trained; None where it has no trained model or no readout."""
         self.instance, self.columns, self.is_first, self.world = instance, columns, is_first, world
         self.measured: Mapping[str, MeasuredRange] = measure(dict(columns))
         self._ranks: dict[str, NDArray[np.float32]] = {}
+
+    def shares(self, truth: RewardSpec, specs: Sequence[RewardSpec]) -> list[float] | None:
+        """What heads of these specifications earn by the true one in imagination: see `TrialHeads.shares`."""
+        assert self.world is not None
+        tasks = [
+            task_file(spec, self.instance, self.world.folder).resolve(f"practice.{i}").built()
+            for i, spec in enumerate((truth, *specs))
+        ]
+        return self.world.shares(tasks[0], tasks[1:])
 
     @cached_property
     def readings(self) -> list[Reading]:
@@ -158,7 +168,7 @@ def practices(worlds: Sequence[Path], updates: int, steps: int) -> list[Practice
 
 def _of_world(world: Path, updates: int, steps: int) -> list[Practice]:
     folder = WorldFolder.open(world)
-    frozen = FrozenWorld(folder, updates, steps)
+    frozen = TrialHeads(folder, updates, steps)
     replay = folder.replay(read_only=True)
     found = []
     try:

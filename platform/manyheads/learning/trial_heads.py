@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from manyheads import RewardSpec
 from manyheads.environment.contract import Instance
 from manyheads.experience.replay import Replay
 from manyheads.heads.contract import Head
@@ -21,14 +20,12 @@ from manyheads.learning.learner import Learner
 from manyheads.learning.prefetch import BatchSampler
 from manyheads.learning.refresh_latents import refresh_latents
 from manyheads.learning.transfer import undisturbed
-from manyheads.rewards.sources import SpecSource
 from manyheads.settings import OptimizerSettings
 from manyheads.storage.agent import LoadedWorld, build_head
 from manyheads.storage.readouts import READOUTS
 from manyheads.storage.world_folder import WorldFolder
 from manyheads.task import Task
 from manyheads.world.model import Latent, World
-from manyheads_glam.task_files import task_file
 
 QUICK = OptimizerSettings(lr=1e-3, warmup=10)
 """heads that are only compared learn faster than those that are kept"""
@@ -38,11 +35,10 @@ STARTS = 64
 """recorded states that each head plays from"""
 CERTAIN = 3.0
 """standard errors by which the truth's own head has to gain, or nothing can be told"""
-TRUTH = "practice.truth"
 
 
-class FrozenWorld:
-    """A trained world with readouts, opened on first use; heads that learn in it are never kept."""
+class TrialHeads:
+    """Heads that learn in a trained world with readouts and are never kept; the world is opened on first use."""
 
     def __init__(self, folder: WorldFolder, updates: int, steps: int) -> None:
         """`updates` of each head, and imagined `steps` by which it is judged."""
@@ -53,19 +49,19 @@ class FrozenWorld:
         checkpoint = self.folder.checkpoint
         return "world" in checkpoint.names and instance.dynamics_key in checkpoint.state.get(READOUTS, {})
 
-    def shares(self, instance: Instance, truth: RewardSpec, specs: Sequence[RewardSpec]) -> list[float] | None:
-        """What the head of each specification earns by the truth, in [-1, 1]: 0 is what an untrained head earns, 1 what
-        the truth's own does; None where that one learns nothing certain.
+    def shares(self, truth: Task, others: Sequence[Task]) -> list[float] | None:
+        """What a head of each of the other tasks earns by the true one, in [-1, 1]: 0 is what an untrained head earns,
+        1 what the truth's own does; None where that one learns nothing certain.
 
-        All heads begin with the same weights, learn as one stack from the same rows, and imagine the same noise.
+        All tasks are of one instance and have built rewards. All heads begin with the same weights, learn as one stack
+        from the same rows, and imagine the same noise.
         """
-        written = {TRUTH: truth} | {f"practice.{i}": spec for i, spec in enumerate(specs)}
-        tasks = {name: task_file(spec, instance, self.folder).resolve(name).built() for name, spec in written.items()}
+        tasks = {task.name: task for task in (truth, *others)}
         heads = {name: self._fresh(task) for name, task in tasks.items()}
-        draw = self._sampler(instance, tasks)
+        draw = self._sampler(truth.instance, tasks)
         with undisturbed(self._replay):
             begin = self._starts(draw)
-            untrained = self._earned(instance, truth, heads[TRUTH], begin)
+            untrained = self._earned(truth, heads[truth.name], begin)
             learner = Learner(self._world, heads, QUICK, self.folder.settings.seed, train_world=False)
             for generator in learner.generators.values():
                 generator.manual_seed(self.folder.settings.seed)
@@ -73,8 +69,8 @@ class FrozenWorld:
                 work = draw()[0]
                 assert work.latents is not None  # a frozen world's batches have them
                 learner.update_heads(work.batch, work.latents, work.labels)
-        gains = {name: self._earned(instance, truth, head, begin) - untrained for name, head in heads.items()}
-        most = gains.pop(TRUTH)
+        gains = {name: self._earned(truth, head, begin) - untrained for name, head in heads.items()}
+        most = gains.pop(truth.name)
         if most.mean() <= CERTAIN * most.std() / math.sqrt(len(most)):
             return None
         return [float(np.clip(gain.mean() / most.mean(), -1.0, 1.0)) for gain in gains.values()]
@@ -120,12 +116,11 @@ class FrozenWorld:
         return latents.map(lambda x: x.flatten(0, 1)[chosen])
 
     @torch.no_grad()
-    def _earned(self, instance: Instance, truth: RewardSpec, head: Head, begin: Latent) -> NDArray[np.float64]:
+    def _earned(self, truth: Task, head: Head, begin: Latent) -> NDArray[np.float64]:
         """The return (N,) by the truth of episodes that a head plays in imagination."""
-        key = instance.dynamics_key
+        key = truth.instance.dynamics_key
         features, signals = play(self._world, head, key, begin, self.steps, self.folder.settings.seed)
-        source = SpecSource(truth, step_seconds=instance.step_seconds)
-        reward = source.label({name: _array(signals[name]) for name in source.signals}).reward
+        reward = truth.reward.label({name: _array(signals[name]) for name in truth.reward.signals}).reward
         lives = _array(self._world.readouts[key](features).continues)[:-1].cumprod(axis=0)
         lives = np.concatenate([np.ones_like(lives[:1]), lives[1:]])  # where it plays from, nothing has ended
         earned: NDArray[np.float64] = (lives * reward[1:]).sum(axis=0)
