@@ -109,13 +109,13 @@ def in_words(error: RayError, what: str) -> BaseException:
 
 def cores() -> tuple[float, float]:
     """Of the whole cluster, and those that nothing has taken."""
-    every, free = ray.cluster_resources(), ray.available_resources()  # type: ignore[no-untyped-call]
+    every, free = ray.cluster_resources(), ray.available_resources()
     return every.get("CPU", 0.0), free.get("CPU", 0.0)
 
 
 def this_node() -> str:
     """The address of this process's node."""
-    return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+    return str(ray.util.get_node_ip_address())
 
 
 def _require_answer(address: str) -> None:

@@ -93,7 +93,7 @@ class PartSender(Sender):
 
     def keep(self, save: RunSave) -> None:
         """Sends a save, packed here: what passes it on needs no torch."""
-        self.send("save", cloudpickle.dumps(save))  # type: ignore[no-untyped-call]
+        self.send("save", cloudpickle.dumps(save))
 
 
 class PartReceiver(Receiver):
@@ -158,13 +158,13 @@ def train_heads(
             )
             for number, tasks in enumerate(divided(groups, count))
         ]
-        start = ray.remote(  # type: ignore[call-overload]  # retry_exceptions may be a list
+        start = ray.remote(train_part).options(
             num_cpus=settings.learner_cpus,
             num_gpus=int(gpus),
             max_retries=-1,
             retry_exceptions=[Terminated],
             scheduling_strategy="SPREAD",
-        )(train_part)
+        )
         _follow({part.number: start.remote(part) for part in receiver.parts}, receiver)
 
 
@@ -179,7 +179,7 @@ def divided(groups: Sequence[Sequence[Task]], count: int) -> list[list[Task]]:
 
 def _room(settings: RaySettings, gpus: bool) -> int:
     """How many parts the cluster can train at a time; raises ManyheadsError where it can train none."""
-    every = ray.nodes()  # type: ignore[no-untyped-call]
+    every = ray.nodes()
     nodes = [node["Resources"] for node in every if node["Alive"]]
     if gpus:
         if not (found := sum(int(node.get("GPU", 0)) for node in nodes)):

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from tiny_world import train_tiny_world
 
 pytest.importorskip("dm_control")
 
@@ -15,10 +16,6 @@ from manyheads_glam import command
 from manyheads_glam.candidates import Candidate, statistics, succeeds
 from manyheads_glam.writer import Written
 
-TINY = (
-    "world.deter=16", "world.hidden=8", "world.units=8", "training.batch_size=2", "training.batch_length=8",
-    "training.num_envs=2", "training.train_ratio=2", "training.compile=false", "heads.actor_critic.horizon=2",
-)  # fmt: skip
 LEFT = {"x": {"signal": "cart_position"}, "to": {"shape": "tolerance", "upper": -0.3, "margin": 1.0}}
 RIGHT = {"x": {"signal": "cart_position"}, "to": {"shape": "tolerance", "lower": 0.3, "margin": 1.0}}
 
@@ -30,10 +27,8 @@ def spec(term, op, than):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A world that has hardly learned anything, and has recorded what it takes; only to be copied."""
-    path = tmp_path_factory.mktemp("candidates") / "world"
-    manyheads.open_world(path, "demo", TINY).train("dmc/cartpole-upright", steps=160, progress=False)
-    return path
+    """A tiny world; only to be copied."""
+    return train_tiny_world(tmp_path_factory.mktemp("candidates") / "world")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from tiny_checkpoint import write_checkpoint
+from tiny_world import train_tiny_world
 
 pytest.importorskip("peft")
 pytest.importorskip("dm_control")
@@ -23,11 +24,6 @@ from manyheads_glam.models.causal import CausalModel
 from manyheads_glam.models.word_vectors import word_vectors
 from manyheads_glam.transcript import Trust
 
-TINY = (
-    "world.deter=16", "world.hidden=8", "world.units=8", "training.batch_size=2", "training.batch_length=8",
-    "training.num_envs=2", "training.train_ratio=2", "training.compile=false", "heads.actor_critic.horizon=2",
-)  # fmt: skip
-
 
 class TinyModel(CausalModel):
     def embed(self, texts):
@@ -36,10 +32,7 @@ class TinyModel(CausalModel):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A world that has hardly learned anything."""
-    path = tmp_path_factory.mktemp("ground") / "world"
-    manyheads.open_world(path, "demo", TINY).train("dmc/cartpole-upright", steps=160, progress=False)
-    return path
+    return train_tiny_world(tmp_path_factory.mktemp("ground") / "world")
 
 
 @pytest.fixture
