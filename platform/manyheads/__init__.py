@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from manyheads.execution.toolchain import keep_compiled_code
+
 if TYPE_CHECKING:
     from manyheads.api.shared_world import SharedWorld, load, open_world
     from manyheads.callbacks import Callback, EarlyStopping, TimeLimit, TrainingEvent
@@ -122,6 +124,8 @@ __all__ = [
     "open_world",
     "tasks",
 ]
+
+keep_compiled_code()
 
 
 def __getattr__(name: str) -> Any:

@@ -1,5 +1,7 @@
 """How computations run on this machine, and what takes over where a version of torch lacks something."""
 
+import os
+import subprocess
 import sys
 
 import pytest
@@ -113,3 +115,16 @@ def test_both_compilers_work_on_this_machine(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "torch._inductor.compile_fx")
     change_a_signature(monkeypatch)
     assert choose("cpu").way in ("torch.compile", "eager")
+
+
+def test_compiled_code_is_kept_even_where_the_compiler_was_imported_before(tmp_path):
+    """A language model imports it, too: what is compiled after a goal must be there for the next command."""
+    environment = {name: value for name, value in os.environ.items() if name != "TORCHINDUCTOR_CACHE_DIR"}
+    found = subprocess.run(
+        [sys.executable, "-c", "import manyheads, torch._dynamo, os; print(os.environ['TORCHINDUCTOR_CACHE_DIR'])"],
+        env=environment | {"XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.strip() == str(tmp_path / "manyheads" / "inductor")

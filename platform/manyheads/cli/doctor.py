@@ -21,7 +21,7 @@ import psutil
 
 from manyheads.cli import console
 from manyheads.commands import LazyCommand
-from manyheads.execution.toolchain import cache_folder, cpp_compiler
+from manyheads.execution.toolchain import cpp_compiler
 from manyheads.imports import install_command, missing_modules
 from manyheads.registry import registry
 from manyheads.storage.versions import PACKAGES, installed_versions
@@ -135,7 +135,6 @@ def execution() -> Check:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu" and compiler().state != "ok":
         return Check("execution", "optional", "eager on the cpu: nothing compiles C++ here", compiler().fix)
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
     choice = choose(device)
     if not choice.problems:
         return Check("execution", "ok", f"{choice.way} on the {device}")

@@ -6,7 +6,6 @@ tried on a tiny differentiable function first, and what fails is said once.
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -83,7 +82,6 @@ def make_execution(
         return Execution(dtype)
     if not cache_folder().exists():
         _say_once(FIRST_COMPILATION.format(folder=cache_folder()))
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
     keep_freed_memory()
     choice = choose(device)
     if choice.problems:

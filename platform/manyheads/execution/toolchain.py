@@ -18,6 +18,14 @@ def cache_folder() -> Path:
     return Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR") or root / "manyheads" / "inductor")
 
 
+def keep_compiled_code() -> None:
+    """Has torch keep compiled functions in `cache_folder()`, unless the user named another folder.
+
+    Must come before anything imports torch's compiler, whose import settles for a temporary folder.
+    """
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
+
+
 def is_compiler_error(error: BaseException) -> bool:
     """Whether torch's compiler raised it: Ctrl-C on a terminal also ends the C++ compiler."""
     return type(error).__module__.startswith(("torch._inductor", "torch._dynamo"))
