@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from small_worlds import command, train
 
 import manyheads
@@ -16,9 +17,11 @@ from manyheads.storage.manifest import manifest_digest
 from manyheads.storage.packing import pack
 from manyheads.storage.packs import Pack, PackManifest
 from manyheads.storage.unpacking import unpack
+from manyheads.storage.world_folder import WorldFolder
 
 PENDULUM = "gymnasium/Pendulum-v1-swingup"
 CARTPOLE = "gymnasium/CartPole-v1-balance"
+WEIGHTS = "heads/gymnasium__CartPole-v1-balance/weights"
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +137,41 @@ def test_a_head_alone_joins_its_own_world_and_no_other(world: Path, tmp_path: Pa
         unpack(alone, tmp_path / "new")
     with pytest.raises(ManyheadsError, match="heads without their world"):
         manyheads.load(tmp_path / "alone.pack")
+
+
+def test_a_head_that_adapts_is_stale_in_another_world_and_fine_tuning_begins_with_it(
+    world: Path, tmp_path: Path
+) -> None:
+    command("pack", world, CARTPOLE, "--out", tmp_path / "alone.pack", "--without-world")
+    other = train(tmp_path / "other", CARTPOLE, PENDULUM, steps=70, settings=("seed=1",))
+    shutil.rmtree(other / "heads" / "gymnasium__CartPole-v1-balance")
+    said = command("unpack", tmp_path / "alone.pack", other, "--adapt")
+    assert f"act blindly until `manyheads finetune {other} {CARTPOLE}`" in said
+    folder = WorldFolder.open(other)
+    assert folder.is_stale(CARTPOLE)
+    joined, packed = (each.checkpoint.read(WEIGHTS) for each in (folder, WorldFolder.open(world)))
+    assert joined.keys() == packed.keys()
+    assert all(torch.equal(joined[name], packed[name]) for name in joined)
+    command("finetune", other, CARTPOLE, "--updates", 2, "--no-check")
+    folder = WorldFolder.open(other)
+    assert not folder.is_stale(CARTPOLE)
+    trained = folder.checkpoint.read(WEIGHTS)
+    for name in (name for name in packed if name.startswith("actor.")):
+        torch.testing.assert_close(trained[name], packed[name], rtol=0, atol=2e-3)
+
+
+def test_a_head_adapts_only_to_a_world_that_has_its_entries_and_sizes(world: Path, tmp_path: Path) -> None:
+    command("pack", world, CARTPOLE, "--out", tmp_path / "alone.pack", "--without-world")
+    alone = Pack.open(tmp_path / "alone.pack")
+    lacking = train(tmp_path / "lacking", PENDULUM, steps=60)
+    before = sorted(path.name for path in lacking.rglob("*"))
+    with pytest.raises(ManyheadsError, match=r"lacks entries of its world.*tasks of gymnasium/"):
+        unpack(alone, lacking, adapt=True)
+    wide = train(tmp_path / "wide", PENDULUM, CARTPOLE, steps=60, settings=("world.units=24",))
+    shutil.rmtree(wide / "heads" / "gymnasium__CartPole-v1-balance")
+    with pytest.raises(ManyheadsError, match=r"expected .*Heads can't adapt to a world of other sizes"):
+        unpack(alone, wide, adapt=True)
+    assert sorted(path.name for path in lacking.rglob("*")) == before
 
 
 @pytest.mark.parametrize(

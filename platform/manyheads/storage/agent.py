@@ -14,7 +14,7 @@ from gymnasium.vector.utils import batch_space, concatenate, create_empty_array,
 
 from manyheads import atomic
 from manyheads.environment.adapter import FlatEnv, LayoutMap, RowFormat
-from manyheads.environment.layout import Mask
+from manyheads.environment.layout import Mask, SpaceLayout
 from manyheads.errors import ManyheadsError, unknown
 from manyheads.filenames import file_name
 from manyheads.heads.contract import Head
@@ -246,22 +246,35 @@ def mask_of(folder: WorldFolder, task: Task) -> Mask:
 def load_module(module: torch.nn.Module, folder: WorldFolder, name: str) -> None:
     """Loads weights into a module, by the names of the interface's entries where the world has grown since they were
     saved; a file that doesn't fit is a ManyheadsError that names the tensor."""
-    saved, layout = folder.interface_of(name), folder.interface
-    tensors = Growth.of(module, saved, layout).weights(folder.checkpoint.read(name), module)
-    expected = module.state_dict()
+    saved = folder.interface_of(name)
     reason = "Were the settings edited?"
-    if saved != layout:
+    if saved != folder.interface:
         reason = (
             "The world has grown since it was saved, and this tensor does not say in `layout_axes` how it follows. "
             "Train another world, or delete the head's folder to continue without it."
         )
+    load_by_name(module, folder.checkpoint.read(name), saved, folder.interface, f"{folder.path}: {name}", reason)
+
+
+def load_by_name(
+    module: torch.nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    saved: SpaceLayout,
+    interface: SpaceLayout,
+    what: str,
+    reason: str,
+) -> None:
+    """Loads tensors that were saved under one interface into a module for another, which may have more entries.
+
+    Raises ManyheadsError that says of `what` which tensor does not fit, followed by the `reason`.
+    """
+    tensors, expected = Growth.of(module, saved, interface).weights(tensors, module), module.state_dict()
     for key in sorted(expected.keys() | tensors.keys()):
         if key not in tensors or key not in expected:
             state = "lacks" if key not in tensors else "has an unexpected"
-            raise ManyheadsError(f"{folder.path}: saved {name!r} {state} tensor {key}. {reason}")
+            raise ManyheadsError(f"{what} {state} tensor {key}. {reason}")
         if expected[key].shape != tensors[key].shape:
             raise ManyheadsError(
-                f"{folder.path}: tensor {key} of {name!r} is {tuple(tensors[key].shape)}, "
-                f"expected {tuple(expected[key].shape)}. {reason}"
+                f"{what}: tensor {key} is {tuple(tensors[key].shape)}, expected {tuple(expected[key].shape)}. {reason}"
             )
     module.load_state_dict(tensors)
