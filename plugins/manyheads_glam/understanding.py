@@ -113,6 +113,8 @@ def understand(
                 if len(found) < TERMS:
                     found.append(extra)
                     decisions.append(decision)
+    if not found:
+        raise ManyheadsError(f"Nothing here says where that is: {goal!r}. {_measured(instance, readings)}")
     keeps = re.search(r"\b(?:keep|hold|stay|balance|still|remain|park|rest)", goal.lower())
     if parsed.held_seconds is not None and instance.step_seconds:
         held_for = min(200, max(1, round(parsed.held_seconds / instance.step_seconds)))

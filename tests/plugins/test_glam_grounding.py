@@ -1,6 +1,7 @@
 """Grounding: practice goals whose truth is known, decisions that are learned, and the file that comes of it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from manyheads_glam.models.choose import choose
 from manyheads_glam.models.settings import ModelSettings
 from manyheads_glam.models.word_vectors import word_vectors
 from manyheads_glam.transcript import Trust
+from manyheads_glam.understanding import understand
 from manyheads_glam.wordings import clause, wordings
 
 TRUST = Trust(2.0, 6.0, learned=True)
@@ -167,6 +169,19 @@ def test_gradients_in_bfloat16_point_where_those_in_float32_do(base, practice):
     short.backward(asked)
     assert torch.cosine_similarity(gradients(full), gradients(short), dim=0) > 0.95
     assert all(parameter.dtype == torch.float32 for parameter in short.parameters)
+
+
+def test_a_model_that_reads_every_place_as_what_has_none_is_refused(practice, policy):
+    """No clause is left then, and a specification of nothing is none."""
+
+    def upright(question, totals):
+        return sorted(range(len(totals)), key=lambda i: "cosine" not in question.options[i].answer)
+
+    sentence = "Rush to the left end, and dash to the right end."
+    with pytest.raises(ManyheadsError, match=r"Nothing here says where that is: 'Rush to .* measures"):
+        understand(sentence, practice.instance, Deciding(policy, upright))
+    [goal] = goals(practice, 1)
+    assert write(replace(goal, sentence=sentence), practice, Deciding(policy, upright)).spec is None
 
 
 def test_attempts_together_decide_as_each_does_alone(practice, policy):
