@@ -257,7 +257,7 @@ class _Mind:
         return tuple(root for root, row in zip(words, similarity, strict=True) if row.max() < ALIKE)
 
     def require_sense(self, goal: str, aspect: Aspect, strange: Sequence[str], near: Sequence[Near]) -> None:
-        """Refuses a clause that is about nothing measured, or that asks for nothing."""
+        """Refuses a clause that is about nothing measured, that asks for nothing, or whose negation turns nothing."""
         known = [root for root in aspect.subject if root not in strange]
         if strange and not known:
             written = {stem(token): token for token in re.findall(r"[a-z_]+", goal.lower())}
@@ -266,7 +266,8 @@ class _Mind:
         if any(names_yes_or_no(reading, aspect) for reading in self.readings):
             return
         says_more = len(re.findall(r"[a-z]+", aspect.text)) > 2
-        if not demands(aspect) and not self.model.trust.learned and not (says_more and near[0].similarity >= SURE):
+        guessed = self.model.trust.learned or (says_more and near[0].similarity >= SURE)
+        if not demands(aspect) and (aspect.negated or not guessed):
             raise self.unclear(aspect)
 
     def unclear(self, aspect: Aspect) -> ManyheadsError:

@@ -20,7 +20,7 @@ PHRASES = {
     r"\b(?:all the way|as far as it goes)\b": "far",
     r"\bfrom (?:the )?[a-z]+ (?=to\b(?! the (?:left|right)))": "",
     r"\bup to (?=the\b)": "to ",
-    r"\bup (?=(?:in|inside|at|on|near|by)\b)": "",
+    r"\bup (?=(?:in(?! the air)|inside|at|on|near|by)\b)": "",
     r"\bin the (?:middle|centre|center)\b|\bcent(?:red|ered)\b": "at the centre",
     r"\bmiddle\b|\bcenter\b|\borigin\b": "centre",
     r"\ba (?:little )?(?:bit|little)\b|\bsomewhat\b|\ba touch\b": "slightly",
@@ -32,7 +32,8 @@ PHRASES = {
     r"\bstraight (?:up|upright)\b|\bright way up\b": "upright",
     r"\bstraight down\b": "hanging",
     r"\b(?:out of the way of|away from|clear of|out of|outside(?: of)?)\b": "away",
-    r"\boff(?: of)? (?=the (?!ground\b|floor\b))": "away ",
+    r"\boff(?: of)? the (?:ground|floor)\b": "up",
+    r"\boff(?: of)? (?=the\b)": "away ",
     r"\bmoving\b": "moving speed",
 }
 """Phrases that stand for one word, tried in this order."""

@@ -72,6 +72,24 @@ def test_what_was_meant_pays_more(model, goal, signal, good, bad):
 
 
 @pytest.mark.parametrize(
+    ("environment", "goal", "signal", "good", "bad"),
+    [
+        ("dmc/walker", "The left foot should be off the ground", "left_foot_height", 0.6, 0.0),
+        ("dmc/cheetah", "Keep the front foot up in the air", "front_foot_height", 0.6, 0.0),
+    ],
+)
+def test_what_is_up_is_not_down(model, environment, goal, signal, good, bad):
+    found = written(model, goal, environment)
+    assert pays(found.spec, **{signal: good}) > pays(found.spec, **{signal: bad}) + 0.05
+
+
+def test_a_negation_that_turns_nothing_is_refused(model):
+    """What is like it in the examples asks for the opposite."""
+    with pytest.raises(ManyheadsError, match="not clear from 'the ball must not be in the cup'"):
+        written(model, "The ball must never be in the cup", "dmc/ball_in_cup")
+
+
+@pytest.mark.parametrize(
     ("goal", "message"),
     [
         ("Be neither on the left nor on the right", "turns the meaning"),
