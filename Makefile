@@ -8,7 +8,7 @@ TESTED := $(VENV)/.installed-for-tests
 # `make demo GOAL="…"` takes your own goal; DEMO is the folder that everything goes into, UPDATES how long heads train.
 GOAL  ?= Spin the pole around fast
 DEMO  ?= demo
-UPDATES ?= 1500
+UPDATES ?= 1000
 export GOAL
 export MUJOCO_GL ?= egl
 

@@ -26,6 +26,16 @@ SIDES: Mapping[Role, tuple[Side, ...]] = {
 }
 """The sides that can be asked for, by a signal's role."""
 
+OPPOSITES: Mapping[Side | None, tuple[Side, ...]] = {
+    "high": ("low",),
+    "low": ("high",),
+    "fast": ("slow", "still"),
+    "moving": ("still",),
+    "slow": ("fast",),
+    "still": ("fast", "moving"),
+}
+"""What no model may make of a side that the words name."""
+
 DIRECTIONS = ("lateral", "forward", "vertical", "turning", "opening")
 PLACES = frozenset({"lateral", "forward", "vertical"})
 """The axes whose words name places, which can be excluded."""

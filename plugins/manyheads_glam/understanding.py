@@ -13,7 +13,19 @@ from manyheads.environment.contract import Instance
 from manyheads_glam.asking import unmeasurable
 from manyheads_glam.catalogue import Reading, read
 from manyheads_glam.decisions import Decision, Option, choose
-from manyheads_glam.evidence import DIRECTIONS, SIDES, WAYS, Side, Wish, fit, fits_unit, mentions, names_yes_or_no, wish
+from manyheads_glam.evidence import (
+    DIRECTIONS,
+    OPPOSITES,
+    SIDES,
+    WAYS,
+    Side,
+    Wish,
+    fit,
+    fits_unit,
+    mentions,
+    names_yes_or_no,
+    wish,
+)
 from manyheads_glam.lexicon import Aspect, demands, foreign, is_agent, parse, turning_words
 from manyheads_glam.retrieval import Index, Near, role_votes, side_votes
 from manyheads_glam.transcript import RecordingModel
@@ -199,7 +211,7 @@ class _Mind:
         options = [
             Option(side, PHRASES[side], 2.5 * (side == wanted.side), votes.get(side, 0.0))
             for side in SIDES[reading.role]
-            if side != "centre" or reading.signed
+            if (side != "centre" or reading.signed) and side not in OPPOSITES.get(wanted.side, ())
         ]
         decision = choose(self.model, aspect.text, "which side", _about(SIDE_PROMPT, reading), options)[0]
         side = cast("Side", decision.answer)
@@ -219,7 +231,11 @@ class _Mind:
         if axis is None or not reading.signed:
             return None
         ways = {0: "either way", reading.axes[axis]: WAYS[axis][0], -reading.axes[axis]: WAYS[axis][1]}
-        options = [Option(answer, ways[sign], 2.5 * (sign == said)) for answer, sign in SIGNS.items()]
+        options = [
+            Option(answer, ways[sign], 2.5 * (sign == said))
+            for answer, sign in SIGNS.items()
+            if not said or sign != -said
+        ]
         return choose(self.model, aspect.text, "which way", _about(WAY_PROMPT, reading), options)[0]
 
     def implied(

@@ -184,6 +184,27 @@ def test_a_model_that_reads_every_place_as_what_has_none_is_refused(practice, po
     assert write(replace(goal, sentence=sentence), practice, Deciding(policy, upright)).spec is None
 
 
+def as_the_words_say(question, totals):
+    return sorted(range(len(totals)), key=lambda i: -question.options[i].lexicon)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "question", "named", "opposite"),
+    [
+        ("Keep the cart on the right.", "which side", "high", "low"),
+        ("Move the cart to the left fast.", "which side", "fast", "slow"),
+        ("Move the cart to the left fast.", "which way", "minus", "plus"),
+    ],
+)
+def test_no_model_is_offered_the_opposite_of_what_the_words_name(practice, policy, sentence, question, named, opposite):
+    model = Deciding(policy, as_the_words_say)
+    understand(sentence, practice.instance, model)
+    [asked] = [choice.question for choice in model.choices if choice.question.question == question]
+    answers = [option.answer for option in asked.options]
+    assert named in answers
+    assert opposite not in answers
+
+
 def test_attempts_together_decide_as_each_does_alone(practice, policy):
     with_an_adapter(policy)
     drawn = [(practice, goal) for goal in goals(practice, 3) for _ in range(4)]

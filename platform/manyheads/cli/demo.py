@@ -25,7 +25,7 @@ UNSEEN = 3
 @click.command()
 @click.option("--goal", default=GOAL, show_default=True, help="your own sentence")
 @click.option("--world", type=NamedPath(), default=Path("demo"), show_default=True, help="where")
-@click.option("--updates", default=1500, show_default=True, type=click.IntRange(min=1), help="of each head")
+@click.option("--updates", default=1000, show_default=True, type=click.IntRange(min=1), help="of each head")
 def demo(goal: str, world: Path, updates: int) -> None:
     """Take the packaged world, make a task of a sentence, train its head and two others in imagination, play them.
 
