@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from benchmarks.nl2reward.goals import Goal
@@ -19,6 +18,7 @@ from manyheads_glam.catalogue import read
 from manyheads_glam.evidence import SIDES, Wish
 from manyheads_glam.lexicon import Aspect
 from manyheads_glam.models.choose import choose
+from manyheads_glam.models.lexicon import LexiconModel
 from manyheads_glam.models.settings import ModelSettings
 from manyheads_glam.retrieval import Index
 from manyheads_glam.transcript import RecordingModel
@@ -31,21 +31,6 @@ Writer = Callable[[str, Goal, Measured], RewardSpec]
 CONTROLS = ("truth", "random", "lexicon", "nearest")
 
 
-class Silent:
-    """A language model without an opinion: what is left are the lexicon's rules alone."""
-
-    name, drafts = "lexicon", False
-
-    def generate(self, prompt: str, schema: Mapping[str, Any] | None = None, max_tokens: int = 512) -> str:
-        raise ManyheadsError("The lexicon drafts nothing.")
-
-    def score(self, prompt: str, candidates: Sequence[str]) -> list[float]:
-        return [0.0] * len(candidates)
-
-    def embed(self, texts: Sequence[str]) -> Any:
-        return np.zeros((len(texts), 8), np.float32)
-
-
 def writer(name: str, say: Callable[[str], None], base_url: str | None = None) -> Writer:
     """A control by its name, or else the language model of that name."""
     if name == "truth":
@@ -53,7 +38,7 @@ def writer(name: str, say: Callable[[str], None], base_url: str | None = None) -
     if name == "random":
         return _random(np.random.default_rng(0))
     if name == "lexicon":
-        return _written_by(Silent())
+        return _written_by(LexiconModel())
     if name == "nearest":
         return _nearest(choose(ModelSettings(), say))
     return _written_by(choose(ModelSettings(model=name, base_url=base_url), say))

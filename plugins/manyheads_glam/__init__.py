@@ -26,6 +26,9 @@ def register_models(register: Callable[[LanguageModelKind], None]) -> None:
         )
     )
     register(
+        LanguageModelKind("glam/lexicon", _lexicon, description="no model: rules that read plain English, or refuse it")
+    )
+    register(
         LanguageModelKind(
             "glam/local",
             _local,
@@ -79,6 +82,12 @@ def _embedded() -> LanguageModel:
     from manyheads_glam.models.embedded import embedded
 
     return embedded()
+
+
+def _lexicon() -> LanguageModel:
+    from manyheads_glam.models.lexicon import LexiconModel
+
+    return LexiconModel()
 
 
 def _local() -> LanguageModel:

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import manyheads
+from helpers import python
 from manyheads import ManyheadsError, load_task
 from manyheads.registry import registry
 from manyheads_glam import command, session
@@ -177,6 +179,23 @@ def test_mistakes_are_named(run, arguments, message):
 def test_a_misspelt_model_is_named():
     found = CliRunner().invoke(command.goal, [GOAL, "--environment", "dmc/cartpole", "--model", "glam/embeded"])
     assert "glam/embedded" in str(found.exception)
+
+
+def test_the_lexicon_needs_no_language_model(tmp_path):
+    """Nothing of what runs one is imported."""
+    out = tmp_path / "left.yaml"
+    code = f"""
+import sys
+from manyheads.cli import manyheads
+manyheads(["goal", "Park the cart at the left", "--environment", "dmc/cartpole", "--model", "glam/lexicon", "--yes",
+           "--out", {str(out)!r}], standalone_mode=False)
+assert "transformers" not in sys.modules
+"""
+    result = python(code)
+    assert result.returncode == 0, result.stderr
+    assert load_task(out).content.reward.source == "spec"
+    with pytest.raises(ManyheadsError, match="measures nothing called 'sofa'"):
+        manyheads.goal("Sit on the sofa", environment="dmc/cartpole", model="glam/lexicon")
 
 
 def test_sparkline():

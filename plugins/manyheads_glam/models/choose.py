@@ -30,7 +30,7 @@ def choose(settings: ModelSettings, say: Say, cached: bool = True) -> LanguageMo
     if missing := known.missing():
         raise ManyheadsError(
             f"{settings.model} needs {', '.join(missing)}. `{install_command(known.extra, missing)}`; "
-            "`manyheads doctor` says what is missing."
+            "`manyheads doctor` says what is missing. `--model glam/lexicon` needs nothing."
         )
     if not prefixed:
         return known.factory()
