@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import pi
+from math import ceil, pi
 from typing import Any
 
 import numpy as np
@@ -121,29 +121,27 @@ def drives(*actuators: str) -> list[Measure]:
 
 
 class Meter:
-    """Reads all measures of a table from a physics at once: a gather per array, then the derived ones."""
+    """Reads all measures of a table from a physics at once: one gather from its arrays, then the derived ones."""
 
     def __init__(self, table: Sequence[Measure], physics: Any) -> None:
         self._physics = physics
         self._names = [measure.signal.name for measure in table]
-        self._angles = np.array([i for i, m in enumerate(table) if m.signal.kind == "angle"], np.intp)
+        self._angles = [i for i, m in enumerate(table) if m.signal.kind == "angle"]
+        located = [(i, m.source) for i, m in enumerate(table) if isinstance(m.source, At)]
         self._derived = [(i, m.source) for i, m in enumerate(table) if not isinstance(m.source, At)]
         model, data = physics.model.ptr, physics.data.ptr
-        located: dict[str, list[tuple[int, int]]] = {}
-        for i, measure in enumerate(table):
-            if isinstance(measure.source, At):
-                located.setdefault(measure.source.array, []).append((i, measure.source.index(model)))
-        self._gathers = [
-            (getattr(data, array).reshape(-1), *np.array(pairs, np.intp).T) for array, pairs in located.items()
-        ]
+        arrays = {name: getattr(data, name).reshape(-1) for name in sorted({at.array for _, at in located})}
+        self._arrays = [np.zeros(1), *arrays.values()]  # the zero stands for what is derived
+        starts = dict(zip(arrays, np.cumsum([array.size for array in self._arrays]).tolist(), strict=False))
+        self._indices = np.zeros(len(table), np.intp)
+        for i, at in located:
+            self._indices[i] = starts[at.array] + at.index(model)
 
     def __call__(self) -> dict[str, float]:
-        values = np.empty(len(self._names))
-        for array, columns, indices in self._gathers:
-            values[columns] = array[indices]
-        for position, function in self._derived:
-            values[position] = function(self._physics)
-        if len(self._angles):
-            angles = values[self._angles]
-            values[self._angles] = angles - 2 * pi * np.ceil((angles - pi) / (2 * pi))
-        return dict(zip(self._names, values.tolist(), strict=True))
+        gathered = np.concatenate(self._arrays)[self._indices]
+        for i, function in self._derived:
+            gathered[i] = function(self._physics)
+        values = gathered.tolist()
+        for i in self._angles:
+            values[i] -= 2 * pi * ceil((values[i] - pi) / (2 * pi))
+        return dict(zip(self._names, values, strict=True))

@@ -60,7 +60,7 @@ class Simulator(gymnasium.Env[Row, np.ndarray]):
         # Unbounded inputs (lqr's, whose bounds are MuJoCo's largest number) take the action as it is.
         bounded = spec.maximum < UNBOUNDED
         self._low = np.where(bounded, spec.minimum, -1.0)
-        self._range = np.where(bounded, spec.maximum, 1.0) - self._low
+        self._half_range = (np.where(bounded, spec.maximum, 1.0) - self._low) / 2.0
         self.action_space = spaces.Box(-1.0, 1.0, spec.shape, np.float32)
         parts: dict[str, spaces.Space[Any]] = {}
         if options.vector:
@@ -69,17 +69,22 @@ class Simulator(gymnasium.Env[Row, np.ndarray]):
         if options.image_size is not None:
             parts["image"] = spaces.Box(0, 255, (options.image_size, options.image_size, 3), np.uint8)
         self.observation_space: spaces.Dict = spaces.Dict(parts)
+        self._shapes = [(key, part.shape or ()) for key, part in self.observation_space.items()]
+        # The suite would observe after each repeat of an action; `_observe` does once, when the last is carried out.
+        self.get_observation = self.suite.task.get_observation
+        self.suite.task.get_observation = lambda physics: None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Row, Row]:
         super().reset(seed=seed)
         if seed is not None or not self._seeded:
             self.suite.task.random.seed(seed)
             self._seeded = True
-        step = self.suite.reset()
-        return self._observe(step.observation), {"signals": self._meter()}
+        self.suite.reset()
+        return self._observe(), {"signals": self._meter()}
 
     def step(self, action: np.ndarray) -> tuple[Row, float, bool, bool, Row]:
-        control = self._low + (np.clip(action, -1.0, 1.0).astype(np.float64) + 1.0) / 2.0 * self._range
+        clipped = np.minimum(np.maximum(action, -1.0), 1.0)
+        control = self._low + (clipped.astype(np.float64) + 1.0) * self._half_range
         reward = 0.0
         for _ in range(self.options.action_repeat):
             try:
@@ -89,16 +94,10 @@ class Simulator(gymnasium.Env[Row, np.ndarray]):
                     f"dmc/{self.domain} {self.options.task}: the simulation became unstable: {error}"
                 ) from error
             reward += float(step.reward)
-            if step.last():
+            if last := step.last():
                 break
-        terminated = step.last() and step.discount == 0.0
-        return (
-            self._observe(step.observation),
-            reward,
-            terminated,
-            step.last() and not terminated,
-            {"signals": self._meter()},
-        )
+        terminated = last and step.discount == 0.0
+        return self._observe(), reward, terminated, last and not terminated, {"signals": self._meter()}
 
     def render(self) -> np.ndarray:
         """The camera's picture, (240, 320, 3) uint8."""
@@ -136,12 +135,9 @@ class Simulator(gymnasium.Env[Row, np.ndarray]):
     def _load(self) -> Any:
         return suite.load(self.domain, self.options.task, task_kwargs={"random": 0})
 
-    def _observe(self, observation: Row) -> Row:
-        row: Row = {}
-        size = self.options.image_size
-        for key in self.observation_space:
-            if key == "image" and size is not None:
-                row[key] = self._draw(size, size)
-            else:
-                row[key] = np.atleast_1d(np.asarray(observation[key], np.float32))
-        return row
+    def _observe(self) -> Row:
+        observed = self.get_observation(self.physics) if self.options.vector else {}
+        return {
+            key: self._draw(*shape[:2]) if key == "image" else np.asarray(observed[key], np.float32).reshape(shape)
+            for key, shape in self._shapes
+        }

@@ -223,7 +223,7 @@ def test_a_pose_from_an_observation_is_observed_as_it_was(domain, task):
     turns = np.array([true.model.jnt_type[i] == 3 for i in known])
     off[turns] = np.angle(np.exp(1j * off[turns]))
     np.testing.assert_allclose(off, 0, atol=1e-5)
-    observed, expected = (simulator.suite.task.get_observation(physics) for physics in (canvas, true))
+    observed, expected = (simulator.get_observation(physics) for physics in (canvas, true))
     for key in ("to_target", "target_position", "dist_to_target"):
         if key in expected:
             np.testing.assert_allclose(observed[key], expected[key], atol=1e-5)
