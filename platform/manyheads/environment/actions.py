@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +13,6 @@ from gymnasium import spaces
 from manyheads.environment.notice import note_once
 from manyheads.environment.spaces import (
     Leaf,
-    Path,
     Space,
     discrete_sizes,
     leaf_spaces,
@@ -52,35 +53,37 @@ class ActionUnflattener:
         require_distinct([*self.continuous, *(name for name, _ in self.discrete)], owner, "actions")
         self.size = len(self.continuous) + sum(size for _, size in self.discrete)
         self._offsets = len(self.continuous) + np.cumsum([0, *(size for _, size in self.discrete)])
-        self._scales = [_Scale.of(leaf.space) if isinstance(leaf.space, spaces.Box) else None for leaf in self._leaves]
-        for leaf, scale in zip(self._leaves, self._scales, strict=True):
-            if scale is not None and not scale.bounded.all():
+        self._readers = list(self._read_leaves())
+        for leaf, scale in self._scales():
+            if not scale.bounded.all():
                 note_once(_range_used(owner, leaf, scale))
 
     def __call__(self, action: npt.ArrayLike) -> Any:
         flat = np.asarray(action, np.float32)
         if flat.shape != (self.size,) or not np.isfinite(flat).all():
             raise ManyheadsError(f"{self._owner} takes {self.size} finite numbers as action, not {action!r}.")
+        parts = {leaf.path: read(flat) for leaf, read in self._readers}
+        return parts[()] if () in parts else nest(self._space, parts)
+
+    def _read_leaves(self) -> Iterator[tuple[Leaf, _Scale | _Choice]]:
+        """Each leaf with what reads its native value from a flat action."""
         number = block = 0
-        parts: dict[Path, Any] = {}
-        for leaf, scale in zip(self._leaves, self._scales, strict=True):
-            if scale is not None:
-                size = len(scale.low)
-                parts[leaf.path] = scale(flat[number : number + size], leaf.space)
+        for leaf in self._leaves:
+            if isinstance(leaf.space, spaces.Box):
+                size = int(np.prod(leaf.space.shape))
+                yield leaf, _Scale.of(leaf.space, slice(number, number + size))
                 number += size
             else:
                 count = 1 if isinstance(leaf.space, spaces.Discrete) else len(discrete_sizes(leaf.space))
-                picks = [
-                    int(flat[self._offsets[i] : self._offsets[i + 1]].argmax()) for i in range(block, block + count)
-                ]
-                parts[leaf.path] = _choose(leaf.space, picks)
+                yield leaf, _Choice(leaf.space, self._offsets[block : block + count + 1].tolist())
                 block += count
-        return parts[()] if () in parts else nest(self._space, parts)
+
+    def _scales(self) -> Iterator[tuple[Leaf, _Scale]]:
+        return ((leaf, read) for leaf, read in self._readers if isinstance(read, _Scale))
 
     def ends(self, value: float) -> npt.NDArray[np.float64]:
         """What an entry of `value`, -1 or 1, is in native units, for each continuous entry."""
-        scales = [scale for scale in self._scales if scale is not None]
-        ends = [np.clip(value * scale.half + scale.middle, scale.low, scale.high) for scale in scales]
+        ends = [np.clip(value * scale.half + scale.middle, scale.low, scale.high) for _, scale in self._scales()]
         return np.concatenate([np.zeros(0), *ends])
 
     def flatten(self, action: Any) -> npt.NDArray[np.float32]:
@@ -88,10 +91,10 @@ class ActionUnflattener:
         if not self._space.contains(action):
             raise ManyheadsError(f"{self._owner} takes actions of {self._space}, not {action!r}.")
         numbers, blocks = [np.zeros(0)], []
-        for leaf, scale in zip(self._leaves, self._scales, strict=True):
+        for leaf, read in self._readers:
             value = np.asarray(leaf.read(action))
-            if scale is not None:
-                numbers.append(scale.invert(np.ravel(value)))
+            if isinstance(read, _Scale):
+                numbers.append(read.invert(np.ravel(value)))
             else:
                 start = getattr(leaf.space, "start", 0)
                 blocks += np.ravel(value - start).astype(np.int64).tolist()
@@ -102,8 +105,11 @@ class ActionUnflattener:
 
 
 class _Scale(NamedTuple):
-    """value = middle + half * clipped in float64, kept inside the box; all (n,)."""
+    """The entries of a box: value = middle + half * clipped in float64, kept inside the box; all (n,)."""
 
+    space: spaces.Box
+    entries: slice
+    """of the flat action"""
     middle: npt.NDArray[np.float64]
     half: npt.NDArray[np.float64]
     low: npt.NDArray[np.float64]
@@ -112,7 +118,7 @@ class _Scale(NamedTuple):
     """on both sides"""
 
     @classmethod
-    def of(cls, space: spaces.Box) -> _Scale:
+    def of(cls, space: spaces.Box, entries: slice) -> _Scale:
         low, high = (np.ravel(end).astype(np.float64) for end in (space.low, space.high))
         below, above = low > -UNBOUNDED, high < UNBOUNDED
         bounded = below & above
@@ -120,14 +126,14 @@ class _Scale(NamedTuple):
             middle = np.where(bounded, low + (high - low) / 2, 0.0)
             middle = np.where(below & ~above, low + 1.0, np.where(above & ~below, high - 1.0, middle))
             half = np.where(bounded, (high - low) / 2, 1.0)
-        return cls(middle, half, low, high, bounded)
+        return cls(space, entries, middle, half, low, high, bounded)
 
-    def __call__(self, flat: npt.NDArray[np.float32], space: Any) -> Any:
-        value = np.minimum(np.maximum(flat, -1.0), 1.0) * self.half + self.middle
+    def __call__(self, flat: npt.NDArray[np.float32]) -> Any:
+        value = np.minimum(np.maximum(flat[self.entries], -1.0), 1.0) * self.half + self.middle
         value = np.minimum(np.maximum(value, self.low), self.high)
-        if np.issubdtype(space.dtype, np.integer):
-            return _whole(value, self, space)
-        return value.astype(space.dtype).reshape(space.shape)
+        if self.space.dtype.kind in "iu":
+            return _whole(value, self)
+        return value.astype(self.space.dtype).reshape(self.space.shape)
 
     def invert(self, value: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """The entry in [-1, 1] of each native value (n,)."""
@@ -135,9 +141,24 @@ class _Scale(NamedTuple):
         return np.clip((value.astype(np.float64) - self.middle) / half, -1.0, 1.0)
 
 
-def _whole(value: npt.NDArray[np.float64], scale: _Scale, space: spaces.Box) -> Any:
+class _Choice(NamedTuple):
+    """The one-hot blocks of a discrete space: the greatest entry of each is chosen."""
+
+    space: Space
+    edges: list[int]
+    """where each block begins in the flat action, and the last one's end"""
+
+    def __call__(self, flat: npt.NDArray[np.float32]) -> Any:
+        picks = [int(flat[start:stop].argmax()) for start, stop in pairwise(self.edges)]
+        if isinstance(self.space, spaces.Discrete):
+            return int(self.space.start) + picks[0]
+        chosen = np.array(picks, self.space.dtype).reshape(self.space.shape)
+        return chosen + self.space.start if isinstance(self.space, spaces.MultiDiscrete) else chosen
+
+
+def _whole(value: npt.NDArray[np.float64], scale: _Scale) -> Any:
     """Rounded values; at a bound the bound itself, which float64 can't always hold (2**63 - 1)."""
-    value = np.rint(value)
+    space, value = scale.space, np.rint(value)
     inner = np.where((value > scale.low) & (value < scale.high), value, 0.0).astype(space.dtype)
     whole = np.where(
         value >= scale.high, np.ravel(space.high), np.where(value <= scale.low, np.ravel(space.low), inner)
@@ -152,10 +173,3 @@ def _range_used(owner: str, leaf: Leaf, scale: _Scale) -> str:
         f"{owner}: the action '{leaf.name}[{entry}]' has the bounds [{scale.low[entry]:g}, {scale.high[entry]:g}]; "
         f"[{low:g}, {high:g}] is used. Rescale it to finite bounds, for instance in a wrapper, to use more."
     )
-
-
-def _choose(space: Space, picks: list[int]) -> Any:
-    if isinstance(space, spaces.Discrete):
-        return int(space.start) + picks[0]
-    chosen = np.array(picks, space.dtype).reshape(space.shape)
-    return chosen + space.start if isinstance(space, spaces.MultiDiscrete) else chosen

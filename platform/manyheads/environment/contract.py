@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
@@ -60,6 +61,7 @@ class Signal:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
             raise ManyheadsError(f"A signal's name is a text with at least one letter, not {self.name!r}.")
+        object.__setattr__(self, "name", sys.intern(str(self.name)))  # values are looked up by it at every step
         for part, known in (("unit", get_args(Unit)), ("kind", get_args(Kind))):
             if getattr(self, part) not in known:
                 raise ManyheadsError(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,9 @@ CONTRACT = (
     "Gymnasium's reset returns (observation, info) and its step (observation, reward, terminated, truncated, info), "
     "info a dict."
 )
+
+
+T = TypeVar("T")
 
 
 class Foreign:
@@ -30,9 +33,8 @@ class Foreign:
         self.owner = owner
         self._folder = ""
 
-    @contextmanager
-    def run(self, what: str, part: str = "") -> Iterator[None]:
-        """Around the call that does `what`; raises ForeignError with the owner, `what` and the error's own words.
+    def run(self, what: str, function: Callable[[], T], part: str = "") -> T:
+        """Calls `function`, which does `what`; raises ForeignError with the owner, `what` and the error's own words.
 
         `part` says which part of a step failed, where it is not the environment itself.
 
@@ -43,7 +45,7 @@ class Foreign:
         if self._folder and self._folder != ours:
             _enter(self._folder)
         try:
-            yield
+            return function()
         except (ManyheadsError, KeyboardInterrupt):
             raise
         except BaseException as error:  # whatever it raises: also GeneratorExit, SystemExit, those of asyncio

@@ -22,8 +22,7 @@ Measure = Callable[[gymnasium.Env[Any, Any], Any], Mapping[str, float]]
 def build(owner: str, make: Callable[[], Any]) -> gymnasium.Env[Any, Any]:
     """The environment that a factory makes; raises ManyheadsError where it fails or makes something else."""
     try:
-        with Foreign(owner).run("building it"):
-            env = make()
+        env = Foreign(owner).run("building it", make)
     except ForeignError as error:
         raise ForeignError(f"{owner} does not build: {error.words}.", error.words) from error.__cause__
     if not isinstance(env, gymnasium.Env):
@@ -75,8 +74,7 @@ class MeasuredEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Info]:
         self._step = 0
-        with self._foreign.run("reset"):
-            returned: Any = self.env.reset(seed=seed, options=options)
+        returned: Any = self._foreign.run("reset", lambda: self.env.reset(seed=seed, options=options))
         if not isinstance(returned, tuple) or len(returned) != 2 or not isinstance(returned[1], Mapping | None):
             raise ManyheadsError(f"{self.owner}: reset returned {_counted(returned)}; {CONTRACT}")
         observation, info = returned[0], returned[1] or {}
@@ -84,8 +82,7 @@ class MeasuredEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, Info]:
         self._step += 1
-        with self._foreign.run(f"step {self._step}"):
-            returned: Any = self.env.step(action)
+        returned: Any = self._foreign.run(f"step {self._step}", lambda: self.env.step(action))
         if not isinstance(returned, tuple) or len(returned) != 5 or not isinstance(returned[4], Mapping | None):
             raise ManyheadsError(f"{self.owner}: step {self._step} returned {_counted(returned)}; {CONTRACT}")
         observation, reward, terminated, truncated, info = returned
@@ -121,7 +118,7 @@ class MeasuredEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         raise ManyheadsError(f"{self.owner}: {name} of step {self._step} is {value!r}; expected True or False.")
 
     def _signals(self, reward: float, observation: Any, info: Mapping[str, Any]) -> dict[str, float]:
-        values = self._measured(observation) if self._measure else info.get("signals", {})
+        values = info.get("signals", {}) if self._measure is None else self._measured(self._measure, observation)
         if not isinstance(values, Mapping):
             raise ManyheadsError(
                 f"{self.owner}: the signals are {values!r:.80}; expected a mapping of names to numbers."
@@ -143,10 +140,9 @@ class MeasuredEnv(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             )
         return signals
 
-    def _measured(self, observation: Any) -> Any:
-        assert self._measure is not None
-        with self._foreign.run(f"measuring signals at step {self._step}", "measuring signals: "):
-            return self._measure(self.env, read_only(observation))
+    def _measured(self, measure: Measure, observation: Any) -> Any:
+        what, shown = f"measuring signals at step {self._step}", read_only(observation)
+        return self._foreign.run(what, lambda: measure(self.env, shown), "measuring signals: ")
 
     def _wrong(self, values: Mapping[str, Any], name: str) -> ManyheadsError:
         environment = self.owner
