@@ -8,6 +8,7 @@ import resource
 import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ class Rows:
     """(N,) position in the episode"""
 
 
+@cache
 def record_type(interface: SpaceLayout, signals: int) -> np.dtype[Any]:
     """The fixed-width record of one row; `check` is the CRC-32 of everything behind it."""
     fields: list[Any] = [
@@ -63,9 +65,23 @@ def record_type(interface: SpaceLayout, signals: int) -> np.dtype[Any]:
     return np.dtype(fields, align=True)
 
 
-def checksum(record: memoryview) -> int:
-    """What belongs into `check` of a record given as bytes."""
-    return zlib.crc32(record[4:])
+def pack(rows: Rows, record: np.dtype[Any]) -> Records:
+    """N rows as records (N,), checksums included; of the signals as many as the record has."""
+    records = np.zeros(len(rows.is_first), record)
+    for name in ("index", "episode", "vector", "action", "is_first", "is_last", "is_terminal"):
+        records[name] = getattr(rows, name)
+    signals = records["signals"]
+    signals[:] = rows.signals[:, : signals.shape[1]]
+    if rows.image is not None:
+        records["image"] = rows.image
+    records["check"] = checksums(records)
+    return records
+
+
+def checksums(records: Records) -> list[int]:
+    """What belongs into `check` of each of the records (N,)."""
+    data, width = records.view(np.uint8).data, records.dtype.itemsize
+    return [zlib.crc32(data[at + 4 : at + width]) for at in range(0, len(data), width)]
 
 
 class MapPool:
@@ -181,24 +197,24 @@ class Chunk:
             return self._latents[: self.count]
         return self.pool.map(self._latents_path, self.latent, self.size, self.writable)[: self.count]
 
-    def append(self, record: Records, latent: Records | None) -> None:
-        """Adds one record (1,); when this returns the row outlives the process."""
+    def append(self, record: np.void, latent: Records | None) -> None:
+        """Adds one record; when this returns the row outlives the process."""
         assert self._rows is not None
         if self._file is not None:
             self._write(self._file, record.tobytes())
-        self._rows[self.count] = record[0]
+        self._rows[self.count] = record
         self.count += 1
         if latent is not None:
             self.latents[-1] = latent
         if self.count == self.size:
             self.seal()
 
-    def replace_newest(self, record: Records) -> None:
-        """Replaces the newest row by `record` (1,), in one write; nothing else in the file changes."""
+    def replace_newest(self, record: np.void) -> None:
+        """Replaces the newest row, in one write; nothing else in the file changes."""
         if self.path is not None:
             self._write_at((self.count - 1) * self.record.itemsize, record.tobytes())
         if self._rows is not None:
-            self._rows[self.count - 1] = record[0]
+            self._rows[self.count - 1] = record
 
     def _write(self, file: int, data: bytes) -> None:
         reason = "the disk is full"
@@ -264,9 +280,8 @@ def sound_rows(path: Path, record: np.dtype[Any], newest: bool) -> tuple[int, in
     if not whole:
         return 0, size
     rows = np.memmap(path, record, "r", shape=(whole,)).view(np.ndarray)
-    data = rows.view(np.uint8).data
     width, checks = record.itemsize, rows["check"].tolist()
-    good = [checksum(data[i * width : (i + 1) * width]) == check for i, check in enumerate(checks)]
+    good = [found == check for found, check in zip(checksums(rows), checks, strict=True)]
     if all(good) and (newest or whole * width == size):
         return whole, size - whole * width
     broken = good.index(False) if False in good else whole

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
 from manyheads.experience.batch import Batch, WindowIndex
-from manyheads.experience.chunk import MapPool, Rows, record_type
+from manyheads.experience.chunk import MapPool, Records, Rows, pack, record_type
 from manyheads.experience.latent_table import Floats, LatentLayout, PackedLatents
 from manyheads.experience.recorded_episode import Episode
 from manyheads.experience.replay_folder import check_header, lock_folder, stream_folders
@@ -22,6 +22,7 @@ from manyheads.run_states import ReplayState
 
 CHUNK_ROWS = 4096
 CHUNK_BYTES = 4 << 20
+LARGEST = np.finfo(np.float32).max
 UNSOUND = "Is the environment sound?"
 CAUSES = {"vector": UNSOUND, "action": "Did learning diverge?"}
 
@@ -56,6 +57,7 @@ class Replay:
     ) -> None:
         self.folder, self.interface, self.latent = folder, interface, latent
         self.capacity_rows, self.capacity_bytes, self.read_only = capacity_rows, capacity_bytes, read_only
+        self._vector, self._action = len(interface.vector), interface.action_size
         self.instances: list[RecordedInstance] = []
         """every instance seen, in the order that `Batch.instance` counts them; one whose signals or layout have
         changed since is counted as a new one"""
@@ -80,7 +82,7 @@ class Replay:
         number = self._next_stream
         self._next_stream += 1
         folder = None if self.folder is None else self.folder / f"stream-{number:05d}"
-        stream = Stream(number, instance, self.interface, self.interface, self.latent, folder, self._pool)
+        stream = self._stream(number, instance, self.interface, folder)
         self._streams[number] = stream.create()
         self._register_instance(stream)
         return number
@@ -111,14 +113,17 @@ class Replay:
         self._check_writable()
         self._check(rows, len(streams))
         latents = None if deter is None else self.latent.encode(self.latent.pack(deter, stoch), self.world_id)
+        packed: dict[np.dtype[Any], Records] = {}
         for i, number in enumerate(streams):
             stream = self._streams[number]
+            if stream.record not in packed:
+                packed[stream.record] = pack(rows, stream.record)
             latent = None if latents is None else latents[i]
-            if stream.append(rows, i, latent, self._next_serial, self._chunk_rows(stream)):
+            if stream.append(packed[stream.record][i], latent, self._next_serial):
                 self._next_serial += 1
             self.rows += 1
             self.bytes += stream.row_bytes
-        self._next_episode = max(self._next_episode, int(rows.episode.max()) + 1)
+        self._next_episode = max(self._next_episode, *(number + 1 for number in rows.episode.tolist()))
         self._shrink()
 
     def end_episode(self, stream: int) -> None:
@@ -282,7 +287,7 @@ class Replay:
 
     def room(self, signals: int) -> int:
         """How many rows with so many signals are kept at most."""
-        size = record_type(self.interface, signals).itemsize + self.latent.record.itemsize
+        size = self._row_bytes(self.interface, signals)
         return min(self.capacity_rows, (self.capacity_bytes or size * self.capacity_rows) // size)
 
     def close(self) -> None:
@@ -309,18 +314,13 @@ class Replay:
             raise ManyheadsError(f"{self.folder} was opened for reading only.")
 
     def _check(self, rows: Rows, count: int) -> None:
-        shapes = (
-            ("vector", rows.vector, (count, len(self.interface.vector))),
-            ("action", rows.action, (count, self.interface.action_size)),
-        )
-        for name, values, shape in shapes:
-            if values.shape != shape:
-                raise ValueError(f"{name} has shape {values.shape}, the interface needs {shape}.")
+        for name, values, size in (("vector", rows.vector, self._vector), ("action", rows.action, self._action)):
+            if values.shape != (count, size):
+                raise ValueError(f"{name} has shape {values.shape}, the interface needs {(count, size)}.")
             if not np.isfinite(values).all():
                 raise ManyheadsError(f"A row's {name} is not finite; rows before it are kept. {CAUSES[name]}")
-        with np.errstate(over="ignore"):  # judged as a batch will hold them
-            if not np.isfinite(rows.signals.astype(np.float32)).all():
-                raise ManyheadsError(f"A row's signals are not finite in float32; rows before it are kept. {UNSOUND}")
+        if not (np.abs(rows.signals) <= LARGEST).all():  # batches hold float32
+            raise ManyheadsError(f"A row's signals are not finite in float32; rows before it are kept. {UNSOUND}")
         if self.interface.image is not None and (rows.image is None or rows.image.shape[1:] != self.interface.image):
             raise ValueError(f"The interface needs images of shape {self.interface.image}.")
 
@@ -331,12 +331,18 @@ class Replay:
         else:
             self.instances.append(stream.instance)
 
-    def _chunk_rows(self, stream: Stream) -> int:
-        """Small enough that dropping one is a small part of the capacity."""
-        limits = [CHUNK_ROWS, CHUNK_BYTES // stream.row_bytes, self.capacity_rows // 64]
+    def _stream(self, number: int, instance: RecordedInstance, recorded: SpaceLayout, folder: Path | None) -> Stream:
+        """Its chunks are so small that dropping one is a small part of the capacity."""
+        row = self._row_bytes(recorded, len(instance.signals))
+        limits = [CHUNK_ROWS, CHUNK_BYTES // row, self.capacity_rows // 64]
         if self.capacity_bytes is not None:
-            limits.append(self.capacity_bytes // (64 * stream.row_bytes))
-        return max(16, min(limits))
+            limits.append(self.capacity_bytes // (64 * row))
+        size = max(16, min(limits))
+        return Stream(number, instance, recorded, self.interface, self.latent, folder, self._pool, size)
+
+    def _row_bytes(self, interface: SpaceLayout, signals: int) -> int:
+        """Room that one row and its latent take."""
+        return record_type(interface, signals).itemsize + self.latent.record.itemsize
 
     def _shrink(self) -> None:
         """Drops oldest chunks until what is left fits; the newest of a stream in use stays."""
@@ -357,7 +363,7 @@ class Replay:
         latents = check_header(folder, self.latent, self.read_only)
         for number, path in stream_folders(folder, self.read_only):
             known = read_sidecar(path)
-            stream = Stream(number, known.instance, known.interface, self.interface, self.latent, path, self._pool)
+            stream = self._stream(number, known.instance, known.interface, path)
             self.repairs += stream.load(not self.read_only, latents)
             self._add_stream(stream)
 

@@ -18,7 +18,7 @@ from manyheads.environment.adapter import LayoutMap
 from manyheads.environment.contract import Instance
 from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
-from manyheads.experience.chunk import Chunk, MapPool, Records, Rows, checksum, record_type, sound_rows
+from manyheads.experience.chunk import Chunk, MapPool, Records, checksums, record_type, sound_rows
 from manyheads.experience.latent_table import LatentLayout
 
 FORMAT = 2
@@ -80,10 +80,14 @@ class Stream:
         latent: LatentLayout,
         folder: Path | None,
         pool: MapPool,
+        chunk_rows: int,
     ) -> None:
         self.number, self.instance, self.folder, self.pool = number, instance, folder, pool
+        self.chunk_rows = chunk_rows
         self.latent = latent.record
         self.record = record_type(recorded, len(instance.signals))
+        self.row_bytes = self.record.itemsize + self.latent.itemsize
+        """room that one row and its latent take"""
         self.chunks: list[Chunk] = []
         self.episode_starts: list[EpisodeStart] = []
         self.served = 0
@@ -93,9 +97,6 @@ class Stream:
         self._layout_map = None if recorded == interface else LayoutMap(interface, recorded)
         self._recorded = recorded
         self._between = True
-        self._scratch = np.zeros(1, self.record)
-        self._fields = {name: self._scratch[name] for name in self.record.names or ()}
-        self._bytes = self._scratch.view(np.uint8).data
 
     @property
     def start(self) -> int:
@@ -104,11 +105,6 @@ class Stream:
     @property
     def stop(self) -> int:
         return self.chunks[-1].stop if self.chunks else 0
-
-    @property
-    def row_bytes(self) -> int:
-        """Room that one row and its latent take."""
-        return self.record.itemsize + self.latent.itemsize
 
     @property
     def has_open_episode(self) -> bool:
@@ -138,33 +134,24 @@ class Stream:
             atomic.write_json(self.folder / FILE, sidecar.model_dump(mode="json"))
         return self
 
-    def append(self, rows: Rows, i: int, latent: Records | None, serial: int, size: int) -> bool:
-        """Adds row `i`, in a new chunk of `size` rows if the newest one is full; returns whether it began one."""
-        is_first, is_last = bool(rows.is_first[i]), bool(rows.is_last[i])
+    def append(self, record: np.void, latent: Records | None, serial: int) -> bool:
+        """Adds one record, in a new chunk if the newest one is full; returns whether it began one."""
+        is_first = bool(record["is_first"])
         if is_first != self._between:
             raise ValueError(
                 f"Stream {self.number}, row {self.stop}: `is_first` is {is_first} after `is_last` {self._between}."
             )
         self.live = True
-        newest = self.chunks[-1] if self.chunks else None
-        begins = newest is None or not (newest.growing or newest.count < size)
+        begins = not self.chunks or not (self.chunks[-1].growing or self.chunks[-1].count < self.chunk_rows)
         if begins:
-            self.chunks.append(self._chunk(serial, self.stop).create(size))
-        elif newest is not None and not newest.growing:
-            newest.reopen(size)
-        fields = self._fields
-        fields["vector"][0] = rows.vector[i]
-        fields["action"][0] = rows.action[i]
-        fields["signals"][0] = rows.signals[i, : len(self.instance.signals)]
-        fields["is_first"][0], fields["is_last"][0], fields["is_terminal"][0] = is_first, is_last, rows.is_terminal[i]
-        fields["episode"][0], fields["index"][0] = rows.episode[i], rows.index[i]
-        if rows.image is not None:
-            fields["image"][0] = rows.image[i]
-        fields["check"][0] = checksum(self._bytes)
-        self.chunks[-1].append(self._scratch, latent)
+            self.chunks.append(self._chunk(serial, self.stop).create(self.chunk_rows))
+        newest = self.chunks[-1]
+        if not newest.growing:
+            newest.reopen(self.chunk_rows)
+        newest.append(record, latent)
         if is_first:
-            self.episode_starts.append(EpisodeStart(int(rows.episode[i]), self.stop - 1))
-        self._between = is_last
+            self.episode_starts.append(EpisodeStart(int(record["episode"]), self.stop - 1))
+        self._between = bool(record["is_last"])
         return begins
 
     def end_episode(self) -> None:
@@ -172,10 +159,10 @@ class Stream:
         if self._between:
             return
         newest = self.chunks[-1]
-        self._scratch[0] = newest.rows[-1]
-        self._fields["is_last"][0] = True
-        self._fields["check"][0] = checksum(self._bytes)
-        newest.replace_newest(self._scratch)
+        ended = newest.rows[-1:].copy()
+        ended["is_last"] = True
+        ended["check"] = checksums(ended)
+        newest.replace_newest(ended[0])
         self._between = True
 
     def drop(self) -> None:
@@ -224,7 +211,7 @@ class Stream:
 
     def has(self, field: str) -> bool:
         """Whether the rows hold that field."""
-        return field in self._fields
+        return field in (self.record.names or ())
 
     def read_latents(self, start: int, stop: int) -> Records:
         """Copies of the stored latents of rows `start` to `stop`."""
