@@ -253,6 +253,35 @@ def test_a_reward_that_no_batch_can_hold_is_a_failure(pays: float) -> None:
     assert all(np.isfinite(episode.signals["reward"].astype(np.float32)).all() for episode in replay.episodes())
 
 
+def test_numbers_that_are_refused_fail_their_own_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    slots = [EnvSlot(instance) for instance in (PLAIN, RICH, walk(pays=1e39), PLAIN)]
+    shown = Walk.shown
+    monkeypatch.setattr(
+        Walk,
+        "shown",
+        lambda self: (
+            shown(self) | {"vector": np.array([1, np.inf, 2])}
+            if self.at == 1 and self.options.pictures
+            else shown(self)
+        ),
+    )
+    envs = SyncVectorEnv(slots, INTERFACE)
+    action = np.full((4, INTERFACE.action_size), 0.5, np.float32)
+    envs.step_async([1, 2, 3, 1], action)
+    assert not envs.step_wait().failures
+    envs.step_async([None] * 4, action)
+    step = envs.step_wait()
+    said = {env: failure.message for env, failure in step.failures.items()}
+    assert sorted(said) == [1, 2]
+    assert re.search(
+        r"pictures.*step 1 of the episode with seed 2: the observation's entry 'vector\[1\]' is inf", said[1]
+    )
+    assert re.search(r"1e\+39.*step 1 of the episode with seed 3: signal 'reward' is 1e\+39", said[2])
+    assert (step.vector[0] == step.vector[3]).all()
+    assert step.vector[0].any()
+    envs.close()
+
+
 class ListSink:
     """Rows in a list, as a cluster's sink might send them on."""
 

@@ -199,7 +199,7 @@ def test_an_environment_that_fails_for_good_ends_the_run_with_what_was_learned(
 
     def breaks(self: EnvSlot) -> Any:
         env = make(self)
-        step = env.step
+        step = env.env.step
 
         def broken(action: Any) -> Any:
             calls.append(1)
@@ -207,7 +207,7 @@ def test_an_environment_that_fails_for_good_ends_the_run_with_what_was_learned(
                 raise OSError("the licence server is gone")
             return step(action)
 
-        monkeypatch.setattr(env, "step", broken, raising=False)
+        monkeypatch.setattr(env.env, "step", broken, raising=False)
         return env
 
     with monkeypatch.context() as patch:

@@ -98,11 +98,19 @@ class FlatEnv(RowFormat):
         observation, _, terminated, truncated, info = self.env.step(self.act(action))
         return self.row(observation, info), terminated or truncated, terminated
 
-    def row(self, observation: Any, info: dict[str, Any]) -> Observation:
+    def row(self, observation: Any, info: Mapping[str, Any]) -> Observation:
         """A native observation and its `info` as flat numbers."""
-        image, vector = self.observe(observation)
+        vector, signals = np.zeros(len(self.layout.vector), np.float32), np.zeros(len(self.signals))
+        image = self.write(observation, info, vector, signals)
+        self.observe.check(vector)
+        return Observation(image, vector, signals)
+
+    def write(self, observation: Any, info: Mapping[str, Any], vector: Floats, signals: Doubles) -> Pixels | None:
+        """`row` into zeros (V,) and (S,), for `observe.check` to look at the vector; returns the image."""
+        image = self.observe.write(observation, vector)
         values = info["signals"]
-        return Observation(image, vector, np.array([values[name] for name in self.signals], np.float64))
+        signals[:] = [values[name] for name in self.signals]
+        return image
 
     def render(self) -> Pixels:
         """The environment's own picture (H, W, 3)."""
@@ -132,10 +140,10 @@ class LayoutMap:
             np.intp,
         )
 
-    def map_vector(self, own: npt.ArrayLike) -> Floats:
-        """Vectors (.., v) of the instance in the interface's entries (.., V)."""
+    def map_vector(self, own: npt.ArrayLike, out: Floats | None = None) -> Floats:
+        """Vectors (.., v) of the instance in the interface's entries (.., V), of zeros or those of `out`."""
         own = np.asarray(own, np.float32)
-        fitted = np.zeros((*own.shape[:-1], len(self.interface.vector)), np.float32)
+        fitted = np.zeros((*own.shape[:-1], len(self.interface.vector)), np.float32) if out is None else out
         fitted[..., self._vector] = own
         return fitted
 

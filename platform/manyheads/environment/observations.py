@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from manyheads.environment.contract import KeyRule
-from manyheads.environment.encodings import LARGEST, Encoding, Numbers, brief_space, brief_value, encode
+from manyheads.environment.encodings import LARGEST, Encoding, brief_space, brief_value, encode
 from manyheads.environment.notice import note_once, warn_once
 from manyheads.environment.pictures import PictureReader, Pixels, is_picture
 from manyheads.environment.spaces import Floats, Leaf, Path, Space, leaf_spaces, require_distinct
@@ -78,33 +78,31 @@ class ObservationFlattener:
         return self._low, self._high
 
     def __call__(self, observation: Any) -> tuple[Pixels | None, Floats]:
+        vector = np.zeros(len(self.names), np.float32)
+        image = self.write(observation, vector)
+        self.check(vector)
+        return image, vector
+
+    def write(self, observation: Any, vector: Floats) -> Pixels | None:
+        """Writes the entries into `vector` (V,), which holds zeros, for `check` to look at; returns the image."""
         for path, keys in self._containers:
             self._require_keys(path, keys, observation)
-        vector = self._vector(observation)
-        inside = (vector >= self._low) & (vector <= self._high)
-        if not inside.all():
-            self._note_outside(vector, np.flatnonzero(~inside).tolist())
-        if not self.pictures:
-            return None, vector
-        pictures = [self._picture(leaf, read, leaf.read(observation)) for leaf, read in self.pictures]
-        return np.ascontiguousarray(np.concatenate(pictures, axis=-1) if len(pictures) > 1 else pictures[0]), vector
-
-    def _vector(self, observation: Any) -> Floats:
-        if len(self.parts) == 1 and isinstance(numbers := self.parts[0].encoding, Numbers):
-            leaf = self.parts[0].leaf
-            value = leaf.read(observation)
-            try:
-                return numbers.check(value).astype(np.float32).reshape(-1)
-            except (TypeError, ValueError) as error:
-                raise self._refused(leaf, value, error) from None
-        vector = np.zeros(len(self.names), np.float32)
         for leaf, encoding, place in self.parts:
             value = leaf.read(observation)
             try:
                 encoding.write(value, vector[place])
             except (TypeError, ValueError) as error:
                 raise self._refused(leaf, value, error) from None
-        return vector
+        if not self.pictures:
+            return None
+        pictures = [self._picture(leaf, read, leaf.read(observation)) for leaf, read in self.pictures]
+        return np.ascontiguousarray(np.concatenate(pictures, axis=-1) if len(pictures) > 1 else pictures[0])
+
+    def check(self, vector: Floats) -> None:
+        """Refuses entries (V,) that are not finite; notes those outside their bounds."""
+        inside = (vector >= self._low) & (vector <= self._high)
+        if not inside.all():
+            self._note_outside(vector, np.flatnonzero(~inside).tolist())
 
     def _picture(self, leaf: Leaf, read: PictureReader, value: Any) -> Pixels:
         try:

@@ -115,9 +115,14 @@ class SyncVectorEnv:
         self._passed_on: tuple[type[BaseException], ...] = (KeyboardInterrupt,) if at is None else ()
         """a person's Ctrl-C, which workers do not get"""
         self._episodes: list[tuple[int, int]] = [(0, 0)] * len(slots)
-        self.environments: list[FlatEnv | None] = [self._make(env) for env in range(len(slots))]
-        self._layout_maps = [LayoutMap(interface, made.layout) for made in self.environments if made is not None]
+        made = [self._make(env) for env in range(len(slots))]
+        self.environments: list[FlatEnv | None] = [*made]
+        self._layout_maps = [LayoutMap(interface, env.layout) for env in made]
         self.layouts = [layout_map.layout for layout_map in self._layout_maps]
+        self._low, self._high = np.zeros((2, len(slots), len(interface.vector)), np.float32)
+        """bounds of each environment's entries; those that it lacks stay zero"""
+        for number, env in enumerate(made):
+            self._set_bounds(number, env)
         self._signals = max((len(slot.instance.signals) for slot in slots), default=0)
         self._step: VectorStep | None = None
 
@@ -125,6 +130,7 @@ class SyncVectorEnv:
         step = VectorStep.empty(self.interface, len(self.slots), self._signals)
         for env, seed in enumerate(seeds):
             self._advance(env, seed, actions[env], step, env)
+        self._check(step, 0, 0, len(self.slots))
         self._step = step
 
     def step_wait(self) -> VectorStep:
@@ -133,11 +139,11 @@ class SyncVectorEnv:
 
     def rebuild(self, env: int, seed: int, actions: Floats) -> VectorStep:
         step = VectorStep.empty(self.interface, len(actions) + 1, self._signals)
-        self._advance(env, seed, None, step, 0)
-        for row, action in enumerate(actions, start=1):
-            if step.failures or step.is_last[row - 1]:
+        for row, action in enumerate([None, *actions]):
+            self._advance(env, seed if action is None else None, action, step, row)
+            self._check(step, row, env, 1)
+            if step.failures or step.is_last[row]:
                 break
-            self._advance(env, None, action, step, row)
         return step
 
     def close(self) -> None:
@@ -156,7 +162,7 @@ class SyncVectorEnv:
             ) from error
 
     def _advance(self, env: int, seed: int | None, action: Any, step: VectorStep, row: int) -> None:
-        """One reset or step, into that row of `step`."""
+        """One reset or step, into that row of `step`, for `_check` to look at."""
         episode, at = self._episodes[env]
         self._episodes[env] = (episode, at + 1) if seed is None else (seed, 0)
         self._mark(env)
@@ -165,37 +171,60 @@ class SyncVectorEnv:
             made = self.environments[env]
             if seed is not None:
                 made = self.environments[env] = made or self._made_again(env)
-                observation = made.reset(seed)
+                observation, info = made.env.reset(seed=seed)
             else:
                 assert made is not None, "an environment that failed is reset before it is stepped"
-                action = layout_map.unmap_action(action)
-                observation, step.is_last[row], step.is_terminal[row] = made.step(action)
-            self._check_signals(env, observation.signals)
-            step.vector[row] = layout_map.map_vector(observation.vector)
-            step.signals[row, : len(observation.signals)] = observation.signals
-            image = layout_map.map_image(observation.image)
+                action = made.act(layout_map.unmap_action(action))
+                observation, _, step.is_terminal[row], truncated, info = made.env.step(action)
+                step.is_last[row] = truncated or step.is_terminal[row]
+            vector = np.zeros(len(layout_map.layout.vector), np.float32)
+            image = layout_map.map_image(made.write(observation, info, vector, step.signals[row, : len(made.signals)]))
+            layout_map.map_vector(vector, out=step.vector[row])
             if step.image is not None and image is not None:
                 step.image[row] = image
         except self._passed_on:
             raise
         except BaseException as error:  # whatever an environment raises
-            step.failures[env] = EnvFailure(
-                f"{describe(self.slots[env], *self._episodes[env])}: {self._words(env, error)}"
-            )
-            self._discard(env)
+            self._fail(env, step, error)
+
+    def _check(self, step: VectorStep, row: int, env: int, count: int) -> None:
+        """Checks numbers of rows from `row` on, as many as environments from `env` on; a refused one is a failure."""
+        rows, envs = slice(row, row + count), slice(env, env + count)
+        vector, signals = step.vector[rows], step.signals[rows]
+        outside = ~((vector >= self._low[envs]) & (vector <= self._high[envs]))
+        beyond = np.abs(signals) > LARGEST_SIGNAL
+        if not (outside.any() or beyond.any()):
+            return
+        for i in np.flatnonzero(outside.any(1) | beyond.any(1)).tolist():
+            made = self.environments[env + i]
+            if made is None:
+                continue
+            try:
+                made.observe.check(self._layout_maps[env + i].unmap_vector(vector[i]))
+                if beyond[i].any():
+                    name, value = made.signals[beyond[i].argmax()], signals[i, beyond[i].argmax()]
+                    raise ManyheadsError(
+                        f"signal {name!r} is {value:g}; learning takes numbers up to {LARGEST_SIGNAL:g}"
+                    )
+            except self._passed_on:
+                raise
+            except BaseException as error:  # also a warning that the caller has made an error
+                self._fail(env + i, step, error)
+
+    def _fail(self, env: int, step: VectorStep, error: BaseException) -> None:
+        step.failures[env] = EnvFailure(f"{describe(self.slots[env], *self._episodes[env])}: {self._words(env, error)}")
+        self._discard(env)
 
     def _made_again(self, env: int) -> FlatEnv:
         made = self._make(env)
         if self._layout_maps[env].interface.naming(made.layout) != self.layouts[env]:
             raise ManyheadsError("recreated, it has other spaces than before")
+        self._set_bounds(env, made)
         return made
 
-    def _check_signals(self, env: int, signals: npt.NDArray[np.float64]) -> None:
-        beyond = np.flatnonzero(np.abs(signals) > LARGEST_SIGNAL)
-        if beyond.size:
-            name = self.slots[env].instance.signals[beyond[0]].name
-            value = signals[beyond[0]]
-            raise ManyheadsError(f"signal {name!r} is {value:g}; learning takes numbers up to {LARGEST_SIGNAL:g}")
+    def _set_bounds(self, env: int, made: FlatEnv) -> None:
+        for ends, own in zip((self._low, self._high), made.observe.bounds, strict=True):
+            self._layout_maps[env].map_vector(own, out=ends[env])
 
     def _discard(self, env: int) -> None:
         """Closes an environment; one that fails in closing has been given up anyway."""
