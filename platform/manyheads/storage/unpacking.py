@@ -95,9 +95,8 @@ def _join(pack: Pack, folder: WorldFolder, adapt: bool) -> WorldFolder:
     from manyheads.experience.replay_folder import lock_folder
 
     with lock_folder(folder.path / "replay"):
-        world = pack.manifest.world
-        found, at_home = world_hash(folder.checkpoint.read("world")), folder.interface == world.interface
-        at_home &= found == world.hash
+        world, found = pack.manifest.world, world_hash(folder.checkpoint.read("world"))
+        at_home = (found, folder.interface) == (world.hash, world.interface)
         if not (at_home or adapt):
             raise ManyheadsError(
                 f"The heads of {pack.path} belong to the world {_short(world.hash)}; {folder.path} is {_short(found)}, "
