@@ -88,8 +88,12 @@ def test_a_pack_becomes_a_world_that_can_be_trained_on(packed: Path, tmp_path: P
     plain = ("--set", "training.compile=false")
     command("finetune", tmp_path / "other", CARTPOLE, "--updates", 2, "--no-check", *plain)
     command("evaluate", tmp_path / "other", "--episodes", 1)
-    command("train", tmp_path / "other", PENDULUM, "--steps", 20, "--yes", *plain)
+    before = WorldFolder.open(tmp_path / "other").checkpoint.state
+    command("train", tmp_path / "other", PENDULUM, "--steps", 80, "--yes", *plain)
     assert set(manyheads.load(tmp_path / "other").heads) == {PENDULUM, CARTPOLE}
+    after = WorldFolder.open(tmp_path / "other").checkpoint.state
+    assert (before["steps"], after["steps"]) == (60, 80)
+    assert after["updates"] >= before["updates"]
 
 
 def test_what_one_machine_was_told_stays_there(world: Path, packed: Path, tmp_path: Path) -> None:

@@ -103,6 +103,8 @@ class Trainer:
                 "Heads that are fine-tuned together share an environment and progress: see `group_by_progress`."
             )
         record = self._checkpoint.restore()
+        if not (record or frozen):  # a world out of a pack has no run, and was trained all the same
+            record = {name: folder.checkpoint.state.get(name, 0) for name in ("steps", "updates")}
         self.steps, self.updates = record.get("steps", 0), record.get("updates", 0)
         self.update_credit = record.get("update_credit", 0.0)
         self._monitor = self._begin(Monitoring())
