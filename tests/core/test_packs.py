@@ -3,6 +3,7 @@
 import json
 import shutil
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,11 @@ assert not any(m.startswith("gymnasium.envs.classic_control") for m in sys.modul
     assert result.stdout.strip() == repr(expected.tolist())
 
 
+def rows(world: Path) -> int:
+    with closing(WorldFolder.open(world).replay(read_only=True)) as replay:
+        return replay.rows
+
+
 def test_a_pack_becomes_a_world_that_can_be_trained_on(packed: Path, tmp_path: Path) -> None:
     command("unpack", packed, tmp_path / "other")
     shown = json.loads(command("show", tmp_path / "other", "--json"))
@@ -88,12 +94,10 @@ def test_a_pack_becomes_a_world_that_can_be_trained_on(packed: Path, tmp_path: P
     plain = ("--set", "training.compile=false")
     command("finetune", tmp_path / "other", CARTPOLE, "--updates", 2, "--no-check", *plain)
     command("evaluate", tmp_path / "other", "--episodes", 1)
-    before = WorldFolder.open(tmp_path / "other").checkpoint.state
+    before = rows(tmp_path / "other")
     command("train", tmp_path / "other", PENDULUM, "--steps", 80, "--yes", *plain)
     assert set(manyheads.load(tmp_path / "other").heads) == {PENDULUM, CARTPOLE}
-    after = WorldFolder.open(tmp_path / "other").checkpoint.state
-    assert (before["steps"], after["steps"]) == (60, 80)
-    assert after["updates"] >= before["updates"]
+    assert rows(tmp_path / "other") - before == 20  # it came with 60 steps
 
 
 def test_what_one_machine_was_told_stays_there(world: Path, packed: Path, tmp_path: Path) -> None:
