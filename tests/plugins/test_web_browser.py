@@ -145,7 +145,7 @@ def test_a_broken_sentence_is_answered_where_it_was_asked(open_page: Any) -> Non
     page.get_by_label("The goal, in one English sentence").fill("Bake a cake")
     page.get_by_role("button", name="Read it back").click()
     page.locator("#goal").get_by_text("ended with an error").wait_for(timeout=PATIENCE)
-    assert "cart" in page.locator("#goal .notice.bad").last.inner_text()
+    page.locator("#goal .notice.bad", has_text="cart").last.wait_for(timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
