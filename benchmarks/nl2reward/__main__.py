@@ -22,6 +22,7 @@ from rich.table import Table
 from manyheads import ManyheadsError
 from manyheads.report.progress import Progress
 from manyheads.rewards.describe import summarize
+from manyheads_glam.models.settings import EMBEDDED
 
 SHUFFLED = "shuffled"
 COLUMNS = ("goals", "valid", "segments", "mean", "steps", "top", "inverted", "seconds")
@@ -107,7 +108,7 @@ def main(
     chosen = goals(split)
     if models[:1] == (SHUFFLED,):
         raise click.UsageError("shuffled stands after the writer whose specifications are shuffled.")
-    names = [*(CONTROLS if controls else ()), *(models or ("glam/embedded",)), *((SHUFFLED,) if controls else ())]
+    names = [*(CONTROLS if controls else ()), *(models or (EMBEDDED,)), *((SHUFFLED,) if controls else ())]
     experience: dict[str, Recorded] = {}
     groups = together(goal.instance for goal in chosen)
     with Progress(len(groups), "recording", unit="simulators") as progress:

@@ -19,7 +19,7 @@ from manyheads_glam.evidence import SIDES, Wish
 from manyheads_glam.lexicon import Aspect
 from manyheads_glam.models.choose import choose
 from manyheads_glam.models.lexicon import LexiconModel
-from manyheads_glam.models.settings import ModelSettings
+from manyheads_glam.models.settings import EMBEDDED, ModelSettings
 from manyheads_glam.retrieval import Index
 from manyheads_glam.transcript import RecordingModel
 from manyheads_glam.understanding import Understanding, Understood
@@ -40,7 +40,7 @@ def writer(name: str, say: Callable[[str], None], base_url: str | None = None) -
     if name == "lexicon":
         return _written_by(LexiconModel())
     if name == "nearest":
-        return _nearest(choose(ModelSettings(), say))
+        return _nearest(choose(ModelSettings(model=EMBEDDED), say))
     return _written_by(choose(ModelSettings(model=name, base_url=base_url), say))
 
 

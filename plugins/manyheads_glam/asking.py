@@ -13,8 +13,8 @@ from manyheads import ManyheadsError
 from manyheads.environment.contract import Instance
 from manyheads_glam.catalogue import Reading
 from manyheads_glam.evidence import SIDES, Side
-from manyheads_glam.retrieval import Near, side_votes
-from manyheads_glam.transcript import RecordingModel
+from manyheads_glam.models.sentences import encoder
+from manyheads_glam.retrieval import packaged_index, side_votes
 from manyheads_glam.wordings import clause
 
 T = TypeVar("T")
@@ -31,25 +31,18 @@ class Unmeasurable(ManyheadsError):
         super().__init__(f"{why}{offered}\n{declaration}")
 
 
-def unmeasurable(
-    clause_text: str,
-    unknown: str,
-    instance: Instance,
-    readings: Sequence[Reading],
-    near: Sequence[Near],
-    model: RecordingModel,
-) -> Unmeasurable:
-    """The refusal of a clause about `unknown`, with what is nearest to it by the models' embeddings."""
+def unmeasurable(clause_text: str, unknown: str, instance: Instance, readings: Sequence[Reading]) -> Unmeasurable:
+    """The refusal of a clause about `unknown`, with what is nearest to it, whichever model writes."""
     name = instance.environment.name
     why = f"{name} measures nothing called {unknown!r}. It measures: {', '.join(r.name for r in readings)}."
-    return Unmeasurable(why, offers(clause_text, readings, near, model), declaration(unknown, name))
+    return Unmeasurable(why, offers(clause_text, readings), declaration(unknown, name))
 
 
-def offers(text: str, readings: Sequence[Reading], near: Sequence[Near], model: RecordingModel) -> list[str]:
+def offers(text: str, readings: Sequence[Reading]) -> list[str]:
     """Demands on the signals whose descriptions are nearest, on the sides that the nearest examples take."""
-    similarity = model.embed([reading.sentence for reading in readings]) @ model.embed([text])[0]
-    if not np.any(similarity):  # a model without embeddings finds nothing near
-        return []
+    embed = encoder()
+    similarity = embed([reading.sentence for reading in readings]) @ embed([text])[0]
+    near = packaged_index(embed).nearest(text)
     found: dict[str, None] = {}
     for i in np.argsort(-similarity, kind="stable"):
         reading = readings[i]
@@ -78,9 +71,10 @@ def asked_back(goal: str, writes: Callable[[str], T]) -> T:
 
 
 def declaration(unknown: str, environment: str) -> str:
-    """The lines with which an environment's plugin would declare a signal of that name."""
+    """What may help: another model, or the lines with which the environment's plugin would declare such a signal."""
     name = "_".join(unknown.split())
     return (
+        "A language model may read it otherwise: `--model NAME` (docs/language_models.md).\n"
         f"To measure it, the plugin of {environment} declares a signal and returns its value:\n"
         f'  Signal("{name}", kind="boolean", low=0, high=1, description="1 if …, else 0")  # among `signals`\n'
         f'  "{name}": float(…),  # in what `measure` returns (docs/own_environment.md)'

@@ -73,6 +73,12 @@ class Index:
         return [Near(examples()[i], float(similarity[i])) for i in order]
 
 
+@cache
+def packaged_index(embed: Embed) -> Index:
+    """The examples under the embeddings of that function, computed once."""
+    return Index(embed)
+
+
 def role_votes(near: Sequence[Near]) -> dict[str, float]:
     """The share of the nearest examples' weight for each role of their decisions."""
     return _votes([(choice.role, one.similarity) for one in near for choice in one.example.decisions])

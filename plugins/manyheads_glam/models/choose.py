@@ -10,7 +10,7 @@ from manyheads.imports import install_command
 from manyheads.registry import registry
 from manyheads_glam.models.cache import Answers, cache_folder
 from manyheads_glam.models.chat import ChatModel, Say
-from manyheads_glam.models.settings import ModelSettings
+from manyheads_glam.models.settings import LEXICON, ModelSettings
 
 logger = logging.getLogger("manyheads")
 KINDS = ("local", "adapter", "scripted", "openai", "anthropic", "llm")
@@ -30,7 +30,7 @@ def choose(settings: ModelSettings, say: Say, cached: bool = True) -> LanguageMo
     if missing := known.missing():
         raise ManyheadsError(
             f"{settings.model} needs {', '.join(missing)}. `{install_command(known.extra, missing)}`; "
-            "`manyheads doctor` says what is missing. `--model glam/lexicon` needs nothing."
+            f"`manyheads doctor` says what is missing. `--model {LEXICON}` needs nothing."
         )
     if not prefixed:
         return known.factory()

@@ -18,6 +18,7 @@ from manyheads_glam.models.adapter import AdaptedModel, packaged, read_adapter
 from manyheads_glam.models.causal import CausalModel
 from manyheads_glam.models.local import local
 from manyheads_glam.models.packaged import package_folder
+from manyheads_glam.models.settings import EMBEDDED
 
 logger = logging.getLogger("manyheads")
 WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -25,7 +26,7 @@ WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 def embedded() -> CausalModel:
     """SmolLM2-135M-Instruct with MiniLM sentence embeddings; weighs options, too small to draft JSON."""
-    return CausalModel("glam/embedded", checkpoint(), drafts=False, threads=1)
+    return CausalModel(EMBEDDED, checkpoint(), drafts=False, threads=1)
 
 
 def adapted(name: str) -> AdaptedModel:
@@ -40,8 +41,8 @@ def base_model(name: str) -> CausalModel:
     kind, _, folder = name.partition(":")
     if kind == "local" and folder:
         return local(folder)
-    if name != "glam/embedded":
-        raise ManyheadsError(f"{name} can't be adapted; take glam/embedded or local:FOLDER.")
+    if name != EMBEDDED:
+        raise ManyheadsError(f"{name} can't be adapted; take {EMBEDDED} or local:FOLDER.")
     return embedded()
 
 

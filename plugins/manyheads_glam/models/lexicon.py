@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from manyheads import ManyheadsError
+from manyheads_glam.models.settings import LEXICON
 
 
 class LexiconModel:
     """A language model without an opinion: every option is as likely, and no sentence is near another."""
 
-    name, drafts = "glam/lexicon", False
+    name, drafts = LEXICON, False
 
     def generate(self, prompt: str, schema: Mapping[str, Any] | None = None, max_tokens: int = 512) -> str:
         raise ManyheadsError("The lexicon drafts nothing.")

