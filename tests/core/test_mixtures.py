@@ -1,10 +1,14 @@
-"""Worlds over several environments: equal shares of a batch, and no modality that drowns another."""
+"""Worlds over several environments: shares of a batch, pictures of a part of it, no modality that drowns another."""
 
 from collections import Counter
 
 import numpy as np
 import pytest
-from fake_experience import INTERFACE, LAYOUT, random_latents, random_rows, recorded
+import torch
+from fake_experience import INTERFACE, LAYOUT, PICTURED, random_latents, random_rows, recorded
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_agent import random_batch, small_world
 
 from manyheads.api.opening import weighed
 from manyheads.environment.layout import SpaceLayout
@@ -75,3 +79,66 @@ def test_heads_of_a_frozen_world_see_rows_of_their_environment_alone():
 def test_one_environment_is_drawn_from_as_it_always_was():
     replay = replay_of({"fake/one": 60})
     assert environment_shares(replay.instances, {}) is None
+
+
+# --- pictures of a part of a batch --------------------------------------------------------------------------
+
+
+def half_pictured(rows, generator=0):
+    """Replay of a world with pictures; of the environments, only those named `seen…` show any."""
+    replay, random = Replay(None, PICTURED, LAYOUT, seed=generator), np.random.default_rng(0)
+    for name in rows:
+        layout = PICTURED if "seen" in name else INTERFACE
+        stream = replay.open_stream(recorded(name).model_copy(update={"layout": layout}))
+        for at in range(20):
+            row = random_rows(random, PICTURED, [at == 0], [False], [0], [at], 2)
+            replay.add([stream], row, *random_latents(random, 1))
+    return replay
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.booleans(), min_size=2, max_size=6), st.integers(2, 17), st.integers(0, 9))
+def test_a_batch_has_as_many_pictures_each_time(seen, batch, seed):
+    names = [f"fake/{'seen' if one else 'blind'}{i}" for i, one in enumerate(seen)]
+    replay = half_pictured(names, seed)
+    groups = environment_shares(replay.instances, {names[0]: 2.0})
+    sizes = set()
+    for _ in range(6):
+        found, _ = replay.sample(batch, 4, groups=groups, online=False)
+        sizes.add(len(found.image))
+        shown = [replay.instances[i].layout.image is not None for i in found.instance.tolist()]
+        if found.pictured is None:
+            assert len(found.image) == batch
+            continue
+        assert {i for i, one in enumerate(shown) if one} <= set(found.pictured.tolist())
+        assert not shown[found.pictured[-1]]
+        assert not found.image[-1].any()
+        assert len({*found.pictured.tolist()}) == len(found.pictured) == len(found.image)
+        whole = found.with_every_image().image
+        assert torch.equal(whole[found.pictured], found.image)
+        assert [bool(one.any()) for one in whole] == shown
+    assert len(sizes) == 1
+
+
+def test_pictures_of_a_part_teach_what_blank_ones_of_the_rest_would():
+    """Losses and gradients; the rest costs no convolution."""
+    world = small_world()
+    batch, _, vector_mask, image_mask = random_batch(world)
+    image_mask[[0, 3]] = 0.0
+    batch.image[[0, 3]] = 0
+    few = batch._replace(image=batch.image[[2, 1, 3]], pictured=torch.tensor([2, 1, 3]))
+    found = []
+    for one in (batch, few):
+        world.zero_grad()
+        noise = world.draw_noise(*batch.shape, generator=torch.Generator().manual_seed(0))
+        start, given = world.initial(4), (one.image, one.vector, one.previous_action)
+        observed = world.observe(*given, one.is_first, start, noise, one.pictured)
+        terms = world.scaled_losses(observed, *given[:2], vector_mask, image_mask, one.pictured)
+        sum(terms.values()).backward()
+        found.append((terms, {name: p.grad.clone() for name, p in world.named_parameters() if p.grad is not None}))
+    for whole, part in zip(*found, strict=True):
+        assert whole.keys() == part.keys()
+        for name, value in whole.items():
+            torch.testing.assert_close(part[name], value, rtol=1e-5, atol=1e-6)
+    rows = world.losses(observed, few.image, few.vector, vector_mask, image_mask, few.pictured)["image"]
+    assert rows.any(1).tolist() == [False, True, True, False]

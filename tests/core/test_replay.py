@@ -335,7 +335,7 @@ def test_images_are_left_out_where_nobody_looks() -> None:
     seen, unseen = batches
     assert seen.image is not None
     assert unseen.image is None
-    assert all(torch.equal(a, b) for a, b in zip(seen[1:], unseen[1:], strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(seen[1:-1], unseen[1:-1], strict=True))
 
 
 def test_rows_are_read_under_an_interface_that_has_grown(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ class Batch(NamedTuple):
     """
 
     image: Tensor | None
-    """(B, T, H, W, C) uint8, or None where the interface has no image, or none was asked for"""
+    """(B, T, H, W, C) uint8, or with `pictured` (P, T, H, W, C); None where the interface has no image, or none was
+    asked for"""
     vector: Tensor
     """(B, T, V) float32; V may be 0"""
     previous_action: Tensor
@@ -41,6 +42,15 @@ class Batch(NamedTuple):
     """(B, D) float32: stored recurrent state before row 0 (zeros where there is none)"""
     stoch: Tensor
     """(B, G, C) float32: stored latent before row 0 (zeros where there is none)"""
+    pictured: Tensor | None = None
+    """(P,) int64: the sequences that `image` is of, the last of which is blank, as all others are; None: all of them"""
+
+    def with_every_image(self) -> Batch:
+        """The same with images (B, T, H, W, C), blank where there were none."""
+        if self.pictured is None or self.image is None:
+            return self
+        every = self.image.new_zeros(self.shape[0], *self.image.shape[1:]).index_copy(0, self.pictured, self.image)
+        return self._replace(image=every, pictured=None)
 
     @property
     def shape(self) -> tuple[int, int]:

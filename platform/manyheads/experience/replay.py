@@ -17,7 +17,7 @@ from manyheads.experience.latent_table import Floats, LatentLayout, PackedLatent
 from manyheads.experience.recorded_episode import Episode
 from manyheads.experience.replay_folder import check_header, lock_folder, stream_folders
 from manyheads.experience.stream import RecordedInstance, Stream, read_sidecar
-from manyheads.experience.windows import Window, draw, gather, shares
+from manyheads.experience.windows import Window, draw, gather, most_pictured, shares
 from manyheads.run_states import ReplayState
 
 CHUNK_ROWS = 4096
@@ -150,7 +150,7 @@ class Replay:
 
         `groups` gives dynamics keys a share of the batch each; `streams` leaves out all others; without
         `online` the windows are drawn uniformly and the online queue stays as it is; without `images`, which are most
-        of what is copied, the batch has none.
+        of what is copied, the batch has none. Where part of the windows show pictures, `Batch.pictured` names them.
         """
         able = [s for s in self._chosen(streams) if s.num_windows(length)]
         chosen: list[Window] = []
@@ -161,7 +161,8 @@ class Replay:
                 f"Replay holds no {length} successive rows to draw from ({self.rows} rows in all). "
                 "Collect more first, or draw shorter sequences."
             )
-        return gather(chosen, length, self.interface, self.latent, self.instances, images)
+        pictures = most_pictured(able, batch, groups) if images else None
+        return gather(chosen, length, self.interface, self.latent, self.instances, pictures)
 
     def write_latents(self, where: WindowIndex, latents: PackedLatents) -> None:
         """Stores the latents deter (B, T, D), stoch (B, T, G) of the rows of a batch; `latent.pack` makes them."""

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from manyheads.environment.layout import SpaceLayout
@@ -26,14 +27,30 @@ def shares(
     """
     if groups is None:
         return [(list(streams), batch)] if streams else []
-    members = [[s for s in streams if s.instance.dynamics_key == key] for key in groups]
-    weights = np.array([weight if own else 0.0 for weight, own in zip(groups.values(), members, strict=True)])
+    members, weights = _weighed(streams, groups)
     if not weights.any():
         return []
-    edges = np.cumsum(weights) / weights.sum()
+    edges = np.cumsum(weights)
     places = (generator.random() + np.arange(batch)) / batch
     counts = np.bincount(np.searchsorted(edges[:-1], places, "right"), minlength=len(members))
     return list(zip(members, counts.tolist(), strict=True))
+
+
+def most_pictured(streams: Sequence[Stream], batch: int, groups: Mapping[str, float] | None) -> int:
+    """The most windows of streams with pictures that `shares` ever draws: equal from batch to batch, so that what is
+    computed of them keeps its shape."""
+    members, weights = _weighed(streams, groups) if groups is not None else ([list(streams)], np.ones(1))
+    pictured = [any(stream.has("image") for stream in own) for own in members]
+    return min(batch, int(np.ceil(weights[pictured] * batch - 1e-9).sum()))
+
+
+def _weighed(
+    streams: Sequence[Stream], groups: Mapping[str, float]
+) -> tuple[list[list[Stream]], npt.NDArray[np.float64]]:
+    """The streams of each group, and its share of a batch; all 0 where none has streams."""
+    members = [[s for s in streams if s.instance.dynamics_key == key] for key in groups]
+    weights = np.array([weight if own else 0.0 for weight, own in zip(groups.values(), members, strict=True)])
+    return members, weights / (weights.sum() or 1.0)
 
 
 def draw(
@@ -63,14 +80,24 @@ def gather(
     interface: SpaceLayout,
     latent: LatentLayout,
     instances: Sequence[RecordedInstance],
-    images: bool,
+    images: int | None,
 ) -> tuple[Batch, WindowIndex]:
-    """Copies the rows of windows into a batch; each starts from the latent and action of the row before."""
+    """Copies the rows of windows into a batch; each starts from the latent and action of the row before.
+
+    `images`: of how many windows the batch has pictures, and of one more that is blank, at least; None: no images.
+    """
     shape = (len(chosen), length)
     vector = np.zeros((*shape, len(interface.vector)), np.float32)
     action = np.zeros((len(chosen), length + 1, interface.action_size), np.float32)
     signals = np.zeros((*shape, max(len(known.signals) for known in instances)), np.float32)
-    image = np.zeros((*shape, *interface.image), np.uint8) if images and interface.image is not None else None
+    image: npt.NDArray[np.uint8] | None = None
+    if images is not None and interface.image is not None:
+        pictured = _pictured(chosen, images)
+        image = np.zeros((len(pictured), length, *interface.image), np.uint8)
+        for own, b in zip(image, pictured, strict=True):
+            stream, start = chosen[b]
+            if stream.has("image"):
+                stream.read("image", start, start + length, own)
     flags = {name: np.zeros(shape, np.bool_) for name in ("is_first", "is_last", "is_terminal")}
     before = np.zeros(len(chosen), latent.record)
     for b, (stream, start) in enumerate(chosen):
@@ -79,8 +106,6 @@ def gather(
         stream.read("signals", start, stop, signals[b, :, : len(stream.instance.signals)])
         for name, flag in flags.items():
             stream.read(name, start, stop, flag[b])
-        if image is not None and stream.has("image"):
-            stream.read("image", start, stop, image[b])
         context = max(start - 1, stream.start)
         stream.read("action", context, stop, action[b, context - start + 1 :])
         if context < start:
@@ -103,6 +128,15 @@ def gather(
         instance=torch.tensor([positions[id(stream.instance)] for stream, _ in chosen]),
         deter=torch.from_numpy(deter),
         stoch=torch.from_numpy(stoch),
+        pictured=None if image is None or len(image) == len(chosen) else torch.tensor(pictured),
     )
     streams = np.array([stream.number for stream, _ in chosen])
     return batch, WindowIndex(streams, np.array([start for _, start in chosen]), length, missing)
+
+
+def _pictured(chosen: Sequence[Window], least: int) -> list[int]:
+    """The windows with pictures, then blank ones up to one more than `least`; all in order where that leaves none."""
+    seen = [b for b, (stream, _) in enumerate(chosen) if stream.has("image")]
+    blank = [b for b, (stream, _) in enumerate(chosen) if not stream.has("image")]
+    count = max(least, len(seen)) + 1
+    return [*range(len(chosen))] if count >= len(chosen) else seen + blank[: count - len(seen)]

@@ -60,7 +60,8 @@ def _transitions(world: World, replay: Replay, key: str) -> tuple[Tensor, Tensor
         image = None if batch.image is None else batch.image.to(world.device)
         start = Latent(batch.deter.to(world.device), batch.stoch.to(world.device))
         noise = world.draw_noise(ROWS, length)
-        seen = world.observe(image, vector, action, reset, start, noise).latents.feature
+        pictured = None if batch.pictured is None else batch.pictured.to(world.device)
+        seen = world.observe(image, vector, action, reset, start, noise, pictured).latents.feature
         same_episode = ~reset[:, 1:]
         found.append((seen[:, :-1][same_episode], action[:, 1:][same_episode], seen[:, 1:][same_episode]))
     feature, taken, after = (torch.cat(parts) for parts in zip(*found, strict=True))

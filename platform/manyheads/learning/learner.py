@@ -181,7 +181,8 @@ class Learner:
         """The update, compiled and captured as the world's execution does; equal shapes share what is compiled."""
         execution = self.world.execution
         dry_run = partial(self._dry_run, update, batch, *args)
-        with execution.warmup((self, update, batch.shape), dry_run):
+        pictures = None if batch.image is None else len(batch.image)
+        with execution.warmup((self, update, batch.shape, pictures), dry_run):
             bound: Callable[..., Update] = update.__get__(self)  # equal at every call, so it is captured once
             if self.ranks.count > 1:
                 return bound(batch, *args)
@@ -224,10 +225,14 @@ class Learner:
         noise = self.ranks.take(noise)
         start, reset = Latent(batch.deter, batch.stoch), batch.is_first | batch.reset_state
         with torch.set_grad_enabled(self.train_world):
-            observed = self.world.observe(batch.image, batch.vector, batch.previous_action, reset, start, noise)
+            observed = self.world.observe(
+                batch.image, batch.vector, batch.previous_action, reset, start, noise, batch.pictured
+            )
         terms: dict[str, Tensor] = {}
         if self.train_world:
-            terms = self.world.scaled_losses(observed, batch.image, batch.vector, vector_mask, image_mask)
+            terms = self.world.scaled_losses(
+                observed, batch.image, batch.vector, vector_mask, image_mask, batch.pictured
+            )
         return terms, self._head_losses(batch, observed.latents, labels), observed.latents
 
     def _head_losses(self, batch: Batch, latents: Latent, labels: Mapping[str, HeadLabels]) -> list[Found]:

@@ -111,5 +111,5 @@ def dealt(work: TrainingBatch, where: WindowIndex, ranks: int) -> tuple[Training
     by_instance = work.batch.instance.argsort(stable=True)
     order = torch.cat([by_instance[rank::ranks] for rank in range(ranks)])
     rows = order.numpy()
-    moved = map_tensors(lambda x: x[order], work)
+    moved = map_tensors(lambda x: x[order], work._replace(batch=work.batch.with_every_image()))
     return moved, WindowIndex(where.streams[rows], where.starts[rows], where.length, where.missing[rows])

@@ -58,8 +58,15 @@ class Encoder(nn.Module):
             axes["image.0.conv.weight"] = LayoutAxis(1, channel_entries)
         return axes
 
-    def forward(self, image: Tensor | None, vector: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """image (..., H, W, C) uint8, vector (..., V) before symlog; computed in `dtype`."""
+    def forward(
+        self,
+        image: Tensor | None,
+        vector: Tensor,
+        dtype: torch.dtype = torch.float32,
+        pictured: Tensor | None = None,
+    ) -> Tensor:
+        """image (..., H, W, C) uint8, vector (..., V) before symlog; computed in `dtype`. With `pictured` (P,) the
+        images are of these entries of the first axis, and the last of them is blank, as all other entries are."""
         tokens = []
         if self.vector is not None:
             tokens.append(self.vector(symlog(vector).to(dtype)))
@@ -67,7 +74,10 @@ class Encoder(nn.Module):
             if image is None:
                 raise ManyheadsError("This world's interface has an image, but no image was given.")
             flat = image.flatten(0, -4).float() / 255 - 0.5
-            tokens.append(self.image(flat.to(dtype)).reshape(*image.shape[:-3], -1))
+            seen = self.image(flat.to(dtype)).reshape(*image.shape[:-3], -1)
+            if pictured is not None:
+                seen = seen[-1:].expand(len(vector), *seen.shape[1:]).index_copy(0, pictured, seen)
+            tokens.append(seen)
         return torch.cat(tokens, -1)
 
 

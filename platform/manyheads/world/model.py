@@ -84,15 +84,17 @@ class World(nn.Module):
         reset: Tensor,
         start: Latent,
         noise: Tensor,
+        pictured: Tensor | None = None,
     ) -> Observed:
         """Posterior states of (B, T) rows.
 
         image (B, T, H, W, C) uint8 or None, vector (B, T, V), previous_action (B, T, A); where `reset` (B, T) the state
-        is reset; `start` is the state before row 0; noise is (B, T, G).
+        is reset; `start` is the state before row 0; noise is (B, T, G). With `pictured` (P,) image is (P, T, H, W, C),
+        see `Batch.pictured`.
         """
         execution = self.execution
         normalized = self._normalize(vector)
-        tokens = execution.compile(Encoder.forward)(self.encoder, image, normalized, execution.compute_dtype)
+        tokens = execution.compile(Encoder.forward)(self.encoder, image, normalized, execution.compute_dtype, pictured)
         observe = execution.implementation(observe_sequence)
         return observe(self.rssm, execution, start, tokens, previous_action, reset, noise)
 
@@ -103,12 +105,13 @@ class World(nn.Module):
         vector: Tensor,
         vector_mask: Tensor,
         image_mask: Tensor,
+        pictured: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Unscaled losses (B, T), one for each of `terms`.
 
         A sequence counts only in the entries that its instance has: vector_mask (B, V), image_mask (B,).
         """
-        target = ReconstructionTarget(image, self._normalize(vector), vector_mask, image_mask)
+        target = ReconstructionTarget(image, self._normalize(vector), vector_mask, image_mask, pictured)
         return world_losses(self.rssm, self.decoder, self.execution.compute_dtype, self._absolute, observed, target)
 
     def scaled_losses(
@@ -118,13 +121,14 @@ class World(nn.Module):
         vector: Tensor,
         vector_mask: Tensor,
         image_mask: Tensor,
+        pictured: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """The means of `losses` times their scales, (), to be minimised by their sum alone.
 
         With learned weights (`world.loss_weights`) the terms stay as they are, and `harmony` is what the weights add.
         """
         target, scales = (
-            ReconstructionTarget(image, self._normalize(vector), vector_mask, image_mask),
+            ReconstructionTarget(image, self._normalize(vector), vector_mask, image_mask, pictured),
             self.settings.scales.model_dump(),
         )
         networks = self.rssm, self.decoder, self.harmony
@@ -191,6 +195,7 @@ class ReconstructionTarget(NamedTuple):
     vector: Tensor
     vector_mask: Tensor
     image_mask: Tensor
+    pictured: Tensor | None = None
 
 
 def world_losses(
@@ -206,8 +211,13 @@ def world_losses(
         error = decoder.vector(latents) - symlog(target.vector)
         rows["vector"] = (magnitude(error) * target.vector_mask[:, None]).sum(-1)
     if decoder.image is not None and target.image is not None:
-        error = decoder.image(latents).sigmoid() - target.image.float() / 255
-        rows["image"] = magnitude(error).sum((-3, -2, -1)) * target.image_mask[:, None]
+        at = target.pictured
+        seen = latents if at is None else latents.map(lambda x: x.index_select(0, at))
+        error = decoder.image(seen).sigmoid() - target.image.float() / 255
+        missed = magnitude(error).sum((-3, -2, -1))
+        if at is not None:
+            missed = missed.new_zeros(rows["dyn"].shape).index_copy(0, at, missed)
+        rows["image"] = missed * target.image_mask[:, None]
     return rows
 
 
