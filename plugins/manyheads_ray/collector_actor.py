@@ -97,5 +97,6 @@ class CollectorActor:
         except ManyheadsError as error:
             raise ManyheadsError(f"On node {this_node()}: {error}") from error
         noise = int(np.random.SeedSequence([seed, first_episode]).generate_state(1)[0])
-        policy = VectorPolicy(self._world, self._heads, [slot.policy for slot in self._slots], noise)
+        names, mask = [slot.policy for slot in self._slots], collector.vector_mask
+        policy = VectorPolicy(self._world, self._heads, names, noise, vector_mask=mask)
         return collector, policy, sink

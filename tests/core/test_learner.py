@@ -101,7 +101,7 @@ def test_state_of_another_model_is_refused():
         learner.load_state_dict(small_learner(small_world(BOTH), {}).state_dict())
 
 
-@pytest.mark.parametrize("term", ["world/vector", "task/reward"])
+@pytest.mark.parametrize("term", ["world/image", "task/reward"])
 def test_nan_is_refused_by_name_and_nothing_changes(term):
     world = small_world()
     head = small_head(world)
@@ -109,8 +109,8 @@ def test_nan_is_refused_by_name_and_nothing_changes(term):
     batch, labels, *masks = random_batch(world)
     learner.update(batch, {"task": labels}, *masks)
     before, optimizers = _weights(world, head), [o.state_dict() for o in learner.optimizers.values()]
-    if term == "world/vector":
-        masks[0][1, 1] = torch.nan
+    if term == "world/image":
+        masks[1][1] = torch.nan
     else:
         labels.reward[2, 3] = torch.nan
     with pytest.raises(ManyheadsError, match=f"{term} became nan; the weights are as they were"):

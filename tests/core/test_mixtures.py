@@ -132,7 +132,7 @@ def test_pictures_of_a_part_teach_what_blank_ones_of_the_rest_would():
         world.zero_grad()
         noise = world.draw_noise(*batch.shape, generator=torch.Generator().manual_seed(0))
         start, given = world.initial(4), (one.image, one.vector, one.previous_action)
-        observed = world.observe(*given, one.is_first, start, noise, one.pictured)
+        observed = world.observe(*given, one.is_first, start, noise, vector_mask, one.pictured)
         terms = world.scaled_losses(observed, *given[:2], vector_mask, image_mask, one.pictured)
         sum(terms.values()).backward()
         found.append((terms, {name: p.grad.clone() for name, p in world.named_parameters() if p.grad is not None}))

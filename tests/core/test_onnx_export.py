@@ -41,6 +41,7 @@ def test_the_exported_head_follows_the_real_one_through_an_episode(world: Path, 
     agent = manyheads.load(world).head(PENDULUM)
     latent, action = agent.world.initial(1), torch.zeros(sizes["flat_action"])
     state = {name: np.zeros(sizes[name], np.float32) for name in ("deter", "stoch", "flat_action")}
+    mask = torch.from_numpy(agent.world.interface.vector_masks([agent.row_format.layout]))
     random = np.random.default_rng(0)
     for step in range(20):
         seen = {
@@ -53,7 +54,7 @@ def test_the_exported_head_follows_the_real_one_through_an_episode(world: Path, 
         state = dict(zip(state, after, strict=True))
         vector, is_first, latent_noise, action_noise = (torch.from_numpy(x) for x in seen.values())
         fitted = torch.from_numpy(agent._layout_map.map_vector(vector.numpy()))
-        latent = agent.world.step(None, fitted, action, is_first.bool(), latent, latent_noise)
+        latent = agent.world.step(None, fitted, action, is_first.bool(), latent, latent_noise, mask)
         action = agent.head.actor(latent.feature).sample(action_noise)
         expected = agent.row_format.act(agent._layout_map.unmap_action(action[0].detach().numpy()))
         np.testing.assert_allclose(native[0], expected, atol=1e-4)

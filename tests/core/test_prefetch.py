@@ -111,9 +111,9 @@ def test_deferred_and_checked_updates_are_the_same():
 
 def test_deferred_numbers_refuse_what_is_not_finite_when_read():
     with deferred_learner() as (learner, (batch, labels, *masks)):
-        masks[0][1, 1] = torch.nan
+        masks[1][1] = torch.nan
         update = learner.update(batch, labels, *masks)
-    with pytest.raises(ManyheadsError, match="world/vector became nan; the last checkpoint stands"):
+    with pytest.raises(ManyheadsError, match="world/image became nan; the last checkpoint stands"):
         update.numbers.require_finite("the last checkpoint stands")
 
 

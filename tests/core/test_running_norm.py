@@ -99,6 +99,25 @@ def test_a_world_observes_and_reconstructs_standard_vectors(fast):
     torch.testing.assert_close(world.vector_norm.denormalize(results[0][2]), results[1][2], rtol=1e-4, atol=1e-5)
 
 
+def test_what_an_instance_lacks_looks_the_same_whatever_it_is_elsewhere():
+    """Entries of others that are usually large would else be most of what the encoder sees."""
+    world, _ = small_world(BOTH, vectors="standardised"), torch.manual_seed(0)
+    batch, _, vector_mask, _ = random_batch(world)
+    vector_mask[:2, 1] = 0
+    batch.vector[:2, :, 1] = 0
+    noise, found = world.draw_noise(4, 6), []
+    for shift in (0.0, 50.0):
+        world.vector_norm = RunningNorm(2)
+        vector = batch.vector.clone()
+        vector[2:, :, 1] += shift
+        world.update_norm(vector, vector_mask)
+        given, at = (batch.previous_action, batch.is_first), world.initial(4)
+        observed = world.observe(batch.image, vector, *given, at, noise, vector_mask)
+        first = (batch.image[:, 0], vector[:, 0], *(part[:, 0] for part in given), at, noise[:, 0], vector_mask)
+        found.append((observed.posterior, world.step(*first).stoch))
+    torch.testing.assert_close(*found)
+
+
 @pytest.mark.parametrize("train_world", [True, False])
 def test_updates_of_the_world_learn_what_is_usual_and_its_weights_carry_it(train_world):
     world = small_world(VECTOR, vectors="standardised")

@@ -362,7 +362,7 @@ def test_a_head_is_not_silently_replaced_by_another_task_of_its_name(world: Path
 
 def test_a_newer_world_is_refused(world: Path) -> None:
     path = world / "world.yaml"
-    path.write_text(path.read_text().replace("format: 2", "format: 99"))
+    path.write_text(path.read_text().replace("format: 3", "format: 99"))
     with pytest.raises(ManyheadsError, match="written by a newer manyheads"):
         load(world)
 

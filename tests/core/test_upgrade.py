@@ -33,6 +33,7 @@ def test_settings_layouts_and_weights_are_read(world: Path, capsys: pytest.Captu
     assert (folder.settings.training.train_ratio, folder.settings.optimizer.lr) == (2.0, 0.001)
     assert "training.ratio is now called training.train_ratio" in capsys.readouterr().err
     assert folder.instances[1].layout.discrete == (("action", 2),)
+    assert folder.settings.world.vectors == "standardised_all"  # as its encoder has learned to see
     assert "vector_norm.mean" in folder.checkpoint.read("world")
     assert "actor.std.weight" in folder.checkpoint.read(PENDULUM)
     replay = folder.replay(read_only=True)

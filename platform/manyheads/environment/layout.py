@@ -95,6 +95,10 @@ class SpaceLayout(BaseModel):
             blocks=np.array(blocks, dtype=bool),
         )
 
+    def vector_masks(self, instances: Sequence[SpaceLayout]) -> npt.NDArray[np.bool_]:
+        """Which vector entries of this interface each of N instances has, (N, V)."""
+        return np.stack([self.mask(instance).vector for instance in instances])
+
 
 class Mask(BaseModel):
     """Which entries of an interface one instance has: reaches losses, entropies and action sampling."""

@@ -21,6 +21,7 @@ class ActStep(nn.Module):
     blocks; and `deter`, `stoch`, `flat_action` for the next step.
     """
 
+    vector_mask: Tensor
     to_interface: Tensor
     to_own: Tensor
     low: Tensor
@@ -32,6 +33,7 @@ class ActStep(nn.Module):
         layout_map = LayoutMap(world.interface, row_format.layout)
         vectors = np.eye(len(row_format.layout.vector), dtype=np.float32)
         actions = np.eye(world.interface.action_size, dtype=np.float32)
+        self.register_buffer("vector_mask", torch.from_numpy(world.interface.vector_masks([row_format.layout])))
         self.register_buffer("to_interface", torch.from_numpy(layout_map.map_vector(vectors)))
         self.register_buffer("to_own", torch.from_numpy(np.ascontiguousarray(layout_map.unmap_action(actions))))
         count = len(row_format.layout.continuous)
@@ -54,7 +56,8 @@ class ActStep(nn.Module):
         if image is not None and image.shape[-1] < self.channels:
             image = nn.functional.pad(image, (0, self.channels - image.shape[-1]))
         seen = vector @ self.to_interface
-        latent = self.world.step(image, seen, flat_action, is_first, Latent(deter, stoch), latent_noise)
+        before = Latent(deter, stoch)
+        latent = self.world.step(image, seen, flat_action, is_first, before, latent_noise, self.vector_mask)
         chosen = self.head.actor(latent.feature).sample(action_noise)
         own, count = chosen @ self.to_own, len(self.low)
         middle, half = (self.low + self.high) / 2, (self.high - self.low) / 2

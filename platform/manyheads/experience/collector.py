@@ -94,6 +94,8 @@ class Collector:
         """the environments' streams, once collection has begun"""
         self.failures = 0
         """how often an environment failed so far"""
+        self.vector_mask = interface.vector_masks(self.vector_env.layouts)
+        """(N, V) entries of vectors that each environment has"""
         self._no_actions = np.zeros((count, interface.action_size), np.float32)
         self._episode = np.zeros(count, np.int64)
         self._index = np.zeros(count, np.int64)

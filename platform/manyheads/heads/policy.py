@@ -51,9 +51,16 @@ class VectorPolicy:
     """Acts in N environments; environment i follows the head `policies[i]`, or acts uniformly at random for None."""
 
     def __init__(
-        self, world: World, heads: Mapping[str, Head], policies: Sequence[str | None], seed: int, capture: bool = True
+        self,
+        world: World,
+        heads: Mapping[str, Head],
+        policies: Sequence[str | None],
+        seed: int,
+        capture: bool = True,
+        vector_mask: npt.NDArray[np.bool_] | None = None,
     ) -> None:
-        """`capture`: a step is captured where the device can, which pays for policies that live long."""
+        """`capture`: a step is captured where the device can, which pays for policies that live long. `vector_mask`
+        (N, V) names the entries of vectors that each environment has (None: all)."""
         self.world, self.heads, self.policies = world, heads, tuple(policies)
         self.device = world.device
         self._generator = torch.Generator(self.device).manual_seed(seed)
@@ -62,6 +69,7 @@ class VectorPolicy:
             for name in dict.fromkeys(policies)
         }
         size = len(self.policies)
+        self._vector_mask = None if vector_mask is None else torch.from_numpy(vector_mask).to(self.device)
         self._latent = world.initial(size)
         self._action = torch.zeros(size, world.interface.action_size, device=self.device)
         self._states: dict[str, State] = {
@@ -108,7 +116,7 @@ class VectorPolicy:
         self, pixels: Tensor | None, vector: Tensor, is_first: Tensor, signals: Tensor | None = None
     ) -> tuple[Tensor, Latent]:
         noise = self.world.draw_noise(len(self.policies), generator=self._generator)
-        latent = self.world.step(pixels, vector, self._action, is_first, self._latent, noise)
+        latent = self.world.step(pixels, vector, self._action, is_first, self._latent, noise, self._vector_mask)
         action, states = torch.zeros_like(self._action), dict(self._states)
         for name, members in self._members.items():
             if name is None:

@@ -61,7 +61,9 @@ def _transitions(world: World, replay: Replay, key: str) -> tuple[Tensor, Tensor
         start = Latent(batch.deter.to(world.device), batch.stoch.to(world.device))
         noise = world.draw_noise(ROWS, length)
         pictured = None if batch.pictured is None else batch.pictured.to(world.device)
-        seen = world.observe(image, vector, action, reset, start, noise, pictured).latents.feature
+        layouts = [replay.instances[i].layout for i in batch.instance.tolist()]
+        mask = torch.from_numpy(world.interface.vector_masks(layouts)).to(world.device)
+        seen = world.observe(image, vector, action, reset, start, noise, mask, pictured).latents.feature
         same_episode = ~reset[:, 1:]
         found.append((seen[:, :-1][same_episode], action[:, 1:][same_episode], seen[:, 1:][same_episode]))
     feature, taken, after = (torch.cat(parts) for parts in zip(*found, strict=True))

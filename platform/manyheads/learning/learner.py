@@ -226,7 +226,7 @@ class Learner:
         start, reset = Latent(batch.deter, batch.stoch), batch.is_first | batch.reset_state
         with torch.set_grad_enabled(self.train_world):
             observed = self.world.observe(
-                batch.image, batch.vector, batch.previous_action, reset, start, noise, batch.pictured
+                batch.image, batch.vector, batch.previous_action, reset, start, noise, vector_mask, batch.pictured
             )
         terms: dict[str, Tensor] = {}
         if self.train_world:

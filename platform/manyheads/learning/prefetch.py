@@ -72,9 +72,9 @@ class BatchSampler:
             *self.size, groups=self.shares(), online=not self.frozen, images=not self.frozen
         )
         labels = {name: labeller(batch, where) for name, labeller in self.labellers.items()}
-        masks = [self.interface.mask(known.layout) for known in self.replay.instances]
-        vector = torch.stack([torch.from_numpy(mask.vector) for mask in masks]).float()
-        image = torch.tensor([mask.image for mask in masks]).float()
+        layouts = [known.layout for known in self.replay.instances]
+        vector = torch.from_numpy(self.interface.vector_masks(layouts)).float()
+        image = torch.tensor([layout.image is not None for layout in layouts]).float()
         latents = None
         if self.frozen:
             latents = Latent(*(torch.from_numpy(part) for part in self.replay.read_latents(where)))

@@ -67,6 +67,8 @@ def _observe(world: World, episodes: Sequence[Episode], generator: torch.Generat
     images = [episode.image for episode in episodes] if world.interface.image is not None else []
     is_first = torch.zeros(number, rows, dtype=torch.bool)
     is_first[:, 0] = True
+    masks = world.interface.vector_masks([episode.instance.layout for episode in episodes])
+    vector_mask = torch.from_numpy(_pad(masks, number)).to(world.device)
     latent = world.initial(number)
     for start in range(0, rows, WINDOW):
         window = slice(start, start + WINDOW)
@@ -80,6 +82,7 @@ def _observe(world: World, episodes: Sequence[Episode], generator: torch.Generat
             is_first[:, window].to(world.device),
             latent,
             world.draw_noise(number, WINDOW, generator=generator),
+            vector_mask,
         )
         latent = Latent(observed.latents.deter[:, -1], observed.latents.stoch[:, -1])
         yield observed.latents

@@ -95,6 +95,7 @@ def play(
     """Plays the head until the episode ends or `steps` rows are there; draws every `every`th of them."""
     adapted = FlatEnv(env, task.instance.signals)
     layout_map = LayoutMap(world.interface, adapted.layout)
+    vector_mask = torch.from_numpy(world.interface.vector_masks([adapted.layout])).to(world.device)
     generator = torch.Generator(world.device).manual_seed(seed)
     state, latent, action = (
         head.initial_state(1),
@@ -116,6 +117,7 @@ def play(
             is_first,
             latent,
             world.draw_noise(1, generator=generator),
+            vector_mask,
         )
         measured = {}
         if head.needs_signals:

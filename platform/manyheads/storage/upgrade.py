@@ -8,6 +8,9 @@ from typing import Any
 TENSOR_NAMES = {"standard.": "vector_norm.", "actor.deviation.": "actor.std."}
 """parts of tensors' names in format 1, and today's"""
 
+OLD_VECTORS = {"standardised": "standardised_all"}
+"""values of `world.vectors` in formats 1 and 2 of `world.yaml`, and today's"""
+
 
 def upgrade_manifest(values: Mapping[str, Any]) -> dict[str, Any]:
     """A checkpoint's manifest of format 1, 2 or 3 as format 3."""
@@ -25,11 +28,21 @@ def upgrade_manifest(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def upgrade_world(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of `world.yaml` of format 1 or 2 as format 2; settings are renamed where they are checked."""
-    if values["format"] > 1:
-        return dict(values)
-    instances = [_renamed(instance, {"places": "layout"}) for instance in values["instances"]]
-    return {**values, "format": 2, "instances": instances}
+    """The content of `world.yaml` of format 1 to 3 as format 3; settings are renamed where they are checked."""
+    values = dict(values)
+    if values["format"] == 1:
+        values["instances"] = [_renamed(instance, {"places": "layout"}) for instance in values["instances"]]
+    if values["format"] < 3 and len({tuple(instance["layout"]["vector"]) for instance in values["instances"]}) > 1:
+        values["settings"] = _with_all_standardised(values["settings"])
+    return {**values, "format": 3}
+
+
+def _with_all_standardised(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a world whose encoder saw entries that an environment lacks as their negative mean."""
+    world = dict(settings["world"])
+    if world.get("vectors") in OLD_VECTORS:
+        world["vectors"] = OLD_VECTORS[world["vectors"]]
+    return {**settings, "world": world}
 
 
 def current_tensor_name(name: str) -> str:

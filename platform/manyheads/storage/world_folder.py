@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from manyheads.experience.replay import Replay
 
 WORLD = "world.yaml"
-FORMAT = 2
+FORMAT = 3
 
 
 class InstanceRecord(BaseModel):

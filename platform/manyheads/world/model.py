@@ -40,7 +40,7 @@ class World(nn.Module):
         self.rssm = RSSM(settings, interface.action_size, self.encoder.size)
         self.decoder = Decoder(interface, settings)
         self.harmony = Harmony(self.terms) if settings.loss_weights == "harmonised" else None
-        self.vector_norm = RunningNorm(len(interface.vector)) if settings.vectors == "standardised" else None
+        self.vector_norm = RunningNorm(len(interface.vector)) if settings.vectors != "natural" else None
         self.readouts: dict[str, Readout] = {}
         """by dynamics key; trained and saved on their own, so no part of this module's parameters"""
 
@@ -84,16 +84,17 @@ class World(nn.Module):
         reset: Tensor,
         start: Latent,
         noise: Tensor,
+        vector_mask: Tensor | None = None,
         pictured: Tensor | None = None,
     ) -> Observed:
         """Posterior states of (B, T) rows.
 
         image (B, T, H, W, C) uint8 or None, vector (B, T, V), previous_action (B, T, A); where `reset` (B, T) the state
-        is reset; `start` is the state before row 0; noise is (B, T, G). With `pictured` (P,) image is (P, T, H, W, C),
-        see `Batch.pictured`.
+        is reset; `start` is the state before row 0; noise is (B, T, G). `vector_mask` (B, V) names the entries that
+        each sequence's instance has (None: all). With `pictured` (P,) image is (P, T, H, W, C), see `Batch.pictured`.
         """
         execution = self.execution
-        normalized = self._normalize(vector)
+        normalized = self._seen(vector, None if vector_mask is None else vector_mask[:, None])
         tokens = execution.compile(Encoder.forward)(self.encoder, image, normalized, execution.compute_dtype, pictured)
         observe = execution.implementation(observe_sequence)
         return observe(self.rssm, execution, start, tokens, previous_action, reset, noise)
@@ -137,7 +138,7 @@ class World(nn.Module):
         )
 
     def update_norm(self, vector: Tensor, vector_mask: Tensor) -> None:
-        """Updates the running mean and deviation of vectors (B, T, V), where `world.vectors` is standardised."""
+        """Updates the running mean and deviation of vectors (B, T, V), unless `world.vectors` is natural."""
         if self.vector_norm is not None:
             self.vector_norm.update(vector, vector_mask)
 
@@ -148,6 +149,13 @@ class World(nn.Module):
     def _normalize(self, vector: Tensor) -> Tensor:
         return vector if self.vector_norm is None else self.vector_norm.normalize(vector)
 
+    def _seen(self, vector: Tensor, mask: Tensor | None) -> Tensor:
+        """What the encoder gets: 0 for entries that an instance lacks, whatever others of them are like."""
+        normalized = self._normalize(vector)
+        if self.vector_norm is None or mask is None or self.settings.vectors == "standardised_all":
+            return normalized
+        return normalized * mask
+
     @torch.no_grad()
     def step(
         self,
@@ -157,9 +165,10 @@ class World(nn.Module):
         reset: Tensor,
         previous: Latent,
         noise: Tensor,
+        vector_mask: Tensor | None = None,
     ) -> Latent:
-        """The posterior state of one row each of N environments, for acting; noise is (N, G)."""
-        tokens = self.encoder(image, self._normalize(vector))
+        """The posterior state of one row each of N environments, for acting; noise is (N, G), `vector_mask` (N, V)."""
+        tokens = self.encoder(image, self._seen(vector, vector_mask))
         return self.rssm.observe_step(previous, tokens, previous_action, reset, noise)[0]
 
     def imagine_step(self, latent: Latent, action: Tensor, noise: Tensor) -> Latent:

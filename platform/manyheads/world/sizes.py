@@ -57,9 +57,10 @@ class WorldSettings(BaseModel):
     latent_prior: Literal["learned", "standard"] = Field(
         default="learned", description="what a gaussian posterior is held to"
     )
-    vectors: Literal["natural", "standardised"] = Field(
+    vectors: Literal["natural", "standardised", "standardised_all"] = Field(
         default="standardised",
-        description="what symlog takes: entries less their mean, over their deviation, or in their units (DreamerV3's)",
+        description="what symlog takes: entries less their mean, over their deviation, or in their units "
+        "(DreamerV3's); standardised_all, of earlier versions: those that an environment lacks, too, which else are 0",
     )
     vector_entries: Literal["by_environment", "shared"] = Field(
         default="by_environment",
