@@ -35,6 +35,11 @@ class Decision:
     why: str = ""
     options: tuple[Mapping[str, Any], ...] = field(default=())
 
+    @property
+    def is_tie(self) -> bool:
+        """Nothing sets the answer apart from the next best one: it would be a guess."""
+        return len(self.options) > 1 and not self.margin
+
     def record(self) -> dict[str, Any]:
         """As plain data, for the task's journal."""
         return {"call": "decision", **asdict(self), "options": [dict(option) for option in self.options]}

@@ -77,8 +77,9 @@ def draft(
 def given_up(goal: str, attempts: int, refusals: list[Finding]) -> ManyheadsError:
     """What a person sees when no attempt passed."""
     listing = "\n".join(f"  {refusal}" for refusal in refusals)
+    count = f"{attempts} attempt{'' if attempts == 1 else 's'}"
     return ManyheadsError(
-        f"No valid specification for {goal!r} came of {attempts} attempts. What was wrong with the last:\n{listing}\n"
+        f"No valid specification for {goal!r} came of {count}. What was wrong with the last:\n{listing}\n"
         "Say the goal in other words, or write the task file by hand (`manyheads reward check FILE` checks it)."
     )
 

@@ -214,6 +214,8 @@ class _Mind:
             if (side != "centre" or reading.signed) and side not in OPPOSITES.get(wanted.side, ())
         ]
         decision = choose(self.model, aspect.text, "which side", _about(SIDE_PROMPT, reading), options)[0]
+        if decision.is_tie:
+            raise self.unclear(aspect)
         side = cast("Side", decision.answer)
         moves = side in ("fast", "moving", "slow")
         if side != wanted.side:

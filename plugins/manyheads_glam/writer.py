@@ -87,8 +87,13 @@ def write(
         return Written(*drafted, journal=_journal(recorded, drafted.decisions))
     banned: frozenset[str] = frozenset()
     refusals: list[Finding] = []
-    for _ in range(attempts):
-        understood = understand(goal, instance, recorded, banned)
+    for attempt in range(1, attempts + 1):
+        try:
+            understood = understand(goal, instance, recorded, banned)
+        except ManyheadsError:
+            if not refusals:
+                raise
+            raise given_up(goal, attempt - 1, refusals) from None  # nothing is left that the goal could be about
         spec, amounts = compose(goal, instance, understood, measured or {}, around.episode_steps)
         findings = check(spec, instance.signals)
         refusals = errors(findings)
@@ -103,7 +108,7 @@ def write(
         banned |= _at_fault(spec, refusals)
         if banned >= {reading.name for reading in read(instance.signals)}:
             break
-    raise given_up(goal, attempts, refusals)
+    raise given_up(goal, attempt, refusals)
 
 
 def _decided(

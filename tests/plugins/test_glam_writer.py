@@ -16,6 +16,7 @@ from manyheads_glam import writer
 from manyheads_glam.amounts import measure
 from manyheads_glam.decisions import Option, choose
 from manyheads_glam.drafting import constrained
+from manyheads_glam.models.lexicon import LexiconModel
 from manyheads_glam.models.scripted import ScriptedModel
 from manyheads_glam.retrieval import examples
 from manyheads_glam.transcript import RecordingModel
@@ -295,8 +296,27 @@ def test_refusals_drop_the_signal_at_fault_and_end_with_the_person(model, monkey
 
     monkeypatch.setattr(writer, "check", refuse)
     with pytest.raises(ManyheadsError, match=r"3 attempts.*\n.*Not this one"):
-        write("keep the pole upright", CART, model)
+        write("keep it high", CART, model)
     assert len(seen) == len(set(seen)) == writer.ATTEMPTS
+
+
+def test_nothing_is_guessed_once_what_a_goal_is_about_was_refused(model, monkeypatch):
+    refusal = Finding("L2_TEST", "error", "reward", "Not this one.")
+    monkeypatch.setattr(writer, "check", lambda spec, signals: [refusal])
+    with pytest.raises(ManyheadsError, match=r"came of 2 attempts\..*\n.*Not this one"):
+        write("swing up", CART, model)
+
+
+@pytest.mark.parametrize("goal", ["open the lid halfway", "keep the lid upright"])
+def test_a_side_that_nothing_speaks_for_is_not_guessed(goal):
+    """`at least` and `at most` would be as likely; before, the first of them was taken."""
+    lid = Environment(
+        name="toy/lid",
+        factory=lambda options: None,
+        signals=(Signal("lid_angle", "rad", low=-1.0, high=1.0, description="positive counterclockwise"),),
+    ).instance({})
+    with pytest.raises(ManyheadsError, match="What should happen is not clear"):
+        write(goal, lid, LexiconModel())
 
 
 DRAFT = {
