@@ -93,7 +93,7 @@ def test_from_a_sentence_to_a_head_that_is_watched(open_page: Any, server: Serve
         slider.press("ArrowRight")
     moved = float(slider.input_value())
     wanted = f"cart position at most {moved:.4g} m"
-    page.wait_for_function("([node, text]) => node.innerText.includes(text)", arg=[words.element_handle(), wanted])
+    page.wait_for_function("text => document.querySelector('#goal .words').innerText.includes(text)", arg=wanted)
     page.wait_for_function("old => document.querySelector('#goal .chart path').getAttribute('d') !== old", arg=before)
 
     goal.locator("input[value=imagined]").check()
