@@ -8,9 +8,6 @@ from typing import Any
 TENSOR_NAMES = {"standard.": "vector_norm.", "actor.deviation.": "actor.std."}
 """parts of tensors' names in format 1, and today's"""
 
-OLD_VECTORS = {"standardised": "standardised_all"}
-"""values of `world.vectors` in formats 1 and 2 of `world.yaml`, and today's"""
-
 
 def upgrade_manifest(values: Mapping[str, Any]) -> dict[str, Any]:
     """A checkpoint's manifest of format 1, 2 or 3 as format 3."""
@@ -40,8 +37,8 @@ def upgrade_world(values: Mapping[str, Any]) -> dict[str, Any]:
 def _with_all_standardised(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a world whose encoder saw entries that an environment lacks as their negative mean."""
     world = dict(settings["world"])
-    if world.get("vectors") in OLD_VECTORS:
-        world["vectors"] = OLD_VECTORS[world["vectors"]]
+    if world.get("vectors") == "standardised":
+        world["vectors"] = "standardised_all"
     return {**settings, "world": world}
 
 
