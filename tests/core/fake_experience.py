@@ -17,8 +17,10 @@ PICTURED = INTERFACE.model_copy(update={"image": (3, 2, 1)})
 LAYOUT = LatentLayout(deter=3, groups=2, classes=4)
 
 
-def recorded(name: str = "fake/one", signals: Sequence[str] = ("reward", "height")) -> RecordedInstance:
-    return RecordedInstance(key=f"{name} {{}}", dynamics_key=f"{name} {{}}", signals=tuple(signals), layout=INTERFACE)
+def recorded(
+    name: str = "fake/one", signals: Sequence[str] = ("reward", "height"), layout: SpaceLayout = INTERFACE
+) -> RecordedInstance:
+    return RecordedInstance(key=f"{name} {{}}", dynamics_key=f"{name} {{}}", signals=tuple(signals), layout=layout)
 
 
 def random_rows(

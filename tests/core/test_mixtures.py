@@ -1,6 +1,8 @@
 """Worlds over several environments: shares of a batch, pictures of a part of it, no modality that drowns another."""
 
+import math
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,9 +91,10 @@ def half_pictured(rows, generator=0):
     replay, random = Replay(None, PICTURED, LAYOUT, seed=generator), np.random.default_rng(0)
     for name in rows:
         layout = PICTURED if "seen" in name else INTERFACE
-        stream = replay.open_stream(recorded(name).model_copy(update={"layout": layout}))
+        stream = replay.open_stream(recorded(name, layout=layout))
         for at in range(20):
             row = random_rows(random, PICTURED, [at == 0], [False], [0], [at], 2)
+            row = row if layout.image else replace(row, image=np.zeros_like(row.image))
             replay.add([stream], row, *random_latents(random, 1))
     return replay
 
@@ -102,11 +105,14 @@ def test_a_batch_has_as_many_pictures_each_time(seen, batch, seed):
     names = [f"fake/{'seen' if one else 'blind'}{i}" for i, one in enumerate(seen)]
     replay = half_pictured(names, seed)
     groups = environment_shares(replay.instances, {names[0]: 2.0})
+    shares = [weight / sum(groups.values()) for weight in groups.values()]
     sizes = set()
     for _ in range(6):
         found, _ = replay.sample(batch, 4, groups=groups, online=False)
         sizes.add(len(found.image))
         shown = [replay.instances[i].layout.image is not None for i in found.instance.tolist()]
+        most = sum(math.ceil(share * batch - 1e-9) for share, one in zip(shares, seen, strict=True) if one)
+        assert (found.pictured is None) == (most + 1 >= batch)
         if found.pictured is None:
             assert len(found.image) == batch
             continue

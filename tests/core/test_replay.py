@@ -340,7 +340,7 @@ def test_images_are_left_out_where_nobody_looks() -> None:
 
 def test_rows_are_read_under_an_interface_that_has_grown(tmp_path: Path) -> None:
     replay = Replay(tmp_path, PICTURED, LAYOUT)
-    rows = fill(replay, [replay.open_stream(recorded())], 30)
+    rows = fill(replay, [replay.open_stream(recorded(layout=PICTURED))], 30)
     replay.close()
     more = SpaceLayout(image=(3, 2, 3), vector=("c",), continuous=("pull",), discrete=(("jump", 2),))
     replay = Replay(tmp_path, PICTURED.union(more), LAYOUT)

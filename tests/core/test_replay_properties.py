@@ -96,7 +96,7 @@ def test_every_window_is_what_was_written(
 
         replay, model = opened(seed), Model(interface)
         for instance in streams:
-            model.rows[replay.open_stream(INSTANCES[instance])] = []
+            model.rows[replay.open_stream(INSTANCES[instance].model_copy(update={"layout": interface}))] = []
         for count in steps:
             for _ in range(count):
                 model.add(replay, generator, ends, blind)

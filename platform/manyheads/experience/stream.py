@@ -213,6 +213,11 @@ class Stream:
         """Whether the rows hold that field."""
         return field in (self.record.names or ())
 
+    @property
+    def shows_images(self) -> bool:
+        """Whether its environment has images; the rows of one that has none hold no image, or a blank one."""
+        return self.instance.layout.image is not None and self.has("image")
+
     def read_latents(self, start: int, stop: int) -> Records:
         """Copies of the stored latents of rows `start` to `stop`."""
         out = np.zeros(stop - start, self.latent)

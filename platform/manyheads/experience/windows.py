@@ -40,7 +40,7 @@ def most_pictured(streams: Sequence[Stream], batch: int, groups: Mapping[str, fl
     """The most windows of streams with pictures that `shares` ever draws: equal from batch to batch, so that what is
     computed of them keeps its shape."""
     members, weights = _weighed(streams, groups) if groups is not None else ([list(streams)], np.ones(1))
-    pictured = [any(stream.has("image") for stream in own) for own in members]
+    pictured = [any(stream.shows_images for stream in own) for own in members]
     return min(batch, int(np.ceil(weights[pictured] * batch - 1e-9).sum()))
 
 
@@ -96,7 +96,7 @@ def gather(
         image = np.zeros((len(pictured), length, *interface.image), np.uint8)
         for own, b in zip(image, pictured, strict=True):
             stream, start = chosen[b]
-            if stream.has("image"):
+            if stream.shows_images:
                 stream.read("image", start, start + length, own)
     flags = {name: np.zeros(shape, np.bool_) for name in ("is_first", "is_last", "is_terminal")}
     before = np.zeros(len(chosen), latent.record)
@@ -136,7 +136,7 @@ def gather(
 
 def _pictured(chosen: Sequence[Window], least: int) -> list[int]:
     """The windows with pictures, then blank ones up to one more than `least`; all in order where that leaves none."""
-    seen = [b for b, (stream, _) in enumerate(chosen) if stream.has("image")]
-    blank = [b for b, (stream, _) in enumerate(chosen) if not stream.has("image")]
+    seen = [b for b, (stream, _) in enumerate(chosen) if stream.shows_images]
+    blank = [b for b, (stream, _) in enumerate(chosen) if not stream.shows_images]
     count = max(least, len(seen)) + 1
     return [*range(len(chosen))] if count >= len(chosen) else seen + blank[: count - len(seen)]
