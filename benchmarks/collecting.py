@@ -130,7 +130,7 @@ def collecting(task: Task, envs: int, workers: int, acting: bool = False) -> Ite
             slots = [EnvSlot(task.instance, task.name, task.episode_steps)] * envs
             collector = Collector(slots, world.interface, trainer.replay, 0, choose_vector_env(workers))
             act = (
-                VectorPolicy(trainer.world, trainer.heads, [task.name] * envs, 0).act
+                VectorPolicy(trainer.world, trainer.heads, [task.name] * envs, collector.layouts, 0).act
                 if acting
                 else at_random(trainer, envs)
             )

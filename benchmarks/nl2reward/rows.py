@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from manyheads.environment.adapter import FlatEnv, Observation
 from manyheads.environment.contract import Instance
-from manyheads.experience.chunk import Rows
+from manyheads.experience.records import Rows
 from manyheads.experience.replay import Replay
 from manyheads.experience.stream import RecordedInstance
 from manyheads.settings import load_settings

@@ -2,9 +2,9 @@
 
 from manyheads.execution.precision import compute_dtype
 from manyheads.execution.ranks import ProcessRanks, Ranks
-from manyheads.experience.chunk import Rows
 from manyheads.experience.collector import Collector, CollectResult, EnvironmentFailed, FinishedEpisode
 from manyheads.experience.contract import ReplaySink
+from manyheads.experience.records import Rows
 from manyheads.experience.stream import RecordedInstance
 from manyheads.experience.subproc_vector_env import choose_vector_env
 from manyheads.experience.vector_env import EnvSlot

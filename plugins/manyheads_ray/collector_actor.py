@@ -97,6 +97,6 @@ class CollectorActor:
         except ManyheadsError as error:
             raise ManyheadsError(f"On node {this_node()}: {error}") from error
         noise = int(np.random.SeedSequence([seed, first_episode]).generate_state(1)[0])
-        names, mask = [slot.policy for slot in self._slots], collector.vector_mask
-        policy = VectorPolicy(self._world, self._heads, names, noise, vector_mask=mask)
+        names = [slot.policy for slot in self._slots]
+        policy = VectorPolicy(self._world, self._heads, names, collector.layouts, noise)
         return collector, policy, sink

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from manyheads.environment.layout import SpaceLayout
-from manyheads.experience.chunk import Rows
 from manyheads.experience.latent_table import LatentLayout
+from manyheads.experience.records import Rows
 from manyheads.experience.stream import RecordedInstance
 
 INTERFACE = SpaceLayout(vector=("a", "b"), continuous=("push",), discrete=(("turn", 3),))

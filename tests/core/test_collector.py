@@ -18,7 +18,6 @@ from fake_walk import Walk, walk
 from manyheads.environment.contract import Instance, Signal
 from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
-from manyheads.experience.chunk import Rows
 from manyheads.experience.collector import (
     MAX_FAILURES,
     TRAINING_SEEDS,
@@ -27,6 +26,7 @@ from manyheads.experience.collector import (
     EnvironmentFailed,
     episode_seed,
 )
+from manyheads.experience.records import Rows
 from manyheads.experience.replay import Replay
 from manyheads.experience.stream import RecordedInstance
 from manyheads.experience.subproc_vector_env import SubprocVectorEnv, choose_vector_env

@@ -107,17 +107,43 @@ def test_new_state_is_put_in_force_after_the_optimisers_step():
 def test_what_a_head_remembers_follows_its_environments_and_a_resumed_run():
     world = choosing_world()
     heads = {"a": Alternating(head_context(world, None)), "b": small_head(world)}
-    policy = VectorPolicy(world, heads, ["a", "b", "a"], seed=0)
+    policy = VectorPolicy(world, heads, ["a", "b", "a"], [world.interface] * 3, seed=0)
     vector = np.zeros((3, 2), np.float32)
     shown = []
     for first in ([True, True, True], [False, False, True], [False, False, False]):
         shown.append(policy.act(None, vector, np.array(first)).action)
     assert [a[0].argmax() for a in shown] == [0, 1, 2]
     assert [a[2].argmax() for a in shown] == [0, 0, 1]
-    again = VectorPolicy(world, heads, ["a", "b", "a"], seed=9)
+    again = VectorPolicy(world, heads, ["a", "b", "a"], [world.interface] * 3, seed=9)
     again.load_state_dict({name: x.clone() for name, x in policy.state_dict().items()})
     own, resumed = (p.act(None, vector, np.zeros(3, bool)).action for p in (policy, again))
     assert np.array_equal(own, resumed)
+
+
+class Everything(Head):
+    """Moves what its environment does not have, too."""
+
+    def act(self, world, latent, state, is_first, generator=None):
+        return torch.ones(latent.deter.shape[0], world.interface.action_size), state
+
+    def losses(self, batch, world, generator=None):
+        return HeadLosses({})
+
+
+def test_actions_are_zero_in_what_an_environment_does_not_have():
+    world = small_world()
+    own = [SpaceLayout(vector=("p",), continuous=("v",), discrete=(("n", 2),)), world.interface]
+    heads = {"all": Everything()}
+    policy = VectorPolicy(world, heads, [None, None, "all"], [*own, own[0]], seed=0)
+    image, vector = np.zeros((3, 8, 8, 3), np.uint8), np.zeros((3, 2), np.float32)
+    action = policy.act(image, vector, np.ones(3, bool)).action
+    assert not action[0][[0, 2, 3, 4]].any()
+    assert action[0][1] != 0
+    assert action[0][5:].sum() == 1
+    assert action[1][:2].all()
+    assert action[1][2:5].sum() == 1
+    assert action[2].tolist() == [0, 1, 0, 0, 0, 1, 1]
+    assert np.array_equal(policy.state_dict()["action"], action)
 
 
 def test_a_snapshot_is_all_that_acting_elsewhere_needs():
@@ -126,7 +152,7 @@ def test_a_snapshot_is_all_that_acting_elsewhere_needs():
         for parameter in world.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     heads, others = {"task": small_head(world)}, {"task": small_head(other)}
-    here, there = (VectorPolicy(w, h, ["task"] * 4, seed=3) for w, h in ((world, heads), (other, others)))
+    here, there = (VectorPolicy(w, h, ["task"] * 4, [VECTOR] * 4, seed=3) for w, h in ((world, heads), (other, others)))
     vector, first = np.ones((4, 2), np.float32), np.ones(4, bool)
     snapshot = here.snapshot(version=17)
     there.load_snapshot(snapshot)

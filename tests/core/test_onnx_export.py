@@ -41,7 +41,7 @@ def test_the_exported_head_follows_the_real_one_through_an_episode(world: Path, 
     agent = manyheads.load(world).head(PENDULUM)
     latent, action = agent.world.initial(1), torch.zeros(sizes["flat_action"])
     state = {name: np.zeros(sizes[name], np.float32) for name in ("deter", "stoch", "flat_action")}
-    mask = torch.from_numpy(agent.world.interface.vector_masks([agent.row_format.layout]))
+    mask = agent.world.vector_masks([agent.row_format.layout])
     random = np.random.default_rng(0)
     for step in range(20):
         seen = {

@@ -89,7 +89,7 @@ def test_an_update_never_waits_for_the_device():
 
 def test_a_step_of_acting_never_waits_for_the_device():
     with deferred_learner() as (learner, (batch, *_)):
-        policies = VectorPolicy(learner.world, learner.heads, ["left", None, "right", "left"], seed=0)
+        policies = VectorPolicy(learner.world, learner.heads, ["left", None, "right", "left"], [BOTH] * 4, seed=0)
         with torch.no_grad(), never_waiting():
             action, _ = policies._step(batch.image[:, 0], batch.vector[:, 0], batch.is_first[:, 0])
     assert action.shape == (4, BOTH.action_size)

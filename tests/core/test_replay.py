@@ -11,8 +11,8 @@ from fake_experience import INTERFACE, LAYOUT, PICTURED, random_latents, random_
 
 from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
-from manyheads.experience.chunk import Rows
 from manyheads.experience.latent_table import LatentLayout
+from manyheads.experience.records import Rows
 from manyheads.experience.replay import Replay
 
 
@@ -330,7 +330,7 @@ def test_images_are_left_out_where_nobody_looks() -> None:
     batches = []
     for images in (True, False):
         replay = Replay(None, PICTURED, LAYOUT, seed=1)
-        fill(replay, [replay.open_stream(recorded())], 30)
+        fill(replay, [replay.open_stream(recorded(layout=PICTURED))], 30)
         batches.append(replay.sample(3, 10, images=images)[0])
     seen, unseen = batches
     assert seen.image is not None
@@ -356,6 +356,47 @@ def test_rows_are_read_under_an_interface_that_has_grown(tmp_path: Path) -> None
             before = np.stack([r.action[0] for r in rows[start - 1 : start + 9]])
             assert np.array_equal(batch.previous_action[b][:, [0, 2, 3, 4]], before)
             assert not batch.previous_action[b][:, [1, 5, 6]].any()
+
+
+WIDE = SpaceLayout(image=(8, 8, 3), vector=("a", *(f"other {i}" for i in range(100))), continuous=("push", "pull"))
+NARROW = SpaceLayout(vector=("a",), continuous=("pull",))
+
+
+def test_rows_hold_what_their_environment_has_and_nothing_more(tmp_path: Path) -> None:
+    replay = Replay(tmp_path, WIDE, LAYOUT)
+    streams = [replay.open_stream(recorded("fake/wide", layout=WIDE)), replay.open_stream(recorded(layout=NARROW))]
+    rows = fill(replay, streams, 30)
+    wide, narrow = (next(tmp_path.glob(f"stream-{number:05d}/*.rows")).stat().st_size / 30 for number in streams)
+    assert wide > 8 * 8 * 3 + 4 * 101
+    assert narrow < 80
+    batch, where = replay.sample(5, 10, streams=[streams[1]])
+    assert not batch.image.any()  # type: ignore[union-attr]
+    assert not batch.vector[..., 1:].any()
+    assert not batch.action[..., 0].any()
+    for b, start in enumerate(where.starts.tolist()):
+        written = rows[start : start + 10]
+        assert np.array_equal(batch.vector[b, :, 0], [r.vector[1, 0] for r in written])
+        assert np.array_equal(batch.action[b, :, 1], [r.action[1, 1] for r in written])
+    episode = next(each for each in replay.episodes() if each.instance.layout == WIDE)
+    assert np.array_equal(episode.image, np.stack([r.image[0] for r in rows[:10]]))  # type: ignore[index]
+    assert np.array_equal(episode.vector, np.stack([r.vector[0] for r in rows[:10]]))
+
+
+def test_a_stream_whose_rows_hold_everything_is_continued_as_it_began(tmp_path: Path) -> None:
+    """As versions before wrote it: records of the whole interface, of an environment that has part of it."""
+    replay = Replay(tmp_path, WIDE, LAYOUT)
+    stream = replay.open_stream(recorded(layout=WIDE))
+    before = fill(replay, [stream], 10)
+    replay.close()
+    sidecar = tmp_path / "stream-00000" / "stream.json"
+    described = json.loads(sidecar.read_text())
+    described["instance"]["layout"] = NARROW.model_dump(mode="json")
+    sidecar.write_text(json.dumps(described))
+    replay = Replay(tmp_path, WIDE, LAYOUT)
+    after = fill(replay, [stream], 10, seed=1)
+    actions = [episode.action for episode in replay.episodes()]
+    assert np.array_equal(np.concatenate(actions), np.concatenate([r.action for r in (*before, *after)]))
+    assert not replay.sample(3, 10)[0].image.any()  # type: ignore[union-attr]
 
 
 def test_latents_of_another_size_are_forgotten(tmp_path: Path) -> None:

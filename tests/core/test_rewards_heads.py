@@ -83,7 +83,7 @@ def test_what_a_head_predicts_depends_on_memory():
 
 def test_acting_remembers_what_labels_do():
     world = small_world(VECTOR)
-    policies = VectorPolicy(world, {"task": head_with_memory(world)}, ["task", None, "task"], seed=0)
+    policies = VectorPolicy(world, {"task": head_with_memory(world)}, ["task", None, "task"], [VECTOR] * 3, seed=0)
     random = np.random.default_rng(0)
     x, is_first = random.normal(size=(9, 3)).astype(np.float32), np.zeros((9, 3), bool)
     is_first[0] = is_first[5, 2] = True

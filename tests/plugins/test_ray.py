@@ -23,7 +23,7 @@ import manyheads
 from manyheads.api.finetuning import finetune as training_heads
 from manyheads.api.run import RunOptions
 from manyheads.callbacks import Monitoring
-from manyheads.experience.chunk import Rows
+from manyheads.experience.records import Rows
 from manyheads.experience.replay import Replay
 from manyheads.report.metrics import Metrics
 from manyheads.report.progress import Progress

@@ -164,10 +164,10 @@ class LayoutMap:
         """The instance's flat action (.., a) out of the interface's (.., A)."""
         return np.asarray(fitted, np.float32)[..., self._action]
 
-    def map_action(self, own: npt.ArrayLike) -> Floats:
-        """The instance's flat action (.., a) in the interface's entries (.., A)."""
+    def map_action(self, own: npt.ArrayLike, out: Floats | None = None) -> Floats:
+        """The instance's flat action (.., a) in the interface's entries (.., A), of zeros or those of `out`."""
         own = np.asarray(own, np.float32)
-        fitted = np.zeros((*own.shape[:-1], self.interface.action_size), np.float32)
+        fitted = np.zeros((*own.shape[:-1], self.interface.action_size), np.float32) if out is None else out
         fitted[..., self._action] = own
         return fitted
 

@@ -99,6 +99,11 @@ class SpaceLayout(BaseModel):
         """Which vector entries of this interface each of N instances has, (N, V)."""
         return np.stack([self.mask(instance).vector for instance in instances])
 
+    def action_masks(self, instances: Sequence[SpaceLayout]) -> npt.NDArray[np.bool_]:
+        """Which entries of this interface's flat actions each of N instances has, (N, A)."""
+        masks = [self.mask(instance) for instance in instances]
+        return np.stack([np.concatenate([each.continuous, each.blocks.repeat(self.blocks)]) for each in masks])
+
 
 class Mask(BaseModel):
     """Which entries of an interface one instance has: reaches losses, entropies and action sampling."""

@@ -16,7 +16,7 @@ from manyheads.environment.contract import Instance
 from manyheads.environment.space_json import space_to_json
 from manyheads.errors import ManyheadsError
 from manyheads.exchange.minari_files import INSTANCE, metadata
-from manyheads.experience.chunk import Rows
+from manyheads.experience.records import Rows
 from manyheads.experience.replay import Replay
 from manyheads.experience.stream import RecordedInstance
 from manyheads.registry import registry

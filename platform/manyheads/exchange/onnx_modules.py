@@ -33,7 +33,7 @@ class ActStep(nn.Module):
         layout_map = LayoutMap(world.interface, row_format.layout)
         vectors = np.eye(len(row_format.layout.vector), dtype=np.float32)
         actions = np.eye(world.interface.action_size, dtype=np.float32)
-        self.register_buffer("vector_mask", torch.from_numpy(world.interface.vector_masks([row_format.layout])))
+        self.register_buffer("vector_mask", world.vector_masks([row_format.layout]))
         self.register_buffer("to_interface", torch.from_numpy(layout_map.map_vector(vectors)))
         self.register_buffer("to_own", torch.from_numpy(np.ascontiguousarray(layout_map.unmap_action(actions))))
         count = len(row_format.layout.continuous)

@@ -1,87 +1,21 @@
-"""Rows on disk: append-only files of fixed-width records with checksums, and a side table of latents for each."""
+"""Records on disk: append-only files of them, and a side table of latents for each."""
 
 from __future__ import annotations
 
 import mmap
 import os
 import resource
-import zlib
 from collections import OrderedDict
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
-
-Records = npt.NDArray[Any]
-
+from manyheads.experience.records import Records, checksums
 
 MODE = 0o666
 """of new files, less the user's umask"""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """One row of each of N streams: what was seen, what was measured, and the action then chosen."""
-
-    image: npt.NDArray[np.uint8] | None
-    """(N, H, W, C), None where the interface has no image"""
-    vector: npt.NDArray[np.float32]
-    """(N, V)"""
-    action: npt.NDArray[np.float32]
-    """(N, A), unclipped as chosen"""
-    signals: npt.NDArray[np.float64]
-    """(N, S); a stream takes as many columns as its instance has signals"""
-    is_first: npt.NDArray[np.bool_]
-    is_last: npt.NDArray[np.bool_]
-    is_terminal: npt.NDArray[np.bool_]
-    episode: npt.NDArray[np.int64]
-    """(N,) from `Replay.new_episode`"""
-    index: npt.NDArray[np.int64]
-    """(N,) position in the episode"""
-
-
-@cache
-def record_type(interface: SpaceLayout, signals: int) -> np.dtype[Any]:
-    """The fixed-width record of one row; `check` is the CRC-32 of everything behind it."""
-    fields: list[Any] = [
-        ("check", "<u4"),
-        ("index", "<i4"),
-        ("episode", "<i8"),
-        ("signals", "<f8", (signals,)),
-        ("vector", "<f4", (len(interface.vector),)),
-        ("action", "<f4", (interface.action_size,)),
-        ("is_first", "?"),
-        ("is_last", "?"),
-        ("is_terminal", "?"),
-    ]
-    if interface.image is not None:
-        fields.append(("image", "u1", interface.image))
-    return np.dtype(fields, align=True)
-
-
-def pack(rows: Rows, record: np.dtype[Any]) -> Records:
-    """N rows as records (N,), checksums included; of the signals as many as the record has."""
-    records = np.zeros(len(rows.is_first), record)
-    for name in ("index", "episode", "vector", "action", "is_first", "is_last", "is_terminal"):
-        records[name] = getattr(rows, name)
-    signals = records["signals"]
-    signals[:] = rows.signals[:, : signals.shape[1]]
-    if rows.image is not None:
-        records["image"] = rows.image
-    records["check"] = checksums(records)
-    return records
-
-
-def checksums(records: Records) -> list[int]:
-    """What belongs into `check` of each of the records (N,)."""
-    data, width = records.view(np.uint8).data, records.dtype.itemsize
-    return [zlib.crc32(data[at + 4 : at + width]) for at in range(0, len(data), width)]
 
 
 class MapPool:

@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ForeignError
-from manyheads.experience.chunk import Rows
 from manyheads.experience.contract import RecordedStreams, ReplaySink
 from manyheads.experience.recorded_episode import Episode
+from manyheads.experience.records import Rows
 from manyheads.experience.stream import RecordedInstance
 from manyheads.experience.vector_env import EnvFailure, EnvSlot, Floats, MakeVectorEnv, SyncVectorEnv, VectorStep
 from manyheads.run_states import CollectorState, EnvState
@@ -94,8 +94,6 @@ class Collector:
         """the environments' streams, once collection has begun"""
         self.failures = 0
         """how often an environment failed so far"""
-        self.vector_mask = interface.vector_masks(self.vector_env.layouts)
-        """(N, V) entries of vectors that each environment has"""
         self._no_actions = np.zeros((count, interface.action_size), np.float32)
         self._episode = np.zeros(count, np.int64)
         self._index = np.zeros(count, np.int64)
@@ -138,6 +136,11 @@ class Collector:
         self.vector_env.step_async(seeds, action)
         reports, self._reports = self._reports, []
         return CollectResult(len(self.slots), len(self.slots) - len(finished), finished, reports)
+
+    @property
+    def layouts(self) -> Sequence[SpaceLayout]:
+        """What each environment has of the interface."""
+        return self.vector_env.layouts
 
     def close(self) -> None:
         """Closes the environments."""

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from manyheads.experience.batch import Batch, WindowIndex
-from manyheads.experience.chunk import Rows
 from manyheads.experience.latent_table import Floats, LatentLayout, PackedLatents
 from manyheads.experience.recorded_episode import Episode
+from manyheads.experience.records import Rows
 from manyheads.experience.stream import RecordedInstance
 
 

@@ -12,9 +12,10 @@ import numpy.typing as npt
 from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
 from manyheads.experience.batch import Batch, WindowIndex
-from manyheads.experience.chunk import MapPool, Records, Rows, pack, record_type
+from manyheads.experience.chunk import MapPool
 from manyheads.experience.latent_table import Floats, LatentLayout, PackedLatents
 from manyheads.experience.recorded_episode import Episode
+from manyheads.experience.records import RecordFormat, Rows, record_type
 from manyheads.experience.replay_folder import check_header, lock_folder, stream_folders
 from manyheads.experience.stream import RecordedInstance, Stream, read_sidecar
 from manyheads.experience.windows import Window, draw, gather, most_pictured, shares
@@ -39,10 +40,10 @@ class SignalRows(NamedTuple):
 class Replay:
     """Rows of all streams under one interface, in `folder` or (None) in memory: a `ReplaySink` and a `ReplaySource`.
 
-    Every row is on disk when `add` returns. Beyond `capacity_rows` or `capacity_bytes` whole chunks of the
-    oldest rows are dropped. Windows for training are drawn uniformly from all that lie within one stream,
-    after those of rows that no batch has held yet (the online queue). Only one process may hold a folder open
-    for writing; with `read_only` nothing in it is changed.
+    Every row is on disk when `add` returns, in the entries that its environment has. Beyond `capacity_rows` or
+    `capacity_bytes` whole chunks of the oldest rows are dropped. Windows for training are drawn uniformly from all that
+    lie within one stream, after those of rows that no batch has held yet (the online queue). Only one process may hold
+    a folder open for writing; with `read_only` nothing in it is changed.
     """
 
     def __init__(
@@ -67,6 +68,8 @@ class Replay:
         """the number of the frozen world whose latents are written and read; None for a world in training"""
         self.rows = self.bytes = 0
         self._streams: dict[int, Stream] = {}
+        self._formats: dict[tuple[SpaceLayout, int], RecordFormat] = {}
+        """by layout and number of signals"""
         self._pool = MapPool()
         self._generator = np.random.default_rng(seed)
         self._next_stream = self._next_serial = self._next_episode = 0
@@ -82,7 +85,7 @@ class Replay:
         number = self._next_stream
         self._next_stream += 1
         folder = None if self.folder is None else self.folder / f"stream-{number:05d}"
-        stream = self._stream(number, instance, self.interface, folder)
+        stream = self._stream(number, instance, self.interface.naming(instance.layout), folder)
         self._streams[number] = stream.create()
         self._register_instance(stream)
         return number
@@ -113,13 +116,13 @@ class Replay:
         self._check_writable()
         self._check(rows, len(streams))
         latents = None if deter is None else self.latent.encode(self.latent.pack(deter, stoch), self.world_id)
-        packed: dict[np.dtype[Any], Records] = {}
+        alike: dict[RecordFormat, list[int]] = {}
+        for i, number in enumerate(streams):
+            alike.setdefault(self._streams[number].format, []).append(i)
+        packed = {i: row for own, at in alike.items() for i, row in zip(at, own.pack(rows, at), strict=True)}
         for i, number in enumerate(streams):
             stream = self._streams[number]
-            if stream.record not in packed:
-                packed[stream.record] = pack(rows, stream.record)
-            latent = None if latents is None else latents[i]
-            if stream.append(packed[stream.record][i], latent, self._next_serial):
+            if stream.append(packed[i], None if latents is None else latents[i], self._next_serial):
                 self._next_serial += 1
             self.rows += 1
             self.bytes += stream.row_bytes
@@ -287,7 +290,7 @@ class Replay:
         return notes
 
     def room(self, signals: int) -> int:
-        """How many rows with so many signals are kept at most."""
+        """How many rows with so many signals are kept at least, whatever entries their environments have."""
         size = self._row_bytes(self.interface, signals)
         return min(self.capacity_rows, (self.capacity_bytes or size * self.capacity_rows) // size)
 
@@ -332,18 +335,20 @@ class Replay:
         else:
             self.instances.append(stream.instance)
 
-    def _stream(self, number: int, instance: RecordedInstance, recorded: SpaceLayout, folder: Path | None) -> Stream:
-        """Its chunks are so small that dropping one is a small part of the capacity."""
-        row = self._row_bytes(recorded, len(instance.signals))
+    def _stream(self, number: int, instance: RecordedInstance, layout: SpaceLayout, folder: Path | None) -> Stream:
+        """With records of that layout, in chunks so small that dropping one is a small part of the capacity."""
+        row = self._row_bytes(layout, len(instance.signals))
         limits = [CHUNK_ROWS, CHUNK_BYTES // row, self.capacity_rows // 64]
         if self.capacity_bytes is not None:
             limits.append(self.capacity_bytes // (64 * row))
         size = max(16, min(limits))
-        return Stream(number, instance, recorded, self.interface, self.latent, folder, self._pool, size)
+        signals = len(instance.signals)
+        format = self._formats.setdefault((layout, signals), RecordFormat(self.interface, layout, signals))
+        return Stream(number, instance, format, self.latent, folder, self._pool, size)
 
-    def _row_bytes(self, interface: SpaceLayout, signals: int) -> int:
+    def _row_bytes(self, layout: SpaceLayout, signals: int) -> int:
         """Room that one row and its latent take."""
-        return record_type(interface, signals).itemsize + self.latent.record.itemsize
+        return record_type(layout, signals).itemsize + self.latent.record.itemsize
 
     def _shrink(self) -> None:
         """Drops oldest chunks until what is left fits; the newest of a stream in use stays."""

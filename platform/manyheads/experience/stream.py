@@ -14,12 +14,12 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from manyheads import atomic
-from manyheads.environment.adapter import LayoutMap
 from manyheads.environment.contract import Instance
 from manyheads.environment.layout import SpaceLayout
 from manyheads.errors import ManyheadsError
-from manyheads.experience.chunk import Chunk, MapPool, Records, checksums, record_type, sound_rows
+from manyheads.experience.chunk import Chunk, MapPool, sound_rows
 from manyheads.experience.latent_table import LatentLayout
+from manyheads.experience.records import RecordFormat, Records, checksums, record_type
 
 FORMAT = 2
 FILE = "stream.json"
@@ -75,18 +75,16 @@ class Stream:
         self,
         number: int,
         instance: RecordedInstance,
-        recorded: SpaceLayout,
-        interface: SpaceLayout,
+        format: RecordFormat,
         latent: LatentLayout,
         folder: Path | None,
         pool: MapPool,
         chunk_rows: int,
     ) -> None:
         self.number, self.instance, self.folder, self.pool = number, instance, folder, pool
-        self.chunk_rows = chunk_rows
+        self.format, self.chunk_rows = format, chunk_rows
         self.latent = latent.record
-        self.record = record_type(recorded, len(instance.signals))
-        self.row_bytes = self.record.itemsize + self.latent.itemsize
+        self.row_bytes = format.record.itemsize + self.latent.itemsize
         """room that one row and its latent take"""
         self.chunks: list[Chunk] = []
         self.episode_starts: list[EpisodeStart] = []
@@ -94,8 +92,6 @@ class Stream:
         """rows before this one have gone through the online queue"""
         self.live = False
         """rows are still being added"""
-        self._layout_map = None if recorded == interface else LayoutMap(interface, recorded)
-        self._recorded = recorded
         self._between = True
 
     @property
@@ -127,9 +123,9 @@ class Stream:
         if self.folder is not None:
             sidecar = Sidecar(
                 instance=self.instance,
-                interface=self._recorded,
-                record=describe_record(self.record),
-                bytes=self.record.itemsize,
+                interface=self.format.layout,
+                record=describe_record(self.format.record),
+                bytes=self.format.record.itemsize,
             )
             atomic.write_json(self.folder / FILE, sidecar.model_dump(mode="json"))
         return self
@@ -199,19 +195,11 @@ class Stream:
     def read(self, field: str, start: int, stop: int, out: npt.NDArray[Any]) -> None:
         """Copies a field of rows `start` to `stop` into `out`, fitted to the world's interface."""
         for chunk, own, there in self.parts(start, stop):
-            values = chunk.rows[field][own]
-            if self._layout_map is None or field not in ("vector", "action", "image"):
-                out[there] = values
-            elif field == "vector":
-                out[there] = self._layout_map.map_vector(values)
-            elif field == "action":
-                out[there] = self._layout_map.map_action(values)
-            else:
-                out[there] = self._layout_map.map_image(values)
+            self.format.read(chunk.rows[own], field, out[there])
 
     def has(self, field: str) -> bool:
         """Whether the rows hold that field."""
-        return field in (self.record.names or ())
+        return field in (self.format.record.names or ())
 
     @property
     def shows_images(self) -> bool:
@@ -234,7 +222,7 @@ class Stream:
 
     def _chunk(self, serial: int, start: int) -> Chunk:
         path = None if self.folder is None else self.folder / f"{serial:08d}-{start:010d}.rows"
-        return Chunk(path, serial, start, self.record, self.latent, self.pool)
+        return Chunk(path, serial, start, self.format.record, self.latent, self.pool)
 
     # opening
 
@@ -245,11 +233,11 @@ class Stream:
         files = sorted(self.folder.glob("*.rows"))
         for path in files:
             serial, start = _serial_and_start(path)
-            count, torn = sound_rows(path, self.record, newest=path == files[-1])
+            count, torn = sound_rows(path, self.format.record, newest=path == files[-1])
             if torn:
                 repairs.append(f"{path}: cut off {torn} bytes of a half-written row.")
                 if writable:
-                    os.truncate(path, count * self.record.itemsize)
+                    os.truncate(path, count * self.format.record.itemsize)
             if self.chunks and start != self.stop:
                 raise ManyheadsError(
                     f"{self.folder}: rows {self.stop} to {start} are missing. Restore the files from a copy, "

@@ -55,12 +55,12 @@ class VectorPolicy:
         world: World,
         heads: Mapping[str, Head],
         policies: Sequence[str | None],
+        layouts: Sequence[SpaceLayout],
         seed: int,
         capture: bool = True,
-        vector_mask: npt.NDArray[np.bool_] | None = None,
     ) -> None:
-        """`capture`: a step is captured where the device can, which pays for policies that live long. `vector_mask`
-        (N, V) names the entries of vectors that each environment has (None: all)."""
+        """`layouts`: what each environment has of the world's interface. `capture`: a step is captured where the
+        device can, which pays for policies that live long."""
         self.world, self.heads, self.policies = world, heads, tuple(policies)
         self.device = world.device
         self._generator = torch.Generator(self.device).manual_seed(seed)
@@ -69,7 +69,8 @@ class VectorPolicy:
             for name in dict.fromkeys(policies)
         }
         size = len(self.policies)
-        self._vector_mask = None if vector_mask is None else torch.from_numpy(vector_mask).to(self.device)
+        self._vector_mask = world.vector_masks(layouts)
+        self._action_mask = torch.from_numpy(world.interface.action_masks(layouts)).to(self.device)
         self._latent = world.initial(size)
         self._action = torch.zeros(size, world.interface.action_size, device=self.device)
         self._states: dict[str, State] = {
@@ -129,6 +130,7 @@ class VectorPolicy:
                 action[members], states[name] = head.act(
                     self.world, own, states[name], is_first[members], self._generator, **measured
                 )
+        action *= self._action_mask
         self._remember(action, latent, states)
         return action, latent
 

@@ -62,7 +62,7 @@ def _transitions(world: World, replay: Replay, key: str) -> tuple[Tensor, Tensor
         noise = world.draw_noise(ROWS, length)
         pictured = None if batch.pictured is None else batch.pictured.to(world.device)
         layouts = [replay.instances[i].layout for i in batch.instance.tolist()]
-        mask = torch.from_numpy(world.interface.vector_masks(layouts)).to(world.device)
+        mask = world.vector_masks(layouts)
         seen = world.observe(image, vector, action, reset, start, noise, mask, pictured).latents.feature
         same_episode = ~reset[:, 1:]
         found.append((seen[:, :-1][same_episode], action[:, 1:][same_episode], seen[:, 1:][same_episode]))

@@ -57,7 +57,7 @@ class ImaginedEpisodes:
             )
         self.env = FlatEnv(task.make_simulator(), task.instance.signals)
         self.layout_map = LayoutMap(self.world.interface, self.env.layout)
-        self._vector_mask = torch.from_numpy(self.world.interface.vector_masks([self.env.layout])).to(self.world.device)
+        self._vector_mask = self.world.vector_masks([self.env.layout])
         self.unflatten = ObservationUnflattener(self.env.observe)
         self.reward = imagined_reward(loaded, task)
         replay = loaded.folder.replay(read_only=True) if (loaded.folder.path / "replay").exists() else None

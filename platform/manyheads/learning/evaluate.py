@@ -82,8 +82,8 @@ def play(
 
 def _play_head(task: Task, slots: list[_Slot], world: World, head: Head) -> None:
     fitting = LayoutMap(world.interface, slots[0].simulator.layout)
-    names, mask = [task.name] * len(slots), world.interface.vector_masks([slot.simulator.layout for slot in slots])
-    policies = VectorPolicy(world, {task.name: head}, names, slots[0].seed, capture=False, vector_mask=mask)
+    names, layouts = [task.name] * len(slots), [slot.simulator.layout for slot in slots]
+    policies = VectorPolicy(world, {task.name: head}, names, layouts, slots[0].seed, capture=False)
     rows = [slot.simulator.reset(slot.seed) for slot in slots]
     is_first = np.ones(len(slots), dtype=bool)
     while True:

@@ -76,8 +76,8 @@ class LockStep:
         settings, slots = context.folder.settings, context.slots
         make = make_vector_env or choose_vector_env(settings.training.workers, settings.training.step_timeout)
         self.collector = Collector(slots, context.folder.interface, context.replay, settings.seed, make)
-        names, mask = [slot.policy for slot in slots], self.collector.vector_mask
-        self.policy = VectorPolicy(context.world, context.heads, names, settings.seed, vector_mask=mask)
+        names, layouts = [slot.policy for slot in slots], self.collector.layouts
+        self.policy = VectorPolicy(context.world, context.heads, names, layouts, settings.seed)
         if context.saved:
             if context.tensors:
                 self.policy.load_state_dict(context.tensors)

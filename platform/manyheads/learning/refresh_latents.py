@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from manyheads.experience.recorded_episode import Episode
 from manyheads.experience.replay import Replay
@@ -67,8 +67,8 @@ def _observe(world: World, episodes: Sequence[Episode], generator: torch.Generat
     images = [episode.image for episode in episodes] if world.interface.image is not None else []
     is_first = torch.zeros(number, rows, dtype=torch.bool)
     is_first[:, 0] = True
-    masks = world.interface.vector_masks([episode.instance.layout for episode in episodes])
-    vector_mask = torch.from_numpy(_pad(masks, number)).to(world.device)
+    masks = world.vector_masks([episode.instance.layout for episode in episodes])
+    vector_mask = nn.functional.pad(masks, (0, 0, 0, number - len(episodes)))
     latent = world.initial(number)
     for start in range(0, rows, WINDOW):
         window = slice(start, start + WINDOW)

@@ -95,7 +95,7 @@ def play(
     """Plays the head until the episode ends or `steps` rows are there; draws every `every`th of them."""
     adapted = FlatEnv(env, task.instance.signals)
     layout_map = LayoutMap(world.interface, adapted.layout)
-    vector_mask = torch.from_numpy(world.interface.vector_masks([adapted.layout])).to(world.device)
+    vector_mask = world.vector_masks([adapted.layout])
     generator = torch.Generator(world.device).manual_seed(seed)
     state, latent, action = (
         head.initial_state(1),

@@ -120,9 +120,9 @@ class VectorAgent:
     def reset(self) -> None:
         """Call where all environments were reset together."""
         names = [self.task.name] * self.num_envs
-        mask = self.world.interface.vector_masks([self._adapted.layout] * self.num_envs)
         heads = {self.task.name: self.head}
-        self._policy = VectorPolicy(self.world, heads, names, self.seed, capture=False, vector_mask=mask)
+        layouts = [self._adapted.layout] * self.num_envs
+        self._policy = VectorPolicy(self.world, heads, names, layouts, self.seed, capture=False)
         self.seed += 1
         self._first = np.ones(self.num_envs, bool)
 

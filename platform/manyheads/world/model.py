@@ -65,6 +65,10 @@ class World(nn.Module):
     def device(self) -> torch.device:
         return self.rssm.prior_logits.weight.device
 
+    def vector_masks(self, instances: Sequence[SpaceLayout]) -> Tensor:
+        """Which vector entries each of N instances has, bool (N, V): for `observe` and `step`."""
+        return torch.from_numpy(self.interface.vector_masks(instances)).to(self.device)
+
     def initial(self, n: int) -> Latent:
         """The state before an episode's first row: zeros, (n, D) and (n, G, C)."""
         s = self.settings

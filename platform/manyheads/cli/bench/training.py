@@ -146,7 +146,8 @@ def measure(task: Task, settings: Settings, updates: int, folder: Path) -> dict[
 
 def acting_ms(trainer: Trainer, task: Task, count: int, calls: int = 100) -> float:
     """Milliseconds, a median, of choosing one action in each of `count` environments: world.step and head.act."""
-    policies = VectorPolicy(trainer.world, trainer.heads, [task.name] * count, seed=0)
+    layouts = [trainer.folder.record_of(task.instance).layout] * count
+    policies = VectorPolicy(trainer.world, trainer.heads, [task.name] * count, layouts, seed=0)
     interface, random = trainer.world.interface, np.random.default_rng(0)
     image = random.integers(0, 256, (count, *interface.image), np.uint8) if interface.image else None
     vector = random.standard_normal((count, len(interface.vector))).astype(np.float32)
