@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 from manyheads import load
 from manyheads.cli import manyheads
-from manyheads.report.why import explain
+from manyheads.report.why import Gap, explain
+from manyheads.report.why_page import ADVICE, AGREES, advice
 from manyheads.storage import ledger
 from manyheads.storage.ledger import Score
 from manyheads.storage.world_folder import WorldFolder
@@ -138,3 +139,19 @@ def test_the_parts_of_a_gap_add_up_to_it(world: Path) -> None:
     record = json.loads(said[said.index("{") :])
     assert record["gap"] == pytest.approx(record["predicted"] - record["real"])
     assert "<svg" in (world / "why" / "dmc__cartpole-upright.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("reward", "model", "policy", "said"),
+    [
+        (3.0, -2.0, 4.0, AGREES),
+        (3.0, -60.0, 4.0, ADVICE["model"]),
+        (30.0, -2.0, 4.0, ADVICE["reward"]),
+        (0.0, 9.0, -12.0, ADVICE["policy"]),
+        (0.0, 0.0, 0.0, AGREES),
+    ],
+)
+def test_only_an_error_that_matters_is_advised_on(reward: float, model: float, policy: float, said: str) -> None:
+    gap = Gap("task", 0, 250, 100, 100 + reward + model + policy, reward, model, policy, {})
+    assert advice(gap) == said
+    assert gap.record()["agrees"] == (said == AGREES)

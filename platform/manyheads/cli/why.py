@@ -30,7 +30,7 @@ def why(world: Path, task: str | None, seed: int, samples: int, out: Path | None
     """
     from manyheads.report.progress import Progress
     from manyheads.report.why import explain
-    from manyheads.report.why_page import ADVICE, table, write
+    from manyheads.report.why_page import advice, table, write
     from manyheads.storage.agent import load
 
     agent = load(world).head(task)
@@ -46,5 +46,5 @@ def why(world: Path, task: str | None, seed: int, samples: int, out: Path | None
     click.echo(click.style(f"{gap.task}: one episode of {gap.steps} steps, seed {gap.seed}", bold=True))
     for name, value in table(gap):
         click.echo(f"  {name:18}{value:>10}")
-    click.echo(ADVICE[gap.largest])
+    click.echo(advice(gap))
     click.echo(f"Wrote {path}.")

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 HORIZON = 15
 """steps that heads are trained to imagine"""
+SMALL = 0.1
+"""of the larger return: errors below that explain nothing"""
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,14 @@ class Gap:
         """The part that is largest in magnitude."""
         return max(self.parts, key=lambda part: abs(self.parts[part]))
 
+    @property
+    def agrees(self) -> bool:
+        """Whether every part is small next to the returns."""
+        return abs(self.parts[self.largest]) <= SMALL * max(abs(self.real), abs(self.predicted))
+
     def record(self) -> dict[str, Any]:
         """JSON-able."""
-        return {**asdict(self), "gap": self.gap, "largest": self.largest}
+        return {**asdict(self), "gap": self.gap, "largest": self.largest, "agrees": self.agrees}
 
 
 @one_thread()

@@ -26,6 +26,10 @@ ADVICE = {
     "reward": "The reward is misjudged in states that were really seen: fine-tune the head longer.",
     "policy": "The head acts otherwise in imagination than in the simulator: collect with it, `--steps`.",
 }
+AGREES = (
+    "Predicted and real return agree: the head earns what it expects. Where that is too little, it has not found "
+    "better behaviour: train it longer, or let it explore (`manyheads finetune`, `--updates`, `--explore`)."
+)
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
 <style>:root{{color-scheme:light dark}}body{{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;
 padding:0 1rem}}td{{padding:.1rem 1rem .1rem 0}}td+td{{text-align:right;font-variant-numeric:tabular-nums}}
@@ -57,7 +61,12 @@ def write(path: Path, gap: Gap) -> None:
     rows = "".join(f"<tr><td>{escape(name)}</td><td>{value}</td></tr>" for name, value in table(gap))
     summary = f"One episode of {gap.steps} steps, seed {gap.seed}, played and then imagined from its first state on."
     text = {"title": escape(gap.task), "summary": summary, "figure": figure, "rows": rows}
-    atomic.write_text(path, PAGE.format(**text, advice=escape(ADVICE[gap.largest])))
+    atomic.write_text(path, PAGE.format(**text, advice=escape(advice(gap))))
+
+
+def advice(gap: Gap) -> str:
+    """What to do about the largest part."""
+    return AGREES if gap.agrees else ADVICE[gap.largest]
 
 
 def table(gap: Gap) -> list[tuple[str, str]]:
