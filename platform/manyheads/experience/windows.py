@@ -44,9 +44,6 @@ def with_half(
     Symmetric sampling of what a run collects and what was there before: RLPD (Ball et al. 2023), section 4.1. Streams
     of `own` that hold more than half of the rows get what uniform drawing gives them.
     """
-    own = frozenset(own)
-    if not own:
-        return list(chosen)
     found: list[tuple[list[Stream], int]] = []
     for members, count in chosen:
         new = [stream for stream in members if stream.number in own]
