@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -102,10 +102,6 @@ class RayCollectors:
         if not ready:
             return CollectResult(0, 0, [], [*self._give_up(late)])
         return self._store(waiting[references.index(ready[0])], updates)
-
-    @property
-    def streams(self) -> Sequence[int]:
-        return [stream for member in self.members for stream in member.streams]
 
     def state(self) -> dict[str, Any]:
         """Every environment is between two episodes: an open one is not continued."""

@@ -151,27 +151,6 @@ def test_groups_share_a_batch_by_weight_and_signals_are_padded() -> None:
     assert replay.num_windows(10, [two]) == 31
 
 
-def test_at_least_half_of_a_batch_is_of_own_streams() -> None:
-    replay = small()
-    old, new, other = (replay.open_stream(recorded(name)) for name in ("fake/one", "fake/one", "fake/two"))
-    fill(replay, [old, other], 300)
-    fill(replay, [new], 20)
-
-    def drawn(own: list[int], **chosen: object) -> dict[int, int]:
-        streams = np.concatenate([replay.sample(15, 10, own=own, online=False, **chosen)[1].streams for _ in range(40)])  # type: ignore[arg-type]
-        return {number: int((streams == number).sum()) for number in (old, new, other)}
-
-    one = {"streams": [old, new]}
-    assert drawn([], **one)[new] < 60
-    assert 280 <= drawn([new], **one)[new] <= 320
-    shared = drawn([new], groups={"fake/one {}": 2.0, "fake/two {}": 1.0})
-    assert (shared[other], shared[new] + shared[old]) == (200, 400)
-    assert 180 <= shared[new] <= 240
-    assert drawn([new], streams=[new])[new] == 600
-    fill(replay, [new], 400)
-    assert drawn([new], **one)[new] > 320  # more than half of the rows: what uniform drawing gives
-
-
 def test_capacity_drops_whole_oldest_chunks(tmp_path: Path) -> None:
     replay = small(tmp_path, capacity_rows=100)
     stream = replay.open_stream(recorded())

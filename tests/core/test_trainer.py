@@ -309,26 +309,6 @@ def test_fine_tuning_online_collects_for_its_task_alone(world: Path) -> None:
     assert WorldFolder.open(world).replay(read_only=True).rows == rows + 60
 
 
-def test_a_head_that_collects_learns_from_its_own_rows_as_much_as_from_all_others(
-    world: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drawn: list[int] = []
-    before = len([*(world / "replay").glob("stream-*")])
-    sample = Replay.sample
-
-    def counted(self: Replay, *arguments: Any, **options: Any) -> Any:
-        batch, where = sample(self, *arguments, **options)
-        drawn.append(int((where.streams >= before).sum()))
-        return batch, where
-
-    monkeypatch.setattr(Replay, "sample", counted)
-    run("finetune", world, TASKS[1], "--updates", 5, "--steps", 120, "--no-check")
-    assert drawn[:5] == [0] * 5
-    assert len(drawn) > 10
-    assert drawn[5] == 2  # of 4
-    assert min(drawn[5:]) == 2
-
-
 def test_a_loaded_head_acts_on_native_observations(world: Path) -> None:
     agent = load(world).head(TASKS[0])
     environment = agent.task.make_environment(seed=1)

@@ -58,10 +58,8 @@ class ReplaySource(Protocol):
         streams: Collection[int] | None = None,
         online: bool = True,
         images: bool = True,
-        own: Collection[int] = (),
     ) -> tuple[Batch, WindowIndex]:
-        """`batch` windows of `length` successive rows, at least half of them from the streams `own`, and where they
-        lie."""
+        """`batch` windows of `length` successive rows, and where they lie."""
 
     def read_latents(self, where: WindowIndex) -> tuple[Floats, Floats]:
         """The stored latents deter (B, T, D), stoch (B, T, G, C) of the rows of a batch."""

@@ -18,7 +18,7 @@ from manyheads.experience.recorded_episode import Episode
 from manyheads.experience.records import RecordFormat, Rows, record_type
 from manyheads.experience.replay_folder import check_header, lock_folder, stream_folders
 from manyheads.experience.stream import RecordedInstance, Stream, read_sidecar
-from manyheads.experience.windows import Window, draw, gather, most_pictured, shares, with_half
+from manyheads.experience.windows import Window, draw, gather, most_pictured, shares
 from manyheads.run_states import ReplayState
 
 CHUNK_ROWS = 4096
@@ -148,18 +148,16 @@ class Replay:
         streams: Collection[int] | None = None,
         online: bool = True,
         images: bool = True,
-        own: Collection[int] = (),
     ) -> tuple[Batch, WindowIndex]:
         """Draws `batch` windows of `length` rows; each starts from the latent and action of the row before.
 
         `groups` gives dynamics keys a share of the batch each; `streams` leaves out all others; without
         `online` the windows are drawn uniformly and the online queue stays as it is; without `images`, which are most
         of what is copied, the batch has none. Where part of the windows show pictures, `Batch.pictured` names them.
-        Streams of `own` give at least half of the windows.
         """
         able = [s for s in self._chosen(streams) if s.num_windows(length)]
         chosen: list[Window] = []
-        for members, count in with_half(shares(able, batch, groups, self._generator), own, self._generator):
+        for members, count in shares(able, batch, groups, self._generator):
             chosen += draw(members, count, length, online, self._generator)
         if not chosen:
             raise ManyheadsError(

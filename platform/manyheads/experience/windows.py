@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -34,27 +34,6 @@ def shares(
     places = (generator.random() + np.arange(batch)) / batch
     counts = np.bincount(np.searchsorted(edges[:-1], places, "right"), minlength=len(members))
     return list(zip(members, counts.tolist(), strict=True))
-
-
-def with_half(
-    chosen: Sequence[tuple[list[Stream], int]], own: Collection[int], generator: np.random.Generator
-) -> list[tuple[list[Stream], int]]:
-    """The same numbers of windows, at least half of them from the streams `own` where a group has such and others.
-
-    Symmetric sampling of what a run collects and what was there before: RLPD (Ball et al. 2023), section 4.1. Streams
-    of `own` that hold more than half of the rows get what uniform drawing gives them.
-    """
-    found: list[tuple[list[Stream], int]] = []
-    for members, count in chosen:
-        new = [stream for stream in members if stream.number in own]
-        old = [stream for stream in members if stream.number not in own]
-        rows = sum(stream.stop - stream.start for stream in new), sum(stream.stop - stream.start for stream in old)
-        if not new or not old or rows[0] >= rows[1]:
-            found.append((members, count))
-            continue
-        half = int(count / 2 + generator.random())
-        found += [(new, half), (old, count - half)]
-    return found
 
 
 def most_pictured(streams: Sequence[Stream], batch: int, groups: Mapping[str, float] | None) -> int:

@@ -32,10 +32,6 @@ class RowCollector(Protocol):
         rows where none have come.
         """
 
-    @property
-    def streams(self) -> Sequence[int]:
-        """The replay's streams that rows are added to."""
-
     def state(self) -> dict[str, Any]:
         """JSON-able: where every environment is; see `CollectorState`."""
 
@@ -93,10 +89,6 @@ class LockStep:
 
     def collect(self, updates: int, limit: int) -> CollectResult:
         return self.collector.collect(self.policy.act)
-
-    @property
-    def streams(self) -> Sequence[int]:
-        return self.collector.streams
 
     def state(self) -> dict[str, Any]:
         return self.collector.state()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -61,17 +61,15 @@ class BatchSampler:
         frozen: bool,
         readouts: Mapping[str, Readout] = MappingProxyType({}),
         shares: Callable[[], Mapping[str, float] | None] = lambda: None,
-        own: Callable[[], Collection[int]] = tuple,
     ) -> None:
-        """Asked before each batch: `shares`, the weight of each dynamics key in it (None: windows alike), and `own`,
-        streams that give at least half of it."""
+        """`shares`: the weight of each dynamics key in a batch, asked before each; None: windows alike."""
         self.replay, self.interface, self.labellers = replay, interface, labellers
-        self.size, self.frozen, self.readouts, self.shares, self.own = size, frozen, readouts, shares, own
+        self.size, self.frozen, self.readouts, self.shares = size, frozen, readouts, shares
 
     def __call__(self) -> tuple[TrainingBatch, WindowIndex]:
         """The next batch and where its windows lie."""
         batch, where = self.replay.sample(
-            *self.size, groups=self.shares(), online=not self.frozen, images=not self.frozen, own=self.own()
+            *self.size, groups=self.shares(), online=not self.frozen, images=not self.frozen
         )
         labels = {name: labeller(batch, where) for name, labeller in self.labellers.items()}
         layouts = [known.layout for known in self.replay.instances]

@@ -268,10 +268,6 @@ class Trainer:
         only = self.tasks[0].instance.dynamics_key if self.frozen else None
         return environment_shares(self.replay.instances, self.folder.settings.training.environment_shares, only)
 
-    def _own_streams(self) -> Sequence[int]:
-        """What the heads of a frozen world collect for themselves; next to it, what was recorded before is much."""
-        return self._collector.streams if self.frozen and self._collector is not None else ()
-
     def _open_prefetcher(self, metrics: Metrics) -> Prefetcher:
         training = self.folder.settings.training
         labellers = {task.name: Labeller(task, self.replay) for task in self.tasks}
@@ -283,7 +279,6 @@ class Trainer:
             self.frozen,
             {} if self.frozen else self.world.readouts,
             self._shares,
-            self._own_streams,
         )
 
         def keep(at: UpdateCount, where: WindowIndex, learned: UpdateOutput) -> None:
