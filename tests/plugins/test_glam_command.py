@@ -139,12 +139,19 @@ def test_what_a_world_has_not_seen_is_said_with_the_figure_and_exit_code_3(run, 
 
 
 @pytest.mark.parametrize(
-    ("fulfilled", "rarest", "best_stretch", "familiar"),
-    [(0.05, 0.1, 0.3, True), (0.0, 0.1, 0.9, True), (0.0004, 0.11, 0.66, False), (0.0, 0.0, 0.9, False)],
-    ids=["seen", "nearly seen", "seen in passing", "a part never seen"],
+    ("held", "fulfilled", "rarest", "best_stretch", "familiar"),
+    [
+        (False, 0.012, 0.02, 0.65, True),
+        (True, 0.05, 0.1, 0.3, True),
+        (True, 0.0, 0.1, 0.9, True),
+        (True, 0.012, 0.02, 0.65, False),
+        (False, 0.0004, 0.11, 0.66, False),
+        (True, 0.0, 0.0, 0.9, False),
+    ],
+    ids=["touched", "seen", "nearly seen", "hardly held", "seen in passing", "a part never seen"],
 )
-def test_what_counts_as_seen(fulfilled, rarest, best_stretch, familiar):
-    seen = Seen(SimpleNamespace(best_stretch=best_stretch), fulfilled, (rarest, 0.5), ())
+def test_what_counts_as_seen(held, fulfilled, rarest, best_stretch, familiar):
+    seen = Seen(SimpleNamespace(best_stretch=best_stretch), fulfilled, (rarest, 0.5), (), held)
     assert seen.familiar is familiar
 
 
