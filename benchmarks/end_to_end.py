@@ -2,11 +2,10 @@
 
 Each file in `true_goals/` is a task whose `goal` is the sentence that the writer gets, and whose reward and success are
 the truth that nobody else sees. The sentence becomes a specification, its head is trained in imagination with no
-environment step (then online, with --steps of its own), and plays episodes that the *true* task pays. With --truth a
-second head is trained on the true reward itself, with the same budget: what the detour through words costs. Ctrl-C
-saves; the same command continues, also with more --steps.
+environment step, and plays episodes that the *true* task pays. With --truth a second head is trained on the true reward
+itself, with the same budget: what the detour through words costs. Ctrl-C saves; the same command continues.
 
-    python benchmarks/end_to_end.py WORLD [--goal cartpole-spin …] [--updates 1000] [--steps 2000] [--truth] [--json]
+    python benchmarks/end_to_end.py WORLD [--goal cartpole-spin …] [--updates 1000] [--truth] [--episodes 10] [--json]
 """
 
 from __future__ import annotations
@@ -40,11 +39,11 @@ def written(world: SharedWorld, truth: Task, name: str) -> Task:
     return manyheads.load_task(file)
 
 
-def trained(world: SharedWorld, tasks: Sequence[Task], updates: int, steps: int, overrides: Sequence[str]) -> float:
+def trained(world: SharedWorld, tasks: Sequence[Task], updates: int, overrides: Sequence[str]) -> float:
     """Seconds that training these heads took; each alone, as a user trains one."""
     start = time.monotonic()
     for task in tasks:
-        manyheads.open_world(world.path, overrides=overrides).finetune(task, updates, steps)
+        manyheads.open_world(world.path, overrides=overrides).finetune(task, updates)
     return time.monotonic() - start
 
 
@@ -75,7 +74,6 @@ def rows(results: Iterable[dict[str, Any]]) -> Table:
 @click.argument("world", type=click.Path(path_type=Path))
 @click.option("--goal", "goals", multiple=True, type=click.Choice([*GOALS]), default=(*GOALS,), help="default: all")
 @click.option("--updates", default=1000, show_default=True, type=click.IntRange(min=1), help="of each head")
-@click.option("--steps", default=0, show_default=True, type=click.IntRange(min=0), help="of the environment, then")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="one setting of the heads' training")
 @click.option("--truth", is_flag=True, help="train a head on each true reward, too")
 @click.option("--episodes", default=10, show_default=True, type=click.IntRange(min=1), help="that each head plays")
@@ -84,7 +82,6 @@ def main(
     world: Path,
     goals: tuple[str, ...],
     updates: int,
-    steps: int,
     overrides: tuple[str, ...],
     truth: bool,
     episodes: int,
@@ -95,15 +92,15 @@ def main(
     results: list[dict[str, Any]] = []
     for name in goals:
         true = manyheads.load_task(GOALS[name], f"{name}.truth")
-        one: dict[str, Any] = {"goal": name, "sentence": true.goal, "updates": updates, "steps": steps}
+        one: dict[str, Any] = {"goal": name, "sentence": true.goal, "updates": updates}
         try:
             task = written(shared, true, name)
         except ManyheadsError as error:
             click.echo(f"{name}: {error}", err=True)
             continue
-        one["seconds"] = trained(shared, [task], updates, steps, overrides)
+        one["seconds"] = trained(shared, [task], updates, overrides)
         if truth:
-            trained(shared, [true], updates, steps, overrides)
+            trained(shared, [true], updates, overrides)
         shared = manyheads.load(world)
         one["random"] = played(shared, true, None, episodes)
         one["words"] = played(shared, true, task.name, episodes)
