@@ -50,6 +50,7 @@ class Sidecar(BaseModel):
     format: int = FORMAT
     instance: RecordedInstance
     interface: SpaceLayout
+    """the entries that its rows hold"""
     record: dict[str, tuple[str, int]]
     """type and offset of each field"""
     bytes: int
